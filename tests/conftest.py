@@ -1,0 +1,63 @@
+"""A small simulated archive that the tests share: three days of 30 sweeps, spread over each day."""
+import shutil
+
+import numpy as np
+import pytest
+
+from lunar_potential.archive import Archive
+from lunar_potential.pipeline import load_all_data, process_merged_data
+from lunar_potential.simulate import simulate_archive
+
+DATES = ("1998-01-20", "1998-06-14", "1998-06-15")
+SWEEPS = 30
+
+
+def same_arrays(one: dict, other: dict):
+    "Asserts that two groups of arrays are equal to the last bit, with NaN at the same places."
+    assert list(one) == list(other)
+    for name, values in one.items():
+        assert values.dtype == other[name].dtype, name
+        np.testing.assert_array_equal(values, other[name], err_msg=name)
+
+
+def same_results(one, other):
+    "Asserts that two `PotentialResults` hold the same numbers."
+    same_arrays(one.rows, other.rows)
+    same_arrays(one.spec, other.spec)
+    assert one.rejected.to_dict("list") == other.rejected.to_dict("list")
+
+
+@pytest.fixture(scope="session")
+def _simulated(tmp_path_factory):
+    root = tmp_path_factory.mktemp("archive")
+    return root, simulate_archive(root, dates=DATES, sweeps_per_day=SWEEPS, cadence=2800, seed=11)
+
+
+@pytest.fixture(scope="session")
+def archive(_simulated):
+    "The archive; not to be changed."
+    return Archive(_simulated[0])
+
+
+@pytest.fixture(scope="session")
+def truth(_simulated):
+    "What the simulator knows about each sweep of `archive`."
+    return _simulated[1]
+
+
+@pytest.fixture
+def own_archive(archive, tmp_path):
+    "A copy of the archive that a test may damage."
+    return Archive(shutil.copytree(archive.root, tmp_path / "own archive"))
+
+
+@pytest.fixture(scope="session")
+def er(archive):
+    "All sweeps of `archive`."
+    return load_all_data(archive.files(), archive.theta)
+
+
+@pytest.fixture(scope="session")
+def results(er, archive):
+    "All sweeps of `archive`, processed in one process."
+    return process_merged_data(er, archive=archive)

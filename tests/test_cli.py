@@ -1,0 +1,93 @@
+"""The command `lunar-potential`: thin, quick to start, and clear when something is wrong."""
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from lunar_potential import __version__
+from lunar_potential.batch import add_batch_arguments
+from lunar_potential.cache import read_results
+from lunar_potential.cli import build_parser, error_table, main
+
+HEAVY = ("numba", "scipy", "pandas", "xarray", "matplotlib", "plotly", "spiceypy", "joblib")
+
+
+@pytest.mark.parametrize("module", ["lunar_potential", "lunar_potential.cli", "lunar_potential.batch", "lunar_potential.cache"])
+def test_imports_are_light(module):
+    code = f"import sys, {module}; print([name for name in {HEAVY} if name in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+
+
+def test_batch_has_the_options_of_the_module():
+    import argparse
+
+    own = argparse.ArgumentParser()
+    add_batch_arguments(own)
+    options = ["--year", "1998", "--month", "6", "--overwrite", "--limit", "2", "--workers", "3", "-v"]
+    mine, theirs = vars(build_parser().parse_args(["batch", *options])), vars(own.parse_args(options))
+    assert {name: mine[name] for name in theirs} == theirs
+
+
+def test_batch(archive, tmp_path, capsys):
+    options = ["--data-dir", str(archive.root), "--output-dir", str(tmp_path), "--year", "1998", "--month", "6", "--day", "15", "--no-parallel"]
+    assert main(["batch", *options]) == 0
+    assert "potential_batch_1998_06_15.npz" in capsys.readouterr().out
+
+
+def test_simulate_then_info(tmp_path, capsys):
+    assert main(["simulate", str(tmp_path / "a"), "--dates", "1999-02-01", "--sweeps", "3", "--cadence", "9000", "--seed", "4"]) == 0
+    assert "3 sweeps" in capsys.readouterr().out
+    assert main(["info", str(tmp_path / "a")]) == 0
+    out = capsys.readouterr().out
+    assert __version__ in out and "1 daily tables, 1999-02-01" in out and "kernel" in out
+
+
+def test_demo_twice_in_a_row(tmp_path, capsys):
+    numbers = []
+    for _ in range(2):
+        assert main(["demo", "--output-dir", str(tmp_path / "demo"), "--sweeps", "25", "--workers", "1"]) == 0
+        out = capsys.readouterr().out
+        assert all(word in out for word in ("25 sweeps", "wake", "all", "potential_batch_1998_04_01.npz", ".png", ".html"))
+        numbers.append(read_results(tmp_path / "demo").spec["u_surface"])
+    np.testing.assert_array_equal(*numbers)
+    assert (tmp_path / "demo" / "potential_batch_1998_04_01.png").read_bytes().startswith(b"\x89PNG")
+    html = (tmp_path / "demo" / "potential_batch_1998_04_01.html").read_text()
+    assert "plotly" in html.lower() and "<script src=" not in html, "it needs no network"
+    assert main(["info", str(tmp_path / "demo" / "potential_batch_1998_04_01.npz")]) == 0
+
+
+def test_error_table(results, truth):
+    table = error_table(results, truth)
+    assert table.loc["all", "sweeps"] == len(truth) and table.loc["all", "connected"] == truth.connected.sum()
+    assert table["fitted"].iloc[:-1].sum() == results.spec["has_fit"].sum()
+    assert table.loc["all", "U_surface |error|"] < 6
+
+
+@pytest.mark.parametrize("argv, status, words", [(["info", "nowhere"], 1, "does not exist"), (["simulate", "x", "--sweeps", "0"], 1, "sweeps")])
+def test_mistakes(argv, status, words, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(argv) == status
+    err = capsys.readouterr().err
+    assert words in err and err.count("\n") == 1 and "Traceback" not in err
+
+
+def test_verbose_shows_where(tmp_path, monkeypatch, caplog, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["simulate", "x", "--sweeps", "0", "-v"]) == 1
+    assert any(record.exc_info for record in caplog.records)
+
+
+@pytest.mark.parametrize("argv", [[], ["paint"], ["batch", "--month", "13"], ["batch", "--fit-method", "magic"]])
+def test_usage(argv, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(argv)
+    assert stop.value.code == 2 and "usage" in capsys.readouterr().err
+
+
+def test_help_and_version(capsys):
+    for option in ("--help", "--version"):
+        with pytest.raises(SystemExit) as stop:
+            main([option])
+        assert stop.value.code == 0
+    assert __version__ in capsys.readouterr().out

@@ -1,0 +1,269 @@
+"""The stages in order: parallel equals sequential, nothing is changed, nothing is lost, damage stays where it is."""
+import logging
+import os
+from pathlib import Path
+
+import joblib
+import numpy as np
+import pytest
+from conftest import DATES, SWEEPS, same_arrays, same_results
+
+from lunar_potential import pipeline
+from lunar_potential.archive import Archive, ArchiveError
+from lunar_potential.er import ERData
+from lunar_potential.pipeline import Config, load_all_data, map_items, process_lp_file, process_merged_data
+from lunar_potential.units import Flag
+
+
+def test_parallel_equals_sequential_and_leaves_the_input_alone(er, archive, results):
+    before = er.to_frame()
+    parallel = process_merged_data(er, archive=archive, use_parallel=True, n_jobs=2)
+    same_results(parallel, results)
+    assert er.to_frame().equals(before)
+
+
+def test_default_is_sequential_and_keyword_only(er, archive, results, monkeypatch):
+    monkeypatch.setattr(joblib, "Parallel", lambda **kwargs: pytest.fail("a pool was made"))
+    same_results(process_merged_data(er, archive=archive), results)
+    same_results(process_merged_data(er, archive=archive, use_parallel="auto"), results)
+    with pytest.raises(TypeError):
+        process_merged_data(er, True)
+
+
+@pytest.mark.parametrize(
+    "use_parallel, n_rows, cores, expected",
+    [(False, 10**6, 8, 1), (True, 10, 8, 7), (True, 10, 1, 1), ("auto", 50_001, 4, 3), ("auto", 50_000, 8, 1), ("auto", 10**6, 3, 1)],
+)
+def test_when_parallel(use_parallel, n_rows, cores, expected, monkeypatch):
+    monkeypatch.setattr(joblib, "cpu_count", lambda: cores)
+    assert pipeline._jobs(use_parallel, None, n_rows) == expected
+
+
+@pytest.mark.parametrize("error", [PermissionError, OSError])
+def test_without_pool_it_goes_on_alone(er, archive, results, monkeypatch, caplog, error):
+    def refuse(**kwargs):
+        raise error("no semaphores here")
+
+    monkeypatch.setattr(joblib, "Parallel", refuse)
+    with caplog.at_level(logging.WARNING, logger="lunar_potential"):
+        same_results(process_merged_data(er, archive=archive, use_parallel=True, n_jobs=2), results)
+    assert "no semaphores here" in caplog.text
+
+
+@pytest.mark.parametrize("n_sweeps, n_jobs, expected", [(977, 7, 34), (30_000, 7, 1071), (3, 7, 1), (0, 1, 1)])
+def test_chunk_size(n_sweeps, n_jobs, expected):
+    assert pipeline.chunk_size(n_sweeps, n_jobs) == expected
+
+
+def test_a_sweep_that_raises_costs_only_itself(er, archive, results, monkeypatch, caplog):
+    bad_energy = np.float64(12345.0)
+    real = pipeline.spacecraft_stage
+
+    def fussy(config, energy, **arrays):
+        if (energy == bad_energy).any():
+            raise ZeroDivisionError("cannot do this one")
+        return real(config, energy, **arrays)
+
+    frame = er.to_frame()
+    row = frame.index[(frame["spec_no"] == 4) & (frame["file"] == er.files[0])][0]
+    frame.loc[row, "energy"] = bad_energy
+    monkeypatch.setattr(pipeline, "spacecraft_stage", fussy)
+    with caplog.at_level(logging.WARNING, logger="lunar_potential"):
+        changed = process_merged_data(ERData.from_dataframe(frame, er.theta), archive=archive)
+    assert "cannot do this one" in caplog.text
+    assert changed.spec["flags"][3] & Flag.NO_U_SPACECRAFT and np.isnan(changed.spec["u_spacecraft"][3])
+    others = np.arange(er.n_sweeps) != 3
+    same_arrays(changed.select(others).spec, results.select(others).spec)
+
+
+def test_worker_returns_numbers_rows_and_values(er, archive, monkeypatch):
+    def broken(config, energy, **arrays):
+        raise ValueError("nothing works")
+
+    arrays = {"energy": np.ones((2, 15)), "counts": np.ones((2, 15)), "exposure": np.ones((2, 15)), "background": np.zeros((2, 15)), "lit": np.ones(2)}
+    monkeypatch.setattr(pipeline, "spacecraft_stage", broken)
+    spec_no, rows, value = pipeline.spacecraft_potential_worker((np.array([8, 9]), np.arange(30), arrays, Config()))
+    assert spec_no.tolist() == [8, 9] and len(rows) == 30
+    assert np.isnan(value["u_spacecraft"]).all() and (value["flags"] & Flag.NO_U_SPACECRAFT).all()
+
+
+def _dies_in_a_worker(pid_and_value):
+    pid, value = pid_and_value
+    if value < 0 and os.getpid() != pid:
+        os._exit(7)
+    return value * 10
+
+
+def test_a_dying_worker_loses_only_its_item():
+    items = [(os.getpid(), value) for value in (1, -2, 3, 4)]
+    assert map_items(_dies_in_a_worker, items, n_jobs=2) == [10, None, 30, 40]
+
+
+def test_every_row_of_a_sweep_has_its_potentials(results):
+    sweep = np.repeat(np.arange(results.n_sweeps), results.spec["row_count"])
+    for row_name, spec_name in (("spacecraft_potential", "u_spacecraft"), ("projected_potential", "u_surface"), ("spec_no", "spec_no")):
+        np.testing.assert_array_equal(results.rows[row_name], results.spec[spec_name][sweep])
+    assert (results.spec["has_fit"] == np.isfinite(results.spec["u_surface"])).all()
+    assert len(np.unique(results.spec["spec_no"])) == results.n_sweeps == len(DATES) * SWEEPS
+
+
+def test_close_to_the_truth(results, truth):
+    np.testing.assert_array_equal(results.spec["polarity"], truth.polarity)
+    np.testing.assert_array_equal(results.spec["spacecraft_in_sun"], truth.sc_sun)
+    assert not results.spec["has_fit"][~truth.connected].any()
+    assert (results.spec["flags"][~truth.connected] & Flag.NOT_CONNECTED).all()
+    assert (results.spec["projection_in_sun"][~truth.connected] == -1).all()
+    fitted = results.spec["has_fit"]
+    assert fitted.sum() > 0.9 * truth.connected.sum()
+    assert np.median(np.abs(results.spec["u_surface"] - truth.u_surface)[fitted]) < 6
+    assert np.nanmedian(np.abs(results.spec["u_spacecraft"] - truth.u_sc)) < 3
+
+
+def test_constant_spacecraft_potential(er, archive):
+    constant = process_merged_data(er, archive=archive, config=Config(u_spacecraft=7.5))
+    assert (constant.rows["spacecraft_potential"] == 7.5).all() and (constant.spec["u_spacecraft_error"] == 0).all()
+    assert not (constant.spec["flags"] & Flag.RELATIVE_TO_SPACECRAFT).any()
+
+
+def test_without_spacecraft_potential_the_fit_is_relative(er, archive, monkeypatch):
+    real = pipeline.spacecraft_stage
+
+    def unknown(*args, **arrays):
+        found = real(*args, **arrays)
+        return {**found, "u_spacecraft": np.full_like(found["u_spacecraft"], np.nan)}
+
+    monkeypatch.setattr(pipeline, "spacecraft_stage", unknown)
+    relative = process_merged_data(er, archive=archive)
+    connected = relative.spec["polarity"] != 0
+    assert (relative.spec["flags"][connected] & Flag.RELATIVE_TO_SPACECRAFT).all()
+    assert relative.spec["has_fit"].sum() > 0.8 * connected.sum()
+
+
+def test_look_direction_turns_the_cells(er, archive, results):
+    frame = er.to_frame()
+    phi = [name for name in frame if name.startswith("phi_")]
+    frame[phi] = (frame[phi] + 180) % 360
+    turned = process_merged_data(ERData.from_dataframe(frame, -er.theta), archive=archive, config=Config(direction="look"))
+    fitted = results.spec["has_fit"]
+    assert (turned.spec["has_fit"] == fitted).mean() > 0.97
+    assert np.nanmedian(np.abs(turned.spec["u_surface"] - results.spec["u_surface"])) < 0.05
+
+
+@pytest.mark.parametrize("method", ["halekas", "lillis"])
+def test_other_methods(er, archive, method):
+    some = process_merged_data(er.select(np.arange(6)), archive=archive, config=Config(fit_method=method))
+    assert some.spec["has_fit"].any()
+
+
+def test_summary_and_table(results):
+    table = results.to_frame()
+    assert len(table) == results.n_sweeps and table.index[0].isoformat().startswith("1998-01-20")
+    summary = results.summary()
+    assert summary.loc["all", "sweeps"] == results.n_sweeps
+    assert summary["fitted"].iloc[:3].sum() == summary.loc["all", "fitted"] == results.spec["has_fit"].sum()
+    assert "sweeps" in results._repr_html_()
+
+
+def test_missing_input_is_named(own_archive):
+    own_archive.attitude.unlink()
+    with pytest.raises(ArchiveError, match="attitude"):
+        process_lp_file(own_archive.files()[0], archive=own_archive)
+
+
+# ---- damaged input: each case gives what the er page documents, and no other sweep changes by a bit -------------------
+
+LINES = 15 * SWEEPS
+
+
+def _without_line(lines):
+    del lines[15 * 4 + 6]
+
+
+def _cut_off(lines):
+    lines[-1] = lines[-1][:400]
+
+
+def _garbage(lines):
+    lines[15 * 6 + 3] = b"\xff\xfe### tape error ###\r\n"
+
+
+def _wrong_columns(lines):
+    fields = lines[15 * 8 + 2].split()
+    lines[15 * 8 + 2] = b" ".join(fields[:-3]) + b"\r\n"
+
+
+def _no_field(lines):
+    for number in range(15 * 9, 15 * 10):
+        utc, time, energy, spec_no, *fields = lines[number].split()
+        lines[number] = b" ".join([utc, time, energy, spec_no, b"NaN", b"NaN", b"NaN", *fields[3:]]) + b"\r\n"
+
+
+def _long_ago(lines):
+    for number in range(15 * 10, 15 * 11):
+        utc, time, *fields = lines[number].split()
+        time = str(int(time) - 3 * 365 * 86400).encode()
+        lines[number] = b" ".join([utc.replace(b"1998", b"1995"), time, *fields]) + b"\r\n"
+
+
+def _sweep_gone(lines):
+    lines[15 * 12 : 15 * 13] = [b"nonsense\r\n"] * 15
+
+
+def _twice(lines):
+    lines[15 * 14 + 1] = lines[15 * 14]
+
+
+DAMAGE = [  # damage, sweep, its rows afterwards, flag, words of the reason
+    (_without_line, 5, 14, Flag.SHORT_SWEEP, None),
+    (_cut_off, SWEEPS, 14, Flag.SHORT_SWEEP, "fields"),
+    (_garbage, 7, 14, Flag.SHORT_SWEEP, "fields"),
+    (_wrong_columns, 9, 14, Flag.SHORT_SWEEP, "180 fields instead of 183"),
+    (_no_field, 10, 15, Flag.NO_MAGNETIC_FIELD, None),
+    (_long_ago, 11, 15, Flag.NO_KERNEL_COVERAGE, None),
+    (_sweep_gone, 13, 0, None, "no row of the sweep"),
+    (_twice, 15, 0, None, "given twice"),
+]
+
+
+@pytest.mark.parametrize("damage, number, rows, flag, reason", DAMAGE, ids=[case[0].__name__[1:] for case in DAMAGE])
+def test_damage_stays_where_it_is(own_archive, results, damage, number, rows, flag, reason):
+    path = own_archive.files()[1]
+    lines = path.read_bytes().splitlines(keepends=True)
+    assert len(lines) == LINES
+    damage(lines)
+    path.write_bytes(b"".join(lines))
+    hurt = process_merged_data(load_all_data(own_archive.files(), own_archive.theta), archive=own_archive)
+    mine = lambda r: (r.spec["file_index"] == 1) & (r.spec["file_spec_no"] == number)
+    same_arrays(hurt.select(~mine(hurt)).spec, results.select(~mine(results)).spec)
+    lost = hurt.rejected[hurt.rejected["lost"] & (hurt.rejected["spec_no"] == number)]
+    assert hurt.n_sweeps + len(lost) == results.n_sweeps
+    if rows:
+        (one,) = np.flatnonzero(mine(hurt))
+        assert hurt.spec["row_count"][one] == rows and hurt.spec["flags"][one] & flag
+    if reason:
+        assert hurt.rejected["file"].eq(path.name).all() and hurt.rejected["reason"].str.contains(reason).any()
+
+
+def test_an_empty_file_is_a_reason(own_archive, results):
+    path = own_archive.files()[1]
+    path.write_bytes(b"")
+    hurt = process_merged_data(load_all_data(own_archive.files(), own_archive.theta), archive=own_archive)
+    assert hurt.n_sweeps == 2 * SWEEPS
+    assert hurt.rejected[["file", "spec_no", "lost"]].values.tolist() == [[path.name, -1, True]]
+    alone = process_lp_file(path, archive=own_archive)
+    assert alone.n_sweeps == 0 and set(alone.spec) == set(results.spec) and set(alone.rows) == set(results.rows)
+    for name, values in alone.spec.items():
+        assert values.dtype.kind == results.spec[name].dtype.kind, name
+
+
+def test_a_path_with_a_space_and_a_read_only_folder(own_archive, results):
+    names = sorted(path for path in own_archive.root.rglob("*"))
+    for path in [own_archive.root, *names]:
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    assert " " in str(own_archive.root)
+    one = process_lp_file(own_archive.files()[0], archive=Archive(Path(own_archive.root)))
+    first = results.select(results.spec["file_index"] == 0)
+    same_arrays(one.spec, first.spec)
+    assert sorted(path for path in own_archive.root.rglob("*")) == names
+    for path in [own_archive.root, *names]:
+        path.chmod(0o755 if path.is_dir() else 0o644)

@@ -1,0 +1,76 @@
+"""README.md keeps its word: every block in it runs, in order, in one folder, as a reader would run it."""
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+root = Path(__file__).resolve().parent.parent
+readme = (root / "README.md").read_text(encoding="utf-8")
+blocks = re.findall(r"^```(\w+)\n(.*?)^```$", readme, re.MULTILINE | re.DOTALL)
+
+ELSEWHERE = {  # lines that are not run here, and why
+    "pip install .": "it needs the package index; make demo and continuous integration install the project this way",
+    "make demo": "it makes an environment first; the command it then runs is test_demo below",
+    "make test": "it is what runs this test",
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("a reader")
+
+
+def run(command, folder, text):
+    commands = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = {**os.environ, "PATH": commands, "MPLBACKEND": "Agg"}
+    environment.pop("LUNAR_POTENTIAL_DATA", None)
+    done = subprocess.run(command, cwd=folder, env=environment, input=text, capture_output=True, text=True)
+    assert done.returncode == 0, f"{text}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+@pytest.mark.parametrize("number", range(len(blocks)), ids=lambda n: f"{n}-{blocks[n][0]}")
+def test_block(number, folder):
+    language, text = blocks[number]
+    if language == "bash":
+        text = "".join(line for line in text.splitlines(True) if line.strip() not in ELSEWHERE)
+        run(["bash", "-euo", "pipefail"], folder, text)
+    elif language == "python":
+        run([sys.executable, "-"], folder, text)
+    else:
+        assert language == "text"
+
+
+def test_lines_run_elsewhere_are_in_the_readme():
+    lines = {line.strip() for _, text in blocks for line in text.splitlines()}
+    assert set(ELSEWHERE) <= lines
+
+
+def test_commands_wrote_what_the_readme_names(folder):
+    written = {p.relative_to(folder).as_posix() for p in folder.rglob("*.npz")}
+    assert {"artifacts/potential_cache/potential_batch_1998.npz", "my_cache/potential_batch_1998.npz"} <= written
+    assert {f"artifacts/potential_cache/potential_batch_1998_{m}.npz" for m in ("01", "06", "06_15")} <= written
+
+
+def test_names_it_recommends_are_public():
+    import lunar_potential
+
+    table = readme.split("## What to use when")[1].split("\n## ")[0]
+    names = set(re.findall(r"`(\w+)`", table)) - {"lunar_potential"}
+    assert "run_day" in names and names <= set(lunar_potential.__all__)
+
+
+def test_demo(tmp_path):
+    recipe = re.search(r"^demo:.*?\n\n", (root / "Makefile").read_text(), re.MULTILINE | re.DOTALL)[0]
+    arguments = re.search(r'bin/lunar-potential" (.*)', recipe)[1].replace("$(WORK)", str(tmp_path / "a folder"))
+    out = run(["bash", "-e"], tmp_path, f"lunar-potential {arguments}")
+    made = {p.suffix for p in (tmp_path / "a folder/demo").rglob("*")}
+    assert {".npz", ".png", ".html"} <= made and str(tmp_path) in out
+
+
+def test_files_it_links_to_exist():
+    links = re.findall(r"\]\(([^)#\s]+)", readme)
+    assert links and not [link for link in links if not link.startswith("https://") and not (root / link).is_file()]
