@@ -49,7 +49,7 @@ ROWS = {
     "projection_in_sun": Field("int8", "", "footpoint lit 1, in shade 0, no footpoint -1"),
 }
 
-# %% ../nbs/09_cache.ipynb #73434706
+# %% ../nbs/09_cache.ipynb #66fd409e
 SPEC = {
     "spec_no": Field("int64", "", "number of the sweep, unique in this file"),
     "file_index": Field("int64", "", "which entry of meta_files the sweep comes from"),
@@ -78,6 +78,7 @@ SPEC = {
     "kappa": Field("float64", "", "index of the kappa fit"),
     "kappa_error": Field("float64", "", "its standard error"),
     "kappa_fit_quality": Field("float64", "", "misfit of the kappa fit per degree of freedom"),
+    "background_factor": Field("float64", "", "background counts of the sweep over those of its file"),
     "u_surface": Field("float64", "V", "surface at the footpoint against the ambient plasma"),
     "u_surface_lower_95": Field("float64", "V", "lower end of the 95 % confidence set, -inf when open"),
     "u_surface_upper_95": Field("float64", "V", "upper end of the 95 % confidence set, inf when open"),
@@ -109,6 +110,7 @@ META = {
     "config": Field("str", "", "JSON: settings of the run"),
     "inputs": Field("str", "", "JSON: sha256 of the SPICE kernels, attitude.tab and theta.tab, by name"),
     "masked": Field("str", "", "JSON: for each input file, how many cells carried each missing-data constant"),
+    "calibration": Field("str", "", "JSON: for each input file, background counts, relative gain of the 88 cells and scatter, with the sweeps they come from"),
     "failed": Field("str", "", "JSON: input files that could not be processed, with the reason"),
     "files": Field("str", "", "input files, in the order of file_index"),
     "file_sha256": Field("str", "", "sha256 of each input file"),
@@ -248,7 +250,7 @@ def read_rejected(
     with _opened(path) as data:
         return pd.DataFrame({name: data[f"rejected_{name}"] for name in REJECTED})
 
-# %% ../nbs/09_cache.ipynb #523d41d6
+# %% ../nbs/09_cache.ipynb #bffe4da1
 def _same(parts, name):
     first = parts[0].meta[name]
     if any(part.meta[name] != first for part in parts):
@@ -258,7 +260,7 @@ def _same(parts, name):
 
 def _merged_meta(parts):
     lists = {n: [x for part in parts for x in part.meta[n]] for n in FILE_LISTS}
-    by_file = {n: {k: v for part in parts for k, v in part.meta[n].items()} for n in ("masked", "failed")}
+    by_file = {n: {k: v for part in parts for k, v in part.meta[n].items()} for n in ("masked", "calibration", "failed")}
     same = {name: _same(parts, name) for name in ("package_version", "config", "inputs")}
     return {**same, **by_file, **lists}
 
@@ -296,7 +298,7 @@ def result_files(
     "The result files of a folder: `potential_batch_*.npz` and `3Dyymmdd.npz`."
     return sorted(p for p in Path(folder).iterdir() if re.fullmatch(r"(potential_batch_.+|3D\d{6})\.npz", p.name, re.I))
 
-# %% ../nbs/09_cache.ipynb #90c3ea99
+# %% ../nbs/09_cache.ipynb #6944e8e3
 def _split(results):
     "One result for each input file; the sweeps of a file stand together."
     edges = np.searchsorted(results.spec["file_index"], np.arange(len(results.meta["files"]) + 1))
@@ -306,7 +308,7 @@ def _split(results):
         rows = {key: a[row_edges[i] : row_edges[i + 1]] for key, a in results.rows.items()}
         spec["file_index"] = np.zeros_like(spec["file_index"])
         meta = {**results.meta, **{k: results.meta[k][i : i + 1] for k in FILE_LISTS}}
-        meta |= {k: {n: v for n, v in results.meta[k].items() if n == name} for k in ("masked", "failed")}
+        meta |= {k: {n: v for n, v in results.meta[k].items() if n == name} for k in ("masked", "calibration", "failed")}
         yield PotentialResults(rows, spec, results.rejected[results.rejected["file"] == name], meta, {})
 
 # %% ../nbs/09_cache.ipynb #6707bc98

@@ -186,11 +186,11 @@ def balance_root(lit, params, model, highest):
         previous, before = u, current
     return root, count
 
-# %% ../nbs/06_charging.ipynb #059f6f9d
+# %% ../nbs/06_charging.ipynb #1903f442
 @njit(cache=True)
 def _root_error(u, lit, params, covariance, model):
     "Standard error of the root from the covariance of the spectrum's parameters."
-    slope = np.zeros(3)
+    slope = np.zeros(4)
     for a in range(3):
         p = params.copy()
         h = 0.1 * math.sqrt(covariance[a, a]) + 1e-6
@@ -199,9 +199,9 @@ def _root_error(u, lit, params, covariance, model):
         slope[a] = (moved - u) / h if math.isfinite(moved) else 0.0
     return math.sqrt(max(slope @ covariance @ slope, 0.0))
 
-# %% ../nbs/06_charging.ipynb #ebf2a6f2
+# %% ../nbs/06_charging.ipynb #995502cb
 @njit(cache=True)
-def _charge_sweep(energy, counts, exposure, background, lit, offset, weight, model, params, covariance):
+def _charge_sweep(energy, counts, exposure, background, background_sd, lit, offset, weight, model, params, covariance):
     "Potential, its error, the number of roots and the misfit of one sweep; nan where there is none."
     u, error, roots, misfit = 0.0, math.nan, 0, math.nan
     use = np.zeros(energy.size, np.bool_)
@@ -212,7 +212,7 @@ def _charge_sweep(energy, counts, exposure, background, lit, offset, weight, mod
             ok += use[i]
             if use[i] and counts[i] > background[i] + 3 * math.sqrt(background[i] + 1):
                 lowest = min(lowest, energy[i])
-        if not math.isfinite(fit_spectrum(energy, counts, exposure, background, use, max(u, 0.0), offset, weight, params, covariance)):
+        if not math.isfinite(fit_spectrum(energy, counts, exposure, background, background_sd, use, max(u, 0.0), offset, weight, params, covariance)):
             return math.nan, math.nan, 0, math.nan
         misfit = pearson(energy, counts, exposure, background, use, max(u, 0.0), offset, weight, params) / max(ok - 3, 1)
         new, roots = balance_root(lit, params, model, lowest)
@@ -224,13 +224,13 @@ def _charge_sweep(energy, counts, exposure, background, lit, offset, weight, mod
             break
     return u, _root_error(u, lit, params, covariance, model), roots, misfit
 
-# %% ../nbs/06_charging.ipynb #5a1cb787
+# %% ../nbs/06_charging.ipynb #6b77b2cb
 @njit(cache=True)
-def _charge_many(energy, counts, exposure, background, lit, offset, weight, model, params, covariance, values, errors, out):
+def _charge_many(energy, counts, exposure, background, background_sd, lit, offset, weight, model, params, covariance, values, errors, out):
     for s in range(energy.shape[0]):
         known = lit[s] if math.isfinite(lit[s]) else 0.0
         out[s, 0], out[s, 1], out[s, 2], out[s, 3] = _charge_sweep(
-            energy[s], counts[s], exposure[s], background[s], known, offset, weight, model, params[s], covariance[s]
+            energy[s], counts[s], exposure[s], background[s], background_sd[s], known, offset, weight, model, params[s], covariance[s]
         )
         if not math.isfinite(lit[s]):
             out[s, 0] = out[s, 1] = math.nan
@@ -248,7 +248,7 @@ class SpacecraftPotential:
     fit: KappaFit  # the incident electrons, far from the spacecraft (at it, where u is nan)
     flags: np.ndarray  # (S,) `Flag` bits
 
-# %% ../nbs/06_charging.ipynb #a37e996f
+# %% ../nbs/06_charging.ipynb #7188f131
 def spacecraft_potential(
     incident: IncidentCounts,  # of S sweeps
     lit: np.ndarray,  # (S,) lit fraction of the Sun's disc at the spacecraft: 1 sunlight, 0 shade, nan unknown
@@ -257,10 +257,10 @@ def spacecraft_potential(
 ) -> SpacecraftPotential:  # value, error, number of roots, plasma and flags for each sweep
     "Potential of the spacecraft from its current balance, and the kappa fit consistent with it."
     size = len(incident.energy)
-    params, covariance = np.full((size, 3), np.nan), np.full((size, 3, 3), np.nan)
+    params, covariance = np.full((size, 4), np.nan), np.full((size, 4, 4), np.nan)
     values, errors, out = np.full((size, 3), np.nan), np.full((size, 3), np.nan), np.full((size, 4), np.nan)
     offset, weight = response_nodes(fwhm)
-    _charge_many(incident.energy, incident.counts, incident.exposure, incident.background, np.asarray(lit, float), offset, weight,
+    _charge_many(incident.energy, incident.counts, incident.exposure, incident.background, incident.background_sd, np.asarray(lit, float), offset, weight,
                  astuple(model), params, covariance, values, errors, out)
     flags = kappa_flags(params, out[:, 3])
     fit = KappaFit(*values.T, *errors.T, params, covariance, out[:, 3], flags)

@@ -14,10 +14,10 @@ from numba import njit
 from .units import E_CHARGE, M_ELECTRON, Flag
 
 # %% auto #0
-__all__ = ['INCIDENT_MU', 'RELATIVE_SCATTER', 'KAPPA_PRIOR', 'LOG_WIDTH_BOUNDS', 'LOG_KAPPA_BOUNDS', 'kappa_psd', 'kappa_flux',
-           'kappa_current', 'ambient_moments', 'response_nodes', 'folded_spectrum', 'IncidentCounts', 'code_midpoint',
-           'incident_counts', 'fit_spectrum', 'plasma_of', 'KappaFit', 'usable_energy', 'pearson', 'fit_kappa',
-           'kappa_flags']
+__all__ = ['INCIDENT_MU', 'NOMINAL_BACKGROUND', 'RING_FACTOR', 'RELATIVE_SCATTER', 'KAPPA_PRIOR', 'LOG_WIDTH_BOUNDS',
+           'LOG_KAPPA_BOUNDS', 'kappa_psd', 'kappa_flux', 'kappa_current', 'ambient_moments', 'response_nodes',
+           'folded_spectrum', 'IncidentCounts', 'code_midpoint', 'cell_counts', 'incident_counts', 'fit_spectrum',
+           'plasma_of', 'KappaFit', 'usable_energy', 'pearson', 'fit_kappa', 'kappa_flags']
 
 # %% ../nbs/05_kappa.ipynb #5be69d58
 def kappa_psd(
@@ -100,10 +100,12 @@ def folded_spectrum(energy, log_c, width, kappa, u, offset, weight, flux, d_widt
                 d_width[i] -= v * (kappa + 1) / (width + e)
                 d_kappa[i] -= v * log_w
 
-# %% ../nbs/05_kappa.ipynb #9071de28
+# %% ../nbs/05_kappa.ipynb #af050184
 INCIDENT_MU = math.sin(math.radians(17.0))  # smallest cosine of the pitch angle of an incident cell
+NOMINAL_BACKGROUND = 10.0 * 2.5 / 8  # counts of a ring in a row: 10 a second, half a spin, eight rings
+RING_FACTOR = 0.02 * 2.5  # cm^2 sr s: G_c of a ring with a single cell, `er.count_factor` times its cells
 
-# %% ../nbs/05_kappa.ipynb #f06d10be
+# %% ../nbs/05_kappa.ipynb #040e7d3b
 @dataclass(frozen=True)
 class IncidentCounts:
     "Incident pseudo-counts of S sweeps in C energies; every array is (S, C)."
@@ -112,6 +114,7 @@ class IncidentCounts:
     counts: np.ndarray  # summed pseudo-counts, midpoints of the telemetry code's intervals
     exposure: np.ndarray  # counts for a flux of one: sum of G_c E over the cells used
     background: np.ndarray  # expected background counts
+    background_sd: np.ndarray  # (S,) relative uncertainty of the background, standard deviation of its logarithm
 
     @property
     def flux(self):
@@ -127,23 +130,32 @@ def code_midpoint(
     step = np.exp2(np.floor(np.log2(np.maximum(counts, 1.0))) - 4)
     return np.where(counts >= 32, counts + (step - 1) / 2, counts)
 
-# %% ../nbs/05_kappa.ipynb #f8c77f6e
-def incident_counts(
+# %% ../nbs/05_kappa.ipynb #e2ab6c05
+def cell_counts(
     energy: np.ndarray,  # (S, C) recorded energies, eV
     flux: np.ndarray,  # (S, C, 88) differential flux, cm^-2 s^-1 sr^-1 eV^-1; nan = no data
+    factor: np.ndarray,  # (88,) G_c: pseudo-counts per unit flux and eV
+) -> np.ndarray:  # (S, C, 88) pseudo-counts, midpoints of the code; nan = no data
+    "Pseudo-counts of every cell; negative fluxes count as none."
+    return code_midpoint(np.maximum(flux, 0) * energy[:, :, None] * factor)
+
+# %% ../nbs/05_kappa.ipynb #0ef3d363
+def incident_counts(
+    energy: np.ndarray,  # (S, C) recorded energies, eV
+    counts: np.ndarray,  # (S, C, 88) pseudo-counts of `cell_counts`
     mu: np.ndarray,  # (S, C, 88) cosine of the pitch angle, > 0 moves to the Moon; nan = unknown
     factor: np.ndarray,  # (88,) G_c: pseudo-counts per unit flux and eV
-    background: float = 0.0,  # background counts of a cell of a ring with one azimuth; divided by the cells of the ring
-    rings: np.ndarray | None = None,  # (88,) number of cells in the ring of each cell
+    background: float = NOMINAL_BACKGROUND,  # background counts of a ring; its cells share them
+    background_sd: float = 0.7,  # relative uncertainty of the background
     gain: np.ndarray | None = None,  # (88,) relative gain of each cell
 ) -> IncidentCounts:  # sums over the incident cells, or over all cells where mu is unknown
     "Sums the incident pseudo-counts of each sweep and energy."
     unconnected = ~np.isfinite(mu).any(axis=(1, 2))
-    use = np.isfinite(flux) & ((mu > INCIDENT_MU) | unconnected[:, None, None])
-    counts = np.where(use, code_midpoint(np.maximum(np.nan_to_num(flux), 0) * energy[:, :, None] * factor), 0.0)
+    use = np.isfinite(counts) & ((mu > INCIDENT_MU) | unconnected[:, None, None])
+    summed = np.where(use, counts, 0.0).sum(2)
     exposure = (use * (factor if gain is None else factor * gain)).sum(2) * energy
-    noise = (use / (np.ones(88) if rings is None else rings)).sum(2) * background
-    return IncidentCounts(energy, counts.sum(2), exposure, noise)
+    noise = (use * (factor / RING_FACTOR)).sum(2) * background
+    return IncidentCounts(energy, summed, exposure, noise, np.full(len(energy), float(background_sd)))
 
 # %% ../nbs/05_kappa.ipynb #4ce1321b
 RELATIVE_SCATTER = 0.02  # of a channel's summed counts, beyond Poisson
@@ -151,9 +163,9 @@ KAPPA_PRIOR = (math.log(2.5), 1.0)  # mean and standard deviation of ln(kappa - 
 LOG_WIDTH_BOUNDS = (-2.0, 11.0)
 LOG_KAPPA_BOUNDS = (-2.0, 4.0)  # kappa between 1.64 and 56
 
-# %% ../nbs/05_kappa.ipynb #b5c42bb9
+# %% ../nbs/05_kappa.ipynb #5f0e876c
 @njit(cache=True)
-def _misfit(params, energy, counts, exposure, background, use, u, offset, weight, work, gradient, curvature):
+def _misfit(params, energy, counts, exposure, background, background_sd, use, u, offset, weight, work, gradient, curvature):
     "Q at `params`, with half its negative gradient and its Gauss-Newton curvature."
     kappa = 1.5 + math.exp(params[2])
     width = math.exp(params[1])
@@ -163,21 +175,23 @@ def _misfit(params, energy, counts, exposure, background, use, u, offset, weight
     curvature[:] = 0.0
     for i in range(energy.size):
         if use[i]:
-            m = work[0, i] * exposure[i] + background[i]
+            noise = background[i] * math.exp(params[3])
+            m = work[0, i] * exposure[i] + noise
             v = m + (RELATIVE_SCATTER * m) ** 2 + 0.25
             d = counts[i] - m
             q += d * d / v + math.log(v)
-            slope = (work[0, i] * exposure[i], work[1, i] * exposure[i] * width, work[2, i] * exposure[i] * (kappa - 1.5))
-            for a in range(3):
+            slope = (work[0, i] * exposure[i], work[1, i] * exposure[i] * width, work[2, i] * exposure[i] * (kappa - 1.5), noise)
+            for a in range(4):
                 gradient[a] += slope[a] * d / v
-                for b in range(3):
+                for b in range(4):
                     curvature[a, b] += slope[a] * slope[b] / v
-    z = (params[2] - KAPPA_PRIOR[0]) / KAPPA_PRIOR[1]
-    gradient[2] -= z / KAPPA_PRIOR[1]
-    curvature[2, 2] += 1 / KAPPA_PRIOR[1] ** 2
-    return q + z * z
+    for a, mean, sd in ((2, KAPPA_PRIOR[0], KAPPA_PRIOR[1]), (3, 0.0, background_sd)):
+        q += ((params[a] - mean) / sd) ** 2
+        gradient[a] -= (params[a] - mean) / sd**2
+        curvature[a, a] += 1 / sd**2
+    return q
 
-# %% ../nbs/05_kappa.ipynb #78d61962
+# %% ../nbs/05_kappa.ipynb #3191ee94
 @njit(cache=True)
 def _start(energy, counts, exposure, background, use, params):
     "Sets the starting point of the fit; returns the number of populated channels."
@@ -197,37 +211,39 @@ def _start(energy, counts, exposure, background, use, params):
         params[2] = math.log(2.5)
         flux = max(counts[best] - background[best], 0.3) / exposure[best]
         params[0] = math.log(flux / energy[best]) + 5.0 * math.log(math.exp(params[1]) + energy[best])
+        params[3] = 0.0
     return populated
 
-# %% ../nbs/05_kappa.ipynb #e7ae04a3
+# %% ../nbs/05_kappa.ipynb #752bc1ce
 @njit(cache=True)
 def _step(params, gradient, curvature, damping):
     "One damped Gauss-Newton step, limited to 1.5 in each logarithm, inside the bounds."
     a = curvature.copy()
-    for i in range(3):
+    for i in range(4):
         a[i, i] *= 1 + damping
     step = np.linalg.solve(a, gradient)
     scale = min(1.0, 1.5 / max(np.max(np.abs(step)), 1e-12))
     new = params + scale * step
     new[1] = min(max(new[1], LOG_WIDTH_BOUNDS[0]), LOG_WIDTH_BOUNDS[1])
     new[2] = min(max(new[2], LOG_KAPPA_BOUNDS[0]), LOG_KAPPA_BOUNDS[1])
+    new[3] = min(max(new[3], -4.0), 4.0)
     return new
 
-# %% ../nbs/05_kappa.ipynb #8483c778
+# %% ../nbs/05_kappa.ipynb #4c022cd0
 @njit(cache=True)
-def fit_spectrum(energy, counts, exposure, background, use, u, offset, weight, params, covariance):
-    """Fits one sweep in place: `params` (ln C, ln W_m, ln(kappa - 3/2)) and their (3, 3) `covariance`.
+def fit_spectrum(energy, counts, exposure, background, background_sd, use, u, offset, weight, params, covariance):
+    """Fits one sweep in place: `params` (ln C, ln W_m, ln(kappa - 3/2), ln of the background factor) and their (4, 4) `covariance`.
 
     Returns the minimum of Q; nan when fewer than three channels are populated."""
     if _start(energy, counts, exposure, background, use, params) < 3:
         return math.nan
-    work, gradient, curvature = np.empty((3, energy.size)), np.zeros(3), np.zeros((3, 3))
-    q = _misfit(params, energy, counts, exposure, background, use, u, offset, weight, work, gradient, curvature)
+    work, gradient, curvature = np.empty((3, energy.size)), np.zeros(4), np.zeros((4, 4))
+    q = _misfit(params, energy, counts, exposure, background, background_sd, use, u, offset, weight, work, gradient, curvature)
     damping = 1e-2
     for _ in range(60):
         trial = _step(params, gradient, curvature, damping)
-        trial_gradient, trial_curvature = np.zeros(3), np.zeros((3, 3))
-        new = _misfit(trial, energy, counts, exposure, background, use, u, offset, weight, work, trial_gradient, trial_curvature)
+        trial_gradient, trial_curvature = np.zeros(4), np.zeros((4, 4))
+        new = _misfit(trial, energy, counts, exposure, background, background_sd, use, u, offset, weight, work, trial_gradient, trial_curvature)
         if new <= q:
             done = q - new < 1e-5
             params[:], gradient[:], curvature[:], q = trial, trial_gradient, trial_curvature, new
@@ -241,11 +257,11 @@ def fit_spectrum(energy, counts, exposure, background, use, u, offset, weight, p
     covariance[:] = np.linalg.inv(curvature)
     return q
 
-# %% ../nbs/05_kappa.ipynb #1f1ea5fe
+# %% ../nbs/05_kappa.ipynb #b4d01668
 @njit(cache=True)
 def plasma_of(params, covariance, u, values, errors):
     "Sets `values` (n, T, kappa) and `errors` (relative, relative, absolute standard errors) at potential `u`."
-    jacobian = np.zeros((3, 3))
+    jacobian = np.zeros((3, 4))
     kappa = 1.5 + math.exp(params[2])
     values[0], values[1] = ambient_moments(params[0], math.exp(params[1]), kappa, u)
     values[2] = kappa
@@ -260,7 +276,7 @@ def plasma_of(params, covariance, u, values, errors):
     for a in range(3):
         errors[a] = math.sqrt(max(c[a, a], 0.0))
 
-# %% ../nbs/05_kappa.ipynb #ba7e420d
+# %% ../nbs/05_kappa.ipynb #31729c4c
 @dataclass(frozen=True)
 class KappaFit:
     "Kappa fits of S sweeps; arrays are (S,) unless said otherwise."
@@ -271,10 +287,15 @@ class KappaFit:
     density_error: np.ndarray  # standard error, relative
     temperature_error: np.ndarray  # standard error, relative
     kappa_error: np.ndarray  # standard error
-    params: np.ndarray  # (S, 3) ln C, ln W_m, ln(kappa - 3/2) of the spectrum as measured on the spacecraft
-    covariance: np.ndarray  # (S, 3, 3) of params
+    params: np.ndarray  # (S, 4) ln C, ln W_m, ln(kappa - 3/2) of the spectrum as measured on the spacecraft, ln of the background factor
+    covariance: np.ndarray  # (S, 4, 4) of params
     misfit: np.ndarray  # chi-square-like misfit per degree of freedom
     flags: np.ndarray  # (S,) `Flag` bits
+
+    @property
+    def background_factor(self):
+        "Fitted background over the expected one; 1 where the fit failed."
+        return np.exp(np.nan_to_num(self.params[:, 3]))
 
 # %% ../nbs/05_kappa.ipynb #2ab07099
 @njit(cache=True)
@@ -285,22 +306,22 @@ def usable_energy(
     "Whether a channel is clear of the cut at E = U: photoelectrons of a positive spacecraft lie below it."
     return math.isfinite(energy) and energy - max(u, 0.0) > 2.0 + 0.35 * energy
 
-# %% ../nbs/05_kappa.ipynb #3d50b413
+# %% ../nbs/05_kappa.ipynb #0353e09a
 @njit(cache=True)
-def _fit_many(energy, counts, exposure, background, u, offset, weight, params, covariance, values, errors, misfit):
+def _fit_many(energy, counts, exposure, background, background_sd, u, offset, weight, params, covariance, values, errors, misfit):
     for s in range(energy.shape[0]):
         use = np.zeros(energy.shape[1], np.bool_)
         ok = 0
         for i in range(energy.shape[1]):
             use[i] = usable_energy(energy[s, i], u[s]) and exposure[s, i] > 0
             ok += use[i]
-        q = fit_spectrum(energy[s], counts[s], exposure[s], background[s], use, max(u[s], 0.0), offset, weight, params[s], covariance[s])
+        q = fit_spectrum(energy[s], counts[s], exposure[s], background[s], background_sd[s], use, max(u[s], 0.0), offset, weight, params[s], covariance[s])
         misfit[s] = math.nan
         if math.isfinite(q):
             plasma_of(params[s], covariance[s], u[s], values[s], errors[s])
             misfit[s] = pearson(energy[s], counts[s], exposure[s], background[s], use, max(u[s], 0.0), offset, weight, params[s]) / max(ok - 3, 1)
 
-# %% ../nbs/05_kappa.ipynb #3bb7012d
+# %% ../nbs/05_kappa.ipynb #b55f9b55
 @njit(cache=True)
 def pearson(energy, counts, exposure, background, use, u, offset, weight, params):
     "The squared, standardised residuals of one sweep, summed."
@@ -309,11 +330,11 @@ def pearson(energy, counts, exposure, background, use, u, offset, weight, params
     total = 0.0
     for i in range(energy.size):
         if use[i]:
-            m = work[0, i] * exposure[i] + background[i]
+            m = work[0, i] * exposure[i] + background[i] * math.exp(params[3])
             total += (counts[i] - m) ** 2 / (m + (RELATIVE_SCATTER * m) ** 2 + 0.25)
     return total
 
-# %% ../nbs/05_kappa.ipynb #06bc4234
+# %% ../nbs/05_kappa.ipynb #515144a7
 def fit_kappa(
     incident: IncidentCounts,  # of S sweeps
     u_spacecraft: np.ndarray | float = 0.0,  # (S,) potential of the spacecraft, V
@@ -322,19 +343,19 @@ def fit_kappa(
     "Fits a kappa distribution to the incident electrons of each sweep; failures are flagged, values nan."
     size = len(incident.energy)
     u = np.broadcast_to(np.asarray(u_spacecraft, float), (size,)).copy()
-    params, covariance = np.full((size, 3), np.nan), np.full((size, 3, 3), np.nan)
+    params, covariance = np.full((size, 4), np.nan), np.full((size, 4, 4), np.nan)
     values, errors, misfit = np.full((size, 3), np.nan), np.full((size, 3), np.nan), np.empty(size)
     offset, weight = response_nodes(fwhm)
-    _fit_many(incident.energy, incident.counts, incident.exposure, incident.background, u, offset, weight, params, covariance, values, errors, misfit)
+    _fit_many(incident.energy, incident.counts, incident.exposure, incident.background, incident.background_sd, u, offset, weight, params, covariance, values, errors, misfit)
     return KappaFit(*values.T, *errors.T, params, covariance, misfit, kappa_flags(params, misfit))
 
-# %% ../nbs/05_kappa.ipynb #bda34a5f
+# %% ../nbs/05_kappa.ipynb #1f68b6e0
 def kappa_flags(
-    params: np.ndarray,  # (S, 3) fitted parameters
+    params: np.ndarray,  # (S, 4) fitted parameters
     misfit: np.ndarray,  # (S,) nan where the fit failed
 ) -> np.ndarray:  # (S,) `Flag` bits
     "Flags of kappa fits: failed, or ended at a bound."
     bounds = np.array([LOG_WIDTH_BOUNDS, LOG_KAPPA_BOUNDS])
-    at_bound = (np.abs(params[:, 1:, None] - bounds) < 1e-6).any(axis=(1, 2))
+    at_bound = (np.abs(params[:, 1:3, None] - bounds) < 1e-6).any(axis=(1, 2))
     failed = ~np.isfinite(misfit)
     return np.where(failed, int(Flag.KAPPA_FAILED), 0) | np.where(at_bound & ~failed, int(Flag.KAPPA_AT_BOUND), 0)

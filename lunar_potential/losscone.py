@@ -852,12 +852,12 @@ def _fit_sweep(work, u_error, index, offset, response, out):
     if work.setting[METHOD] == LIKELIHOOD:
         out[14] = _shift_by_spacecraft(work, best, u_error, offset, response)
 
-# %% ../nbs/07_losscone.ipynb #57fce9a0
+# %% ../nbs/07_losscone.ipynb #43e0ee89
 @njit(cache=True, error_model="numpy")
 def _fit_many(energy, flux, phi, b, u_sc, u_error, cells, gain, background, half_width, index, offset, response, work, out):
     for s in range(energy.shape[0]):
         if math.isfinite(u_sc[s]) and math.isfinite(b[s, 0]):
-            n = _prepare(work, energy[s], flux[s], phi[s], b[s], cells, gain, background, half_width, u_sc[s], offset, response)
+            n = _prepare(work, energy[s], flux[s], phi[s], b[s], cells, gain, background[s], half_width, u_sc[s], offset, response)
             out[s, 0] = n
             if n >= 2:
                 _fit_sweep(work, u_error[s], index, offset, response, out[s])
@@ -928,7 +928,7 @@ def _as_fit(raw, u_error, relative, with_sets):
     channels = np.nan_to_num(c["n_channels"]).astype(np.int8)
     return LossConeFit(*value, *bounds, components, kind, identified, at_u | at_ratio, quality, c["gain"], channels, c["shift"], flags)
 
-# %% ../nbs/07_losscone.ipynb #c879b71a
+# %% ../nbs/07_losscone.ipynb #dc9b7354
 METHODS = {"likelihood": LIKELIHOOD, "halekas": HALEKAS, "lillis": LILLIS}
 
 @dataclass(frozen=True)
@@ -955,7 +955,7 @@ class LossConeFitter:
         u_spacecraft: np.ndarray | float = np.nan,  # (S,) or (S, C) potential of the spacecraft, V
         u_error: np.ndarray | float = 0.0,  # (S,) its standard error, V
         gain: np.ndarray | None = None,  # (88,) relative gain of the cells
-        background: float = 0.0,  # background counts, as in `kappa.incident_counts`
+        background: np.ndarray | float = 0.0,  # (S,) background counts of a ring, as in `kappa.incident_counts`
     ) -> LossConeFit:  # values, confidence sets and flags of S sweeps
         "Surface potentials of S sweeps."
         size = len(energy)
@@ -965,7 +965,7 @@ class LossConeFitter:
         offset, response = response_nodes(self.response_fwhm, number=self.nodes)
         raw = np.full((size, len(COLUMNS)), np.nan)
         arrays = [np.ascontiguousarray(a, float) for a in (energy, flux, phi, b_moonward)]
-        _fit_many(*arrays, np.where(relative, 0.0, u_sc), error, cells, np.ones(N_CELLS) if gain is None else np.asarray(gain, float), float(background),
+        _fit_many(*arrays, np.where(relative, 0.0, u_sc), error, cells, np.ones(N_CELLS) if gain is None else np.asarray(gain, float), np.broadcast_to(np.asarray(background, float), (size,)).copy(),
                   self.half_width, coarse_index(), offset, response, self.workspace(energy.shape[1]), raw)
         connected = np.isfinite(np.asarray(b_moonward)).all(axis=1)
         return _as_fit(raw, error, relative & connected, self.method == "likelihood")

@@ -31,7 +31,7 @@ from .units import Flag
 # %% ../nbs/08_pipeline.ipynb #aae5c8d4
 log = logging.getLogger(__name__)
 
-# %% ../nbs/08_pipeline.ipynb #361989b3
+# %% ../nbs/08_pipeline.ipynb #f4bd350c
 FIT_METHODS = ("likelihood", "halekas", "lillis")
 
 
@@ -41,6 +41,7 @@ class Config:
     fit_method: str = "likelihood"  # surface fit: "likelihood", "halekas" or "lillis"
     u_spacecraft: float | None = None  # one spacecraft potential for every sweep, V; None: estimated sweep by sweep
     direction: str = "travel"  # what (phi, theta) point along: "travel" of the electrons or "look" of the instrument
+    flat_field: bool = True  # estimate the relative gain of the cells from the day's own incident electrons
 
     def __post_init__(self):
         _one_of("fit_method", self.fit_method, FIT_METHODS)
@@ -156,8 +157,8 @@ def input_hashes(
     "What the results depend on beside the ER table itself."
     return {path.name: hash_of(path) for path in [*archive.kernels, archive.attitude, archive.theta]}
 
-# %% ../nbs/08_pipeline.ipynb #e4a2e60e
-ROOMS = ("units", "archive", "er", "geometry", "kappa", "charging", "losscone", "pipeline", "cache")  # code that decides the numbers
+# %% ../nbs/08_pipeline.ipynb #70ec7e4f
+ROOMS = ("units", "archive", "er", "geometry", "kappa", "calibration", "charging", "losscone", "pipeline", "cache")  # code that decides the numbers
 
 
 @functools.cache
@@ -280,20 +281,21 @@ def moonward_field(
     with np.errstate(invalid="ignore"):
         return sign[:, None] * b_scd / np.linalg.norm(b_scd, axis=1, keepdims=True)
 
-# %% ../nbs/08_pipeline.ipynb #27207496
+# %% ../nbs/08_pipeline.ipynb #4194695c
 def spacecraft_stage(
     config: Config,  # settings
     energy,  # (S, C) recorded energies, eV
     counts,  # (S, C) incident pseudo-counts
     exposure,  # (S, C) counts for a flux of one
     background,  # (S, C) expected background counts
+    background_sd,  # (S,) its relative uncertainty
     lit,  # (S,) lit fraction of the Sun's disc at the spacecraft, NaN unknown
 ) -> dict:  # name -> (S,) array
     "Spacecraft potential and incident plasma of each sweep."
     from lunar_potential.charging import spacecraft_potential
     from lunar_potential.kappa import IncidentCounts, fit_kappa
 
-    incident = IncidentCounts(energy, counts, exposure, background)
+    incident = IncidentCounts(energy, counts, exposure, background, background_sd)
     if config.u_spacecraft is None:
         found = spacecraft_potential(incident, lit)
         return {"u_spacecraft": found.u, "u_spacecraft_error": found.error, **_plasma(found.fit), "flags": found.flags}
@@ -307,32 +309,37 @@ def _plasma(fit):
         "electron_density": fit.density, "electron_density_error": fit.density * fit.density_error,
         "electron_temperature": fit.temperature, "electron_temperature_error": fit.temperature * fit.temperature_error,
         "kappa": fit.kappa, "kappa_error": fit.kappa_error, "kappa_fit_quality": fit.misfit,
+        "background_factor": fit.background_factor,
     }
 
-# %% ../nbs/08_pipeline.ipynb #1e22301f
+# %% ../nbs/08_pipeline.ipynb #909d4397
 def surface_stage(
     config: Config,  # settings
     cells,  # of `losscone.make_cells`
+    calibration,  # `Calibration` of the file
     energy,  # (S, C) recorded energies, eV
     flux,  # (S, C, 88) differential flux
     phi,  # (S, C, 88) azimuth of the cells, deg
     b_moonward,  # (S, 3) of `moonward_field`
     u_spacecraft,  # (S,) V, NaN unknown
     u_error,  # (S,) its standard error, V
+    background_factor,  # (S,) background of the sweep over that of the file
 ) -> dict:  # name -> (S,) array
     "Surface potential of each sweep with its confidence sets."
     from lunar_potential.losscone import LossConeFitter
 
-    fit = LossConeFitter(config.fit_method).fit(energy, flux, phi, cells, b_moonward, u_spacecraft, u_error)
+    fitter = LossConeFitter(config.fit_method, scatter=calibration.scatter)
+    background = calibration.background * background_factor
+    fit = fitter.fit(energy, flux, phi, cells, b_moonward, u_spacecraft, u_error, calibration.gain, background)
     missed = np.isnan(b_moonward).any(axis=1)
     flags = np.where(missed, fit.flags & ~int(Flag.TOO_FEW_CHANNELS), fit.flags)
     return {**{name: getattr(fit, name) for name in SURFACE if name not in ("fit_gain", "flags")}, "fit_gain": fit.gain, "flags": flags}
 
-# %% ../nbs/08_pipeline.ipynb #9521eaf5
+# %% ../nbs/08_pipeline.ipynb #0fb49f1c
 SPACECRAFT = {  # results of `spacecraft_stage` for a sweep at which it raises an error
     "u_spacecraft": np.nan, "u_spacecraft_error": np.nan, "electron_density": np.nan, "electron_density_error": np.nan,
     "electron_temperature": np.nan, "electron_temperature_error": np.nan, "kappa": np.nan, "kappa_error": np.nan,
-    "kappa_fit_quality": np.nan, "flags": int(Flag.KAPPA_FAILED | Flag.NO_U_SPACECRAFT),
+    "kappa_fit_quality": np.nan, "background_factor": 1.0, "flags": int(Flag.KAPPA_FAILED | Flag.NO_U_SPACECRAFT),
 }
 SURFACE = {  # the same for `surface_stage`
     "u_surface": np.nan, "u_surface_lower_95": np.nan, "u_surface_upper_95": np.nan, "u_surface_lower_68": np.nan,
@@ -359,7 +366,7 @@ def run_stage(
     first, second = (run_stage(stage, half, empty) for half in halves)
     return {name: np.concatenate([first[name], second[name]]) for name in empty}
 
-# %% ../nbs/08_pipeline.ipynb #784801f2
+# %% ../nbs/08_pipeline.ipynb #0e581896
 def spacecraft_potential_worker(
     task: tuple,  # sweep numbers, row numbers, arrays of `spacecraft_stage`, settings
 ) -> tuple:  # sweep numbers, row numbers, name -> array over the sweeps
@@ -369,11 +376,11 @@ def spacecraft_potential_worker(
 
 
 def surface_potential_worker(
-    task: tuple,  # sweep numbers, row numbers, arrays of `surface_stage`, settings, cells
+    task: tuple,  # sweep numbers, row numbers, arrays of `surface_stage`, settings, cells, calibration
 ) -> tuple:  # sweep numbers, row numbers, name -> array over the sweeps
     "The surface stage of one chunk; an error is logged and flagged, not raised."
-    spec_no, row_indices, arrays, config, cells = task
-    return spec_no, row_indices, run_stage(functools.partial(surface_stage, config, cells), arrays, SURFACE)
+    spec_no, row_indices, arrays, *settings = task
+    return spec_no, row_indices, run_stage(functools.partial(surface_stage, *settings), arrays, SURFACE)
 
 # %% ../nbs/08_pipeline.ipynb #9cc604e9
 def _tasks(er, arrays, size, *settings):
@@ -439,32 +446,36 @@ class _Clock:
         yield
         self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - started
 
-# %% ../nbs/08_pipeline.ipynb #499677c3
+# %% ../nbs/08_pipeline.ipynb #53b946a9
 def _process_file(er, attitude, config, n_jobs, progress, clock):
-    "Row arrays and sweep arrays of the sweeps of one file."
+    "Row arrays, sweep arrays and the calibration of the sweeps of one file."
+    from lunar_potential.calibration import calibrate
     from lunar_potential.er import count_factor
     from lunar_potential.geometry import cell_pitch
-    from lunar_potential.kappa import incident_counts
+    from lunar_potential.kappa import cell_counts, incident_counts
     from lunar_potential.losscone import make_cells
 
     with clock.stage("coordinates"):
         block = er.padded()
         rows, sweeps = locate(er, block, attitude)
         mu = cell_pitch(block["phi"], er.theta, block["b"], sweeps.polarity, config.direction)
-    with clock.stage("spacecraft_potential"):
+    with clock.stage("calibration"):
         factor = count_factor(er.theta)
-        incident = incident_counts(block["energy"], block["flux"], mu, factor)
+        counts = cell_counts(block["energy"], block["flux"], factor)
+        calibration = calibrate(block["energy"], counts, mu, factor, config.flat_field)
+    with clock.stage("spacecraft_potential"):
+        incident = incident_counts(block["energy"], counts, mu, factor, calibration.background, calibration.background_sd, calibration.gain)
         arrays = {**vars(incident), "lit": sweeps.sc_lit}
         per_row = _spacecraft_potential_per_row if n_jobs == 1 else functools.partial(_spacecraft_potential_per_row_parallel, n_jobs=n_jobs)
         u_rows, charged = per_row(er, arrays, config)
     with clock.stage("surface_fit"):
         arrays = {name: block[name] for name in ("energy", "flux", "phi")}
         arrays |= {"b_moonward": moonward_field(block["b"], sweeps.polarity, config.direction)}
-        arrays |= {"u_spacecraft": charged["u_spacecraft"], "u_error": charged["u_spacecraft_error"]}
+        arrays |= {"u_spacecraft": charged["u_spacecraft"], "u_error": charged["u_spacecraft_error"], "background_factor": charged["background_factor"]}
         size = CHUNK if n_jobs == 1 else chunk_size(er.n_sweeps, n_jobs)
-        tasks = list(_tasks(er, arrays, size, config, make_cells(er.theta, factor)))
+        tasks = list(_tasks(er, arrays, size, config, make_cells(er.theta, factor), calibration))
         fitted = _run_chunks(surface_potential_worker, tasks, SURFACE, n_jobs, progress)
-    return _row_arrays(er, rows, u_rows, fitted), _sweep_arrays(er, sweeps, charged, fitted)
+    return _row_arrays(er, rows, u_rows, fitted), _sweep_arrays(er, sweeps, charged, fitted), calibration
 
 # %% ../nbs/08_pipeline.ipynb #98127335
 CHUNK = 128  # sweeps in a chunk when nothing runs in parallel
@@ -496,7 +507,7 @@ def _sweep_arrays(er, sweeps, charged, fitted):
         **{name: a for name, a in {**charged, **fitted}.items() if name != "flags"}, "flags": flags,
     }
 
-# %% ../nbs/08_pipeline.ipynb #ea8deeec
+# %% ../nbs/08_pipeline.ipynb #f0cbccb1
 def process_merged_data(
     er_data,  # `ERData` of one or more files; not changed
     *,
@@ -523,7 +534,7 @@ def process_merged_data(
         each = [er_data] if len(files) < 2 else (er_data.select(np.flatnonzero(file_id == file)) for file in files)
         parts = [_process_file(er, attitude, config, jobs, advance, clock) for er in each]
     rows, spec = ({name: np.concatenate([part[k][name] for part in parts]) for name in parts[0][k]} for k in (0, 1))
-    return _results(er_data, rows, spec, archive, config, clock.seconds)
+    return _results(er_data, rows, spec, [part[2] for part in parts], archive, config, clock.seconds)
 
 # %% ../nbs/08_pipeline.ipynb #cb573f76
 def _jobs(use_parallel, n_jobs, n_rows):
@@ -548,8 +559,8 @@ def _bar(progress, total):
     with tqdm(total=total, unit="sweep", desc="surface potential") as bar:
         yield bar.update
 
-# %% ../nbs/08_pipeline.ipynb #a97e3ae1
-def _results(er, rows, spec, archive, config, timings):
+# %% ../nbs/08_pipeline.ipynb #48ac4bb8
+def _results(er, rows, spec, calibrations, archive, config, timings):
     names = [Path(file).name for file in er.files]
     last = er.ds.attrs["last_spec_no"]
     spec = {"spec_no": number_sweeps(spec["file_index"], spec["file_spec_no"], last), **spec}
@@ -561,6 +572,7 @@ def _results(er, rows, spec, archive, config, timings):
     meta = {
         "package_version": __version__, "config": config.to_dict(), "inputs": inputs, "failed": {},
         "masked": {name: {label: n for label, n in zip(labels, counts) if n} for name, counts in by_file.items()},
+        "calibration": {names[file]: vars(one) | {"gain": None if one.gain is None else one.gain.tolist()} for file, one in zip(np.unique(spec["file_index"]), calibrations)},
         "files": names, "file_sha256": hashes, "file_fingerprint": [fingerprint(one, inputs, config) for one in hashes],
         "file_last_spec_no": list(last),
     }

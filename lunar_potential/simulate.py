@@ -627,7 +627,7 @@ def draw_attitude(
     rate, ra, dec = np.array([[12.0], [118.5], [87.6]]) + wander
     return dict(time=time, spin_rate=rate.round(3), ra=ra.round(2), dec=dec.round(2))
 
-# %% ../nbs/12_simulate.ipynb #4ac3fc3d
+# %% ../nbs/12_simulate.ipynb #cdce6448
 def _unit(vectors):
     "Vectors over their lengths."
     return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
@@ -661,8 +661,8 @@ def locate(
     "Spacecraft, footpoint and sunlight of each sweep."
     et = kernels.utc_to_et(np.asarray(time).astype("datetime64[s]"))
     position, sun = kernels.circular_orbit(et, et_start, **orbit)[:, :3], kernels.sun_from_moon(et)
-    record = np.searchsorted(attitude["time"], time, side="right") - 1
-    axes = spacecraft_axes(sun - position, attitude["ra"][record], attitude["dec"][record])
+    ra, dec = (np.interp(time, attitude["time"], attitude[name]) for name in ("ra", "dec"))
+    axes = spacecraft_axes(sun - position, ra, dec)
     to_moon = np.stack([kernels.moon_rotation(t) for t in et])
     along = _unit(np.einsum("sij,si->sj", axes, b))
     position, sun, along = (np.einsum("sij,sj->si", to_moon, v) for v in (position, sun, along))

@@ -174,7 +174,7 @@ def test_linear_attitude_passes_through_the_records_and_crosses_north():
     lat, lon = geo.lat_lon(table.axis(np.array([-1.0, 0, 50, 100, 200, 1e9])))
     assert np.allclose(lon[1:], [-10, 0, 10, 20, 20], atol=1e-9) and np.isnan(lon[0])
     assert np.allclose(lat[[1, 3, 4, 5]], 5)
-    with pytest.raises(ValueError, match="'step' or 'linear'"):
+    with pytest.raises(ValueError, match="'drift', 'step' or 'linear'"):
         geo.Attitude(table.start, table.ra, table.dec, table.spin_rate, "spline")
 
 
