@@ -15,9 +15,9 @@ from .units import E_CHARGE, M_ELECTRON, Flag
 
 # %% auto #0
 __all__ = ['INCIDENT_MU', 'NOMINAL_BACKGROUND', 'RING_FACTOR', 'RELATIVE_SCATTER', 'KAPPA_PRIOR', 'LOG_WIDTH_BOUNDS',
-           'LOG_KAPPA_BOUNDS', 'kappa_psd', 'kappa_flux', 'kappa_current', 'ambient_moments', 'response_nodes',
-           'folded_spectrum', 'IncidentCounts', 'code_midpoint', 'cell_counts', 'incident_counts', 'fit_spectrum',
-           'plasma_of', 'KappaFit', 'usable_energy', 'pearson', 'fit_kappa', 'kappa_flags']
+           'LOG_KAPPA_BOUNDS', 'kappa_psd', 'kappa_flux', 'kappa_current', 'ambient_moments', 'Response',
+           'response_nodes', 'folded_spectrum', 'IncidentCounts', 'code_midpoint', 'cell_counts', 'incident_counts',
+           'fit_spectrum', 'plasma_of', 'KappaFit', 'usable_energy', 'pearson', 'fit_kappa', 'kappa_flags']
 
 # %% ../nbs/05_kappa.ipynb #5be69d58
 def kappa_psd(
@@ -71,19 +71,32 @@ def ambient_moments(
     log_norm = math.lgamma(kappa - 0.5) - math.lgamma(kappa + 1) + 1.5 * math.log(2 * math.pi * E_CHARGE * w / M_ELECTRON)
     return math.exp(log_f + log_norm), w / (kappa - 1.5)
 
-# %% ../nbs/05_kappa.ipynb #790ce37f
+# %% ../nbs/05_kappa.ipynb #ce356dff
+@dataclass(frozen=True)
+class Response:
+    "How the instrument smears energies and angles; the nominal one, or what a day's data prefer (`losscone.choose_response`)."
+
+    fwhm: float = 0.5  # full width at half maximum of the energy band, in units of the energy; 0 for none
+    shape: str = "log"  # Gaussian in ln E ("log") or in E ("linear")
+    cut: float = 2.0  # where the band ends, in standard deviations
+    half_width: float = 2.5  # deg, blur of a third of a cell: between a sharp cut and half the third's size (3.75)
+
+    def __post_init__(self):
+        if self.shape not in ("log", "linear"):
+            raise ValueError(f"response shape {self.shape!r} is unknown; choose 'log' or 'linear'")
+
+# %% ../nbs/05_kappa.ipynb #7ecb3600
 def response_nodes(
-    fwhm: float = 0.5,  # full width at half maximum of the response, in units of the energy
-    cut: float = 2.0,  # where the band ends, in standard deviations
+    response: Response = Response(),  # the instrument
     number: int = 11,  # number of nodes
 ) -> tuple[np.ndarray, np.ndarray]:  # offsets in ln E; weights with sum 1
-    "Nodes and weights of the energy response, Gaussian in ln E; a `fwhm` of 0 gives one node."
-    if fwhm == 0:
+    "Nodes and weights of the energy response."
+    if response.fwhm == 0:
         return np.zeros(1), np.ones(1)
-    sigma = fwhm / (2 * math.sqrt(2 * math.log(2)))
-    offset = np.linspace(-cut, cut, number) * sigma
+    sigma = response.fwhm / (2 * math.sqrt(2 * math.log(2)))
+    offset = np.linspace(-response.cut, response.cut, number) * sigma
     weight = np.exp(-0.5 * (offset / sigma) ** 2)
-    return offset, weight / weight.sum()
+    return (np.log1p(np.maximum(offset, -0.95)) if response.shape == "linear" else offset), weight / weight.sum()
 
 # %% ../nbs/05_kappa.ipynb #268b5a6c
 @njit(cache=True)
@@ -334,18 +347,18 @@ def pearson(energy, counts, exposure, background, use, u, offset, weight, params
             total += (counts[i] - m) ** 2 / (m + (RELATIVE_SCATTER * m) ** 2 + 0.25)
     return total
 
-# %% ../nbs/05_kappa.ipynb #515144a7
+# %% ../nbs/05_kappa.ipynb #ae00ec47
 def fit_kappa(
     incident: IncidentCounts,  # of S sweeps
     u_spacecraft: np.ndarray | float = 0.0,  # (S,) potential of the spacecraft, V
-    fwhm: float = 0.5,  # energy response, full width at half maximum over energy
+    response: Response = Response(),  # the instrument
 ) -> KappaFit:  # values, errors and flags of the S sweeps
     "Fits a kappa distribution to the incident electrons of each sweep; failures are flagged, values nan."
     size = len(incident.energy)
     u = np.broadcast_to(np.asarray(u_spacecraft, float), (size,)).copy()
     params, covariance = np.full((size, 4), np.nan), np.full((size, 4, 4), np.nan)
     values, errors, misfit = np.full((size, 3), np.nan), np.full((size, 3), np.nan), np.empty(size)
-    offset, weight = response_nodes(fwhm)
+    offset, weight = response_nodes(response)
     _fit_many(incident.energy, incident.counts, incident.exposure, incident.background, incident.background_sd, u, offset, weight, params, covariance, values, errors, misfit)
     return KappaFit(*values.T, *errors.T, params, covariance, misfit, kappa_flags(params, misfit))
 
