@@ -59,10 +59,10 @@ def test_a_sweep_that_raises_costs_only_itself(er, archive, results, monkeypatch
     bad_energy = np.float64(12345.0)
     real = pipeline.spacecraft_stage
 
-    def fussy(config, energy, **arrays):
+    def fussy(*settings, energy, **arrays):
         if (energy == bad_energy).any():
             raise ZeroDivisionError("cannot do this one")
-        return real(config, energy, **arrays)
+        return real(*settings, energy=energy, **arrays)
 
     frame = er.to_frame()
     row = frame.index[(frame["spec_no"] == 4) & (frame["file"] == er.files[0])][0]
@@ -77,7 +77,7 @@ def test_a_sweep_that_raises_costs_only_itself(er, archive, results, monkeypatch
 
 
 def test_worker_returns_numbers_rows_and_values(er, archive, monkeypatch):
-    def broken(config, energy, **arrays):
+    def broken(*settings, **arrays):
         raise ValueError("nothing works")
 
     arrays = {"energy": np.ones((2, 15)), "counts": np.ones((2, 15)), "exposure": np.ones((2, 15)), "background": np.zeros((2, 15)), "lit": np.ones(2)}
