@@ -18,12 +18,13 @@ from .units import N_CELLS, Flag, cells_in_ring
 # %% auto #0
 __all__ = ['NODE', 'NODES', 'PARTS', 'COUNTS', 'NOISE', 'FULL', 'COSINE', 'DOWN', 'UP', 'BEAM', 'INVERSE', 'ENERGY', 'FLUX',
            'TERM_1', 'TERM_2', 'TOTAL', 'INSIDE', 'NUMBER', 'WEIGHT', 'AMBIENT', 'U_SC', 'SCATTER', 'METHOD',
-           'CHANNELS', 'SCORE_ONLY', 'BEAM_WIDTH', 'RIDGE', 'BEAM_ENERGY_WIDTH', 'BAND_VARIANCE', 'BACKSCATTER',
-           'BACKSCATTER_SPREAD', 'BEAM_PRIOR', 'BEAM_SHIFT', 'LIKELIHOOD', 'HALEKAS', 'LILLIS', 'EDGE', 'BAND_SHAPE',
-           'BEAM_MODEL', 'LILLIS_RANGE', 'U_BOUNDS', 'RATIO_BOUNDS', 'BACKSCATTER_BOUNDS', 'U_GRID', 'RATIO_GRID',
-           'COARSE_WIDTH', 'COARSE_RANGE', 'COARSE_STEPS', 'ROOT_95', 'ROOT_68', 'CANDIDATES', 'COARSE_MARGIN',
-           'IDENTIFIED', 'COLUMNS', 'FLOOR', 'METHODS', 'RESPONSES', 'VOTE', 'critical_angle', 'Cells', 'make_cells',
-           'Work', 'make_work', 'coarse_index', 'LossConeFit', 'LossConeFitter', 'profile_misfit', 'choose_response']
+           'CHANNELS', 'SCORE_ONLY', 'BEAM_WIDTH', 'PART_REACH', 'RIDGE', 'BEAM_ENERGY_WIDTH', 'BAND_VARIANCE',
+           'BACKSCATTER', 'BACKSCATTER_SPREAD', 'BEAM_PRIOR', 'BEAM_SHIFT', 'LIKELIHOOD', 'HALEKAS', 'LILLIS', 'EDGE',
+           'BAND_SHAPE', 'BEAM_MODEL', 'LILLIS_RANGE', 'U_BOUNDS', 'RATIO_BOUNDS', 'BACKSCATTER_BOUNDS', 'U_GRID',
+           'RATIO_GRID', 'COARSE_WIDTH', 'COARSE_RANGE', 'COARSE_STEPS', 'ROOT_95', 'ROOT_68', 'CANDIDATES',
+           'COARSE_MARGIN', 'IDENTIFIED', 'COLUMNS', 'FLOOR', 'METHODS', 'RESPONSES', 'VOTE', 'critical_angle', 'Cells',
+           'make_cells', 'Work', 'make_work', 'coarse_index', 'LossConeFit', 'LossConeFitter', 'profile_misfit',
+           'choose_response']
 
 # %% ../nbs/07_losscone.ipynb #64e4ba21
 @njit(cache=True, error_model="numpy")
@@ -104,7 +105,7 @@ def make_work(
     return Work(np.zeros((c, 8, n)), np.zeros((c, NODES + 1, n), np.float32), np.zeros((c, 7)), np.zeros((2, c, nodes)), np.zeros(5), np.zeros((4, n)),
                 np.zeros((5, n), np.float32), np.zeros((8, n)), np.zeros((8, 8)), np.zeros((5, 4)), np.zeros((c, 93)))
 
-# %% ../nbs/07_losscone.ipynb #fa5c11b1
+# %% ../nbs/07_losscone.ipynb #b4016977
 @njit(cache=True, error_model="numpy")
 def _deposit(table, n, angle, half_width, share):
     "Adds one part's ramp, as second differences, to column n."
@@ -118,15 +119,17 @@ def _deposit(table, n, angle, half_width, share):
     table[i, n] += slope * (1 - high + i)
     table[i + 1, n] += slope * (high - i)
 
-@njit(cache=True, error_model="numpy")
-def _sum_twice(table, n, start):
-    "Turns the second differences of column n into T, which starts at `start`."
-    value, slope = start, 0.0
+@njit(cache=True, error_model="numpy", fastmath=True)
+def _sum_twice(table, number, start, value, slope):
+    "Turns the second differences of the first columns into T, which starts at `start`; value and slope are scratch."
+    for n in range(number):
+        value[n], slope[n] = start[n], 0.0
     for node in range(NODES + 1):
-        change = table[node, n]
-        table[node, n] = value
-        slope += change
-        value += slope
+        for n in range(number):
+            change = table[node, n]
+            table[node, n] = value[n]
+            slope[n] += change
+            value[n] += slope[n]
 
 # %% ../nbs/07_losscone.ipynb #ceb4a784
 @njit(cache=True, error_model="numpy")
@@ -141,15 +144,13 @@ def _upgoing_angles(cells, c, phi, b, angles):
             mu = along * cells.cos_theta[c, t] + b[2] * cells.sin_theta[c, t]
             angles[p * PARTS + t] = _arc_cosine(min(1.0, max(-1.0, -mu)))
 
-# %% ../nbs/07_losscone.ipynb #6a3d1661
+# %% ../nbs/07_losscone.ipynb #84a07473
 BEAM_WIDTH = 15.0  # deg, standard deviation of the secondary beam about the field line
 
 @njit(cache=True, error_model="numpy")
 def _cell_shares(work, i, n, angles, half_width):
     "Shares of cell n of channel i: upgoing, downgoing, beam, and its column of the table."
     number, beam = 0, 0.0
-    for node in range(NODES + 1):
-        work.table[i, node, n] = 0.0
     for q in range(PARTS * PARTS):
         if angles[q] < 90:
             number += 1
@@ -159,24 +160,36 @@ def _cell_shares(work, i, n, angles, half_width):
     work.cell[i, UP, n] = number / 9
     work.cell[i, DOWN, n] = 1 - number / 9
     work.cell[i, BEAM, n] = beam / 9
-    _sum_twice(work.table[i], n, number / 9)
 
-# %% ../nbs/07_losscone.ipynb #f423f597
+# %% ../nbs/07_losscone.ipynb #28ce1c1d
+PART_REACH = math.sin(math.radians(11.5))  # cosine of the pitch angle of a centre above which all parts are incident
+
+@njit(cache=True, error_model="numpy")
+def _centre_cosine(cells, c, phi, b):
+    "Cosine of the pitch angle of a cell's centre."
+    across = math.cos(math.radians(phi)) * b[0] + math.sin(math.radians(phi)) * b[1]
+    return across * cells.cos_theta[c, 1] + b[2] * cells.sin_theta[c, 1]
+
 @njit(cache=True, error_model="numpy")
 def _read_channel(work, i, energy, flux, phi, b, cells, gain, background, half_width):
     "Sorts the cells of one channel into incident and fitted ones; sets their numbers."
     angles = np.empty(PARTS * PARTS)
     fitted, incident = 0, 0
+    for node in range(NODES + 1):
+        for n in range(N_CELLS):
+            work.table[i, node, n] = 0.0
     for c in range(N_CELLS):
         if not (math.isfinite(flux[c]) and math.isfinite(phi[c])):
             continue
         k = max(flux[c], 0.0) * cells.factor[c] * energy
         if k >= 32:
             k += 0.5 * (2.0 ** (math.floor(math.log2(k)) - 4) - 1)
-        _upgoing_angles(cells, c, phi[c], b, angles)
+        centre = _centre_cosine(cells, c, phi[c], b)
         nearest = 180.0
-        for q in range(PARTS * PARTS):
-            nearest = min(nearest, angles[q])
+        if centre < PART_REACH:
+            _upgoing_angles(cells, c, phi[c], b, angles)
+            for q in range(PARTS * PARTS):
+                nearest = min(nearest, angles[q])
         if nearest >= 90:
             plane, n = work.incident, incident
             incident += 1
@@ -185,7 +198,8 @@ def _read_channel(work, i, energy, flux, phi, b, cells, gain, background, half_w
             fitted += 1
             _cell_shares(work, i, n, angles, half_width)
         plane[COUNTS, n], plane[NOISE, n] = k, background / cells.rings[c]
-        plane[FULL, n], plane[COSINE, n] = cells.factor[c] * gain[c] * energy, abs(math.cos(math.radians(angles[4])))
+        plane[FULL, n], plane[COSINE, n] = cells.factor[c] * gain[c] * energy, abs(centre)
+    _sum_twice(work.table[i], fitted, work.cell[i, UP], work.basis[0], work.basis[1])
     work.channel[i, NUMBER], work.channel[i, INSIDE] = fitted, incident
 
 # %% ../nbs/07_losscone.ipynb #c1c0a658
