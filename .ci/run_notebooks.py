@@ -4,8 +4,8 @@
 
 A notebook that fails is left as it was, and the run stops there.
 """
-import multiprocessing
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -36,6 +36,9 @@ def run(
 
 
 if __name__ == "__main__":
-    named = [Path(a).resolve() for a in sys.argv[1:]]
-    with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
-        pool.map(run, named or sorted((root / "nbs").rglob("*.ipynb")), chunksize=1)
+    paths = [Path(a).resolve() for a in sys.argv[1:]] or sorted((root / "nbs").rglob("*.ipynb"))
+    if len(paths) == 1:
+        run(paths[0])
+    else:  # each in a process of its own, so that nothing is left behind by the one before
+        for path in paths:
+            subprocess.run([sys.executable, __file__, str(path)], check=True)

@@ -45,7 +45,7 @@ def install(
 ):
     "Installs the project; a copy is built so that nothing is left in the checkout, nor taken from an older build."
     python = folder / ("Scripts" if sys.platform == "win32" else "bin") / "python"
-    pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--constraint", str(root / "constraints.txt")]
+    pip = [str(python), "-m", "pip", "install", "--quiet", "--use-pep517", "--disable-pip-version-check", "--constraint", str(root / "constraints.txt")]
     if dev:
         subprocess.run([*pip, "--editable", f"{root}[dev]"], check=True)
         return
@@ -58,6 +58,8 @@ def install(
 
 
 def main():
+    if not (3, 11) <= sys.version_info[:2] <= (3, 13):
+        sys.exit(f"Python {sys.version.split()[0]} is not one of 3.11, 3.12 and 3.13, which lunar_potential is tested with")
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--dev", action="store_true")

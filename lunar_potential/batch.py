@@ -162,7 +162,7 @@ def process_days(
             log.info("%s failed: %s\n%s", item.source.name, record["reason"], record.get("traceback", ""))
     return dict(zip(items, records))
 
-# %% ../nbs/11_batch.ipynb #1b343999
+# %% ../nbs/11_batch.ipynb #23c7f8ed
 def merge_days(
     items: list,  # of `DayItem`, by date
     failed: dict,  # file name -> reason, of the days without a shard
@@ -172,7 +172,7 @@ def merge_days(
 
     results = merge([read_results(item.shard) for item in items if item.source.name not in failed])
     rows = [{"file": name, "spec_no": -1, "line": -1, "n_rows": 0, "reason": why, "lost": True} for name, why in failed.items()]
-    rejected = pd.concat([results.rejected, pd.DataFrame(rows, columns=results.rejected.columns)], ignore_index=True)
+    rejected = pd.concat([results.rejected, pd.DataFrame(rows)], ignore_index=True) if rows else results.rejected
     return dataclasses.replace(results, rejected=rejected, meta={**results.meta, "failed": failed})
 
 # %% ../nbs/11_batch.ipynb #02f40c19

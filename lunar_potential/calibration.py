@@ -29,7 +29,7 @@ class Calibration:
     response: Response = Response()  # smear in energy and angle; chosen later, from the loss cones
     sweeps: int = 0  # sweeps it was estimated from; 0: nominal values
 
-# %% ../nbs/05a_calibration.ipynb #e9f543ca
+# %% ../nbs/05a_calibration.ipynb #3aae42a0
 def tail_background(
     counts: np.ndarray,  # (S, C) counts of a sweep's highest energies, in descending energy, per ring
     quiet: float = 30.0,  # percentage of sweeps to use
@@ -38,7 +38,7 @@ def tail_background(
     "Background from three channels of a power-law tail."
     chosen = counts[:, chooser] <= np.nanpercentile(counts[:, chooser], quiet)
     k1, k2, k3 = np.nanmean(counts[chosen, :3], axis=0)
-    if not k1 < k2 < k3:
+    if not (k1 < k2 < k3 and k1 + k3 > 2 * k2):
         return k1 if k1 < 1.5 * k3 < 2.25 * k1 else math.nan
     background = (k1 * k3 - k2**2) / (k1 + k3 - 2 * k2)
     return background if 0 <= background <= k1 else math.nan

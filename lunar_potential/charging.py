@@ -26,8 +26,8 @@ from lunar_potential.kappa import (
 from .units import E_CHARGE, M_PROTON, Flag
 
 # %% auto #0
-__all__ = ['U_MIN_LIT', 'U_MAX', 'ChargingModel', 'photo_current', 'photo_potential', 'landing_current', 'secondary_yield',
-           'secondary_current', 'ion_current', 'net_current', 'balance_root', 'SpacecraftPotential',
+__all__ = ['U_MIN_LIT', 'U_LEAST_LIT', 'U_MAX', 'ChargingModel', 'photo_current', 'photo_potential', 'landing_current',
+           'secondary_yield', 'secondary_current', 'ion_current', 'net_current', 'balance_root', 'SpacecraftPotential',
            'spacecraft_potential']
 
 # %% ../nbs/06_charging.ipynb #de149394
@@ -46,8 +46,9 @@ class ChargingModel:
     ion_exponent: float = 0.5  # attraction of ions (1 - U/T_i)**exponent: 0 plane, 0.5 cylinder, 1 sphere
     ion_mass: float = M_PROTON  # kg
 
-# %% ../nbs/06_charging.ipynb #6a5e78bc
+# %% ../nbs/06_charging.ipynb #30ed4ff3
 U_MIN_LIT = -0.5  # V: below it the J-U curve says nothing
+U_LEAST_LIT = 0.15  # V: a smaller root of a sunlit body may as well be any negative potential
 U_MAX = 150.0  # V: its upper end
 
 # %% ../nbs/06_charging.ipynb #40e92687
@@ -127,14 +128,14 @@ def ion_current(
         return thermal * math.exp(-u / temperature)
     return thermal * (1 - u / temperature) ** exponent
 
-# %% ../nbs/06_charging.ipynb #20dcf784
+# %% ../nbs/06_charging.ipynb #f7437dce
 @njit(cache=True)
 def net_current(u, lit, log_c, width, kappa, secondaries, model):
     "Current density to the body at potential `u`, A m^-2, given the spectrum measured on it."
     density, temperature = ambient_moments(log_c, width, kappa, u)
     total = 0.0
     if lit > 0:
-        total += lit * (_photo_current(u, model) - landing_current(log_c, width + u, kappa))
+        total += lit * (_photo_current(u, model) - landing_current(log_c, width + max(u, 0.0), kappa))
     if lit < 1:
         returned = (1 + u / model[6]) * math.exp(-u / model[6]) if u > 0 else 1.0
         ions = ion_current(density, model[7] * temperature, u, model[8], model[9])
@@ -166,7 +167,7 @@ def _refine(low, high, lit, log_c, width, kappa, secondaries, model):
             high, i_high = mid, i_mid
     return low + (high - low) * i_low / (i_low - i_high)
 
-# %% ../nbs/06_charging.ipynb #df0c0c48
+# %% ../nbs/06_charging.ipynb #325ac314
 @njit(cache=True)
 def balance_root(lit, params, model, highest):
     """Smallest stable root of the balance (nan if none), and the number of stable roots below `highest`.
@@ -185,6 +186,8 @@ def balance_root(lit, params, model, highest):
             if count == 0 or u < highest:
                 count += 1
         previous, before = u, current
+    if lit >= 1 and root < U_LEAST_LIT:
+        return math.nan, 0
     return root, count
 
 # %% ../nbs/06_charging.ipynb #1903f442

@@ -17,7 +17,7 @@ from .units import E_CHARGE, M_ELECTRON, Flag
 __all__ = ['INCIDENT_MU', 'NOMINAL_BACKGROUND', 'RING_FACTOR', 'RELATIVE_SCATTER', 'KAPPA_PRIOR', 'LOG_WIDTH_BOUNDS',
            'LOG_KAPPA_BOUNDS', 'kappa_psd', 'kappa_flux', 'kappa_current', 'ambient_moments', 'Response',
            'response_nodes', 'folded_spectrum', 'IncidentCounts', 'code_midpoint', 'cell_counts', 'incident_counts',
-           'fit_spectrum', 'plasma_of', 'KappaFit', 'usable_energy', 'pearson', 'fit_kappa', 'kappa_flags']
+           'pearson', 'fit_spectrum', 'plasma_of', 'KappaFit', 'usable_energy', 'fit_kappa', 'kappa_flags']
 
 # %% ../nbs/05_kappa.ipynb #5be69d58
 def kappa_psd(
@@ -176,10 +176,10 @@ KAPPA_PRIOR = (math.log(2.5), 1.0)  # mean and standard deviation of ln(kappa - 
 LOG_WIDTH_BOUNDS = (-2.0, 11.0)
 LOG_KAPPA_BOUNDS = (-2.0, 4.0)  # kappa between 1.64 and 56
 
-# %% ../nbs/05_kappa.ipynb #5f0e876c
+# %% ../nbs/05_kappa.ipynb #6b3a50c8
 @njit(cache=True)
 def _misfit(params, energy, counts, exposure, background, background_sd, use, u, offset, weight, work, gradient, curvature):
-    "Q at `params`, with half its negative gradient and its Gauss-Newton curvature."
+    "Q at `params`, with the downhill gradient (half) and the Gauss-Newton curvature at fixed variance."
     kappa = 1.5 + math.exp(params[2])
     width = math.exp(params[1])
     folded_spectrum(energy, params[0], width, kappa, u, offset, weight, work[0], work[1], work[2])
@@ -204,10 +204,23 @@ def _misfit(params, energy, counts, exposure, background, background_sd, use, u,
         curvature[a, a] += 1 / sd**2
     return q
 
-# %% ../nbs/05_kappa.ipynb #3191ee94
+# %% ../nbs/05_kappa.ipynb #b55f9b55
 @njit(cache=True)
-def _start(energy, counts, exposure, background, use, params):
-    "Sets the starting point of the fit; returns the number of populated channels."
+def pearson(energy, counts, exposure, background, use, u, offset, weight, params):
+    "The squared, standardised residuals of one sweep, summed."
+    work = np.empty((3, energy.size))
+    folded_spectrum(energy, params[0], math.exp(params[1]), 1.5 + math.exp(params[2]), u, offset, weight, work[0], work[1], work[2])
+    total = 0.0
+    for i in range(energy.size):
+        if use[i]:
+            m = work[0, i] * exposure[i] + background[i] * math.exp(params[3])
+            total += (counts[i] - m) ** 2 / (m + (RELATIVE_SCATTER * m) ** 2 + 0.25)
+    return total
+
+# %% ../nbs/05_kappa.ipynb #74f661c5
+@njit(cache=True)
+def _start(energy, counts, exposure, background, use, excess, params):
+    "Sets the starting point of the fit, with kappa - 3/2 = `excess`; returns the number of populated channels."
     best, populated, total, moment = -1, 0, 0.0, 0.0
     for i in range(energy.size):
         if use[i]:
@@ -220,10 +233,10 @@ def _start(energy, counts, exposure, background, use, params):
             if best < 0 or counts[i] > counts[best]:
                 best = i
     if best >= 0:
-        params[1] = math.log(max(0.8 * moment / total, 5.0))
-        params[2] = math.log(2.5)
+        params[1] = math.log(max(0.8 * moment / total, 5.0) * excess / 2.5)
+        params[2] = math.log(excess)
         flux = max(counts[best] - background[best], 0.3) / exposure[best]
-        params[0] = math.log(flux / energy[best]) + 5.0 * math.log(math.exp(params[1]) + energy[best])
+        params[0] = math.log(flux / energy[best]) + (2.5 + excess) * math.log(math.exp(params[1]) + energy[best])
         params[3] = 0.0
     return populated
 
@@ -242,15 +255,11 @@ def _step(params, gradient, curvature, damping):
     new[3] = min(max(new[3], -4.0), 4.0)
     return new
 
-# %% ../nbs/05_kappa.ipynb #4c022cd0
+# %% ../nbs/05_kappa.ipynb #38ed0144
 @njit(cache=True)
-def fit_spectrum(energy, counts, exposure, background, background_sd, use, u, offset, weight, params, covariance):
-    """Fits one sweep in place: `params` (ln C, ln W_m, ln(kappa - 3/2), ln of the background factor) and their (4, 4) `covariance`.
-
-    Returns the minimum of Q; nan when fewer than three channels are populated."""
-    if _start(energy, counts, exposure, background, use, params) < 3:
-        return math.nan
-    work, gradient, curvature = np.empty((3, energy.size)), np.zeros(4), np.zeros((4, 4))
+def _descend(energy, counts, exposure, background, background_sd, use, u, offset, weight, params, curvature):
+    "Goes downhill from `params`; sets the curvature and returns the minimum of Q."
+    work, gradient = np.empty((3, energy.size)), np.zeros(4)
     q = _misfit(params, energy, counts, exposure, background, background_sd, use, u, offset, weight, work, gradient, curvature)
     damping = 1e-2
     for _ in range(60):
@@ -267,6 +276,25 @@ def fit_spectrum(energy, counts, exposure, background, background_sd, use, u, of
             damping *= 8
             if damping > 1e8:
                 break
+    return q
+
+# %% ../nbs/05_kappa.ipynb #c159cc78
+@njit(cache=True)
+def fit_spectrum(energy, counts, exposure, background, background_sd, use, u, offset, weight, params, covariance):
+    """Fits one sweep in place: `params` (ln C, ln W_m, ln(kappa - 3/2), ln of the background factor) and their (4, 4) `covariance`.
+
+    Returns the minimum of Q; nan when fewer than three channels are populated."""
+    if _start(energy, counts, exposure, background, use, 2.5, params) < 3:
+        return math.nan
+    curvature = np.zeros((4, 4))
+    q = _descend(energy, counts, exposure, background, background_sd, use, u, offset, weight, params, curvature)
+    if pearson(energy, counts, exposure, background, use, u, offset, weight, params) > 3.0 * energy.size:
+        for excess in (8.0, 24.5):
+            other, other_curvature = np.empty(4), np.zeros((4, 4))
+            _start(energy, counts, exposure, background, use, excess, other)
+            new = _descend(energy, counts, exposure, background, background_sd, use, u, offset, weight, other, other_curvature)
+            if new < q:
+                params[:], curvature[:], q = other, other_curvature, new
     covariance[:] = np.linalg.inv(curvature)
     return q
 
@@ -333,19 +361,6 @@ def _fit_many(energy, counts, exposure, background, background_sd, u, offset, we
         if math.isfinite(q):
             plasma_of(params[s], covariance[s], u[s], values[s], errors[s])
             misfit[s] = pearson(energy[s], counts[s], exposure[s], background[s], use, max(u[s], 0.0), offset, weight, params[s]) / max(ok - 3, 1)
-
-# %% ../nbs/05_kappa.ipynb #b55f9b55
-@njit(cache=True)
-def pearson(energy, counts, exposure, background, use, u, offset, weight, params):
-    "The squared, standardised residuals of one sweep, summed."
-    work = np.empty((3, energy.size))
-    folded_spectrum(energy, params[0], math.exp(params[1]), 1.5 + math.exp(params[2]), u, offset, weight, work[0], work[1], work[2])
-    total = 0.0
-    for i in range(energy.size):
-        if use[i]:
-            m = work[0, i] * exposure[i] + background[i] * math.exp(params[3])
-            total += (counts[i] - m) ** 2 / (m + (RELATIVE_SCATTER * m) ** 2 + 0.25)
-    return total
 
 # %% ../nbs/05_kappa.ipynb #ae00ec47
 def fit_kappa(

@@ -20,11 +20,11 @@ __all__ = ['NODE', 'NODES', 'PARTS', 'COUNTS', 'NOISE', 'FULL', 'COSINE', 'DOWN'
            'TERM_1', 'TERM_2', 'TOTAL', 'INSIDE', 'NUMBER', 'WEIGHT', 'AMBIENT', 'U_SC', 'SCATTER', 'METHOD',
            'CHANNELS', 'SCORE_ONLY', 'BEAM_WIDTH', 'PART_REACH', 'RIDGE', 'BEAM_ENERGY_WIDTH', 'BAND_VARIANCE',
            'BACKSCATTER', 'BACKSCATTER_SPREAD', 'BEAM_PRIOR', 'BEAM_SHIFT', 'LIKELIHOOD', 'HALEKAS', 'LILLIS', 'EDGE',
-           'BAND_SHAPE', 'BEAM_MODEL', 'LILLIS_RANGE', 'U_BOUNDS', 'RATIO_BOUNDS', 'BACKSCATTER_BOUNDS', 'U_GRID',
-           'RATIO_GRID', 'COARSE_WIDTH', 'COARSE_RANGE', 'COARSE_STEPS', 'ROOT_95', 'ROOT_68', 'CANDIDATES',
-           'COARSE_MARGIN', 'IDENTIFIED', 'COLUMNS', 'FLOOR', 'METHODS', 'RESPONSES', 'VOTE', 'critical_angle', 'Cells',
-           'make_cells', 'Work', 'make_work', 'coarse_index', 'LossConeFit', 'LossConeFitter', 'profile_misfit',
-           'choose_response']
+           'BAND_SHAPE', 'BEAM_MODEL', 'LILLIS_RANGE', 'HALEKAS_FLOOR', 'U_BOUNDS', 'RATIO_BOUNDS',
+           'BACKSCATTER_BOUNDS', 'U_GRID', 'RATIO_GRID', 'COARSE_WIDTH', 'COARSE_RANGE', 'COARSE_STEPS', 'ROOT_95',
+           'ROOT_68', 'CANDIDATES', 'COARSE_MARGIN', 'IDENTIFIED', 'COLUMNS', 'FLOOR', 'METHODS', 'RESPONSES', 'VOTE',
+           'critical_angle', 'Cells', 'make_cells', 'Work', 'make_work', 'coarse_index', 'LossConeFit',
+           'LossConeFitter', 'profile_misfit', 'choose_response']
 
 # %% ../nbs/07_losscone.ipynb #64e4ba21
 @njit(cache=True, error_model="numpy")
@@ -396,8 +396,9 @@ def _set_inverse(work, i, p, shape):
         total += math.log(v)
     return total
 
-# %% ../nbs/07_losscone.ipynb #b4483c2b
+# %% ../nbs/07_losscone.ipynb #a4c57552
 LILLIS_RANGE = (0.07, 0.79)
+HALEKAS_FLOOR = 0.05  # of the incident flux, added to data and model: the logarithm of an empty cell
 
 @njit(cache=True, error_model="numpy")
 def _classical_weights(work, i):
@@ -406,10 +407,10 @@ def _classical_weights(work, i):
     for c in range(int(work.channel[i, NUMBER])):
         seen = cell[COUNTS, c] - cell[NOISE, c]
         if work.setting[METHOD] == HALEKAS:
-            m = seen - residual[c]
-            usable = seen > 0 and m > 0
-            residual[c] = m * math.log(seen / m) if usable else 0.0
-            cell[INVERSE, c] = 25 / m**2 if usable else 0.0
+            floor = HALEKAS_FLOOR * cell[FULL, c]
+            m = max(seen - residual[c], 0.0) + floor
+            residual[c] = m * math.log((max(seen, 0.0) + floor) / m)
+            cell[INVERSE, c] = 25 / m**2
         else:
             inside = LILLIS_RANGE[0] < seen / cell[FULL, c] < LILLIS_RANGE[1]
             cell[INVERSE, c] = 25 / cell[FULL, c] ** 2 if inside else 0.0
@@ -559,8 +560,8 @@ def _polish(work, p):
     misfit, log_det = _evaluate(work, p, 1.0)
     return misfit + log_det
 
-# %% ../nbs/07_losscone.ipynb #7a5cded2
-U_GRID = np.concatenate([-np.geomspace(5000, 12, 66), np.linspace(-8, 60, 18)])
+# %% ../nbs/07_losscone.ipynb #ba596696
+U_GRID = np.concatenate([-np.geomspace(5000, 12, 66), np.linspace(-8, 100, 20)])
 RATIO_GRID = np.linspace(0.03, 1.05, 25)
 COARSE_WIDTH = np.array([11.0, 13.5, 23.5])  # deg, half width of a cell's edge without, with some and with much smear
 COARSE_RANGE = math.asinh(50.0)
@@ -759,7 +760,7 @@ def _candidates(work, index, found):
                 found[0, j], found[k, j] = found[k, j], found[0, j]
     return number
 
-# %% ../nbs/07_losscone.ipynb #5856f734
+# %% ../nbs/07_losscone.ipynb #c3e7a638
 @njit(cache=True, error_model="numpy")
 def _interval(work, best, lift, out):
     """95 % and 68 % bounds around a minimum at p = `best` whose own misfit lies `lift` above the sweep's least.
@@ -780,11 +781,14 @@ def _interval(work, best, lift, out):
                 best[a] = p[a]
             side, restarts = 0, restarts + 1
             continue
+        if math.isnan(far):
+            far = math.inf
         near = 0.0
         if far < math.inf and lift == 0:
             near = _inner_bound(work, best, least, slope, direction, far, p)
         elif inner > 0:
             near = _find_bound(work, best, least, slope, direction, inner, sigma, p)
+            near = far if math.isnan(near) else near
         out[side], out[2 + side] = best[0] + direction * far, best[0] + direction * near
         side += 1
     return sigma
@@ -817,7 +821,7 @@ def _isotropic_gain(work, p, least):
     flat[0], flat[1], flat[2], flat[3] = p[0], 0.0, p[2], 0.0
     return _evaluate(work, flat, 0.0)[0] - least
 
-# %% ../nbs/07_losscone.ipynb #c3ec21ec
+# %% ../nbs/07_losscone.ipynb #5668e1bd
 @njit(cache=True, error_model="numpy")
 def _merge(parts, number):
     "Number of disjoint intervals among the first rows (lower, upper, ...) of parts."
@@ -832,34 +836,43 @@ def _merge(parts, number):
 
 @njit(cache=True, error_model="numpy")
 def _confidence_set(work, found, number, out):
-    "Sets out[8:14] from the intervals of all candidates that are nearly as good as the best, which is found[0]."
-    parts, kept, k = np.empty((CANDIDATES, 4)), 0, number - 1
-    out[8], out[9], out[10], out[11] = math.inf, -math.inf, math.inf, -math.inf
-    while k >= 0:
-        lift = max(found[k, 4] - found[0, 4], 0.0)
+    "Sets out[8:14] from the intervals of all candidates that are nearly as good as the best; moves the best to found[0]."
+    parts, kept, top = np.empty((CANDIDATES, 4)), 0, 0
+    for k in range(number):
+        lift = max(found[k, 4] - found[top, 4], 0.0)
         if lift < ROOT_95**2:
-            part = parts[kept]
-            out[13] = _interval(work, found[k], lift, part)
-            out[8], out[9] = min(out[8], part[0]), max(out[9], part[1])
-            if lift < ROOT_68**2:
-                out[10], out[11] = min(out[10], part[2]), max(out[11], part[3])
+            out[13] = _interval(work, found[k], lift, parts[kept])
+            misfit, log_det = _evaluate(work, found[k], 1.0)
+            found[k, 4] = misfit + log_det
+            top = k if found[k, 4] < found[top, 4] else top
             kept += 1
-        k -= 1
+    for a in range(5):
+        found[0, a] = found[top, a]
+    out[8], out[9], out[10], out[11] = found[0, 0], found[0, 0], found[0, 0], found[0, 0]
+    for k in range(kept):
+        out[8], out[9] = min(out[8], parts[k, 0]), max(out[9], parts[k, 1])
+        out[10], out[11] = min(out[10], parts[k, 2]), max(out[11], parts[k, 3])
+    out[10], out[11] = max(out[10], out[8]), min(out[11], out[9])
     out[12] = _merge(parts, kept)
 
-# %% ../nbs/07_losscone.ipynb #e9094afd
+# %% ../nbs/07_losscone.ipynb #10f1ae6f
 @njit(cache=True, error_model="numpy")
 def _fit_sweep(work, u_error, index, offset, response, out):
     "Fits the prepared sweep; fills `out` in the order of COLUMNS."
     found = np.empty((CANDIDATES, 5))
     number = _candidates(work, index, found)
-    best = found[0]
-    if work.setting[METHOD] == LIKELIHOOD:
+    best, method = found[0], work.setting[METHOD]
+    if method == LIKELIHOOD:
         _confidence_set(work, found, number, out)
-    _evaluate(work, best, 1.0)
-    out[5] = _descend(work, best, 0.0, 0.005)
+    out[5] = _evaluate(work, best, 1.0)[0]
     out[1], out[2], out[3], out[4] = best[0], best[1], best[2], best[3]
-    out[6] = _isotropic_gain(work, best, out[5])
+    work.setting[METHOD] = LIKELIHOOD
+    least = 0.0
+    for _ in range(2):
+        _evaluate(work, best, 1.0)
+        least = _descend(work, best, 1.0, 0.02)
+    out[6] = _isotropic_gain(work, best, least)
+    work.setting[METHOD] = method
     out[7] = 0.0
     for i in range(int(work.setting[CHANNELS])):
         out[7] += work.channel[i, NUMBER]
@@ -919,24 +932,25 @@ def _kind(lower, upper, components, identified):
     open_low, open_high = np.isneginf(lower), np.isposinf(upper)
     return np.select([~identified | (open_low & open_high), components > 1, open_low, open_high], ["whole domain", "disconnected", "upper limit", "lower limit"], "two-sided")
 
-# %% ../nbs/07_losscone.ipynb #e8357a21
+# %% ../nbs/07_losscone.ipynb #45a2375f
 def _as_fit(raw, u_error, relative, with_sets):
     "A LossConeFit from the raw columns."
     c = {name: raw[:, k] for k, name in enumerate(COLUMNS)}
     few = ~(c["n_channels"] >= 2)
-    at_u = np.isclose(c["u"], U_BOUNDS[0]) | np.isclose(c["u"], U_BOUNDS[1])
+    at_u = np.isclose(c["u"], U_BOUNDS[0]) | (c["u"] > U_GRID[-1] - 0.01)  # nothing is searched above the grid
     at_ratio = np.isclose(c["bs_over_bm"], RATIO_BOUNDS[0]) | np.isclose(c["bs_over_bm"], RATIO_BOUNDS[1])
     failed = ~few & ~np.isfinite(c["u"])
-    identified = ~few & ~failed & (c["gain"] >= IDENTIFIED) & ~at_u & (c["bs_over_bm"] > RATIO_BOUNDS[0] * 1.001)
+    cone = ~few & ~failed & (c["gain"] >= IDENTIFIED) & (c["bs_over_bm"] > RATIO_BOUNDS[0] * 1.001)
+    identified = cone & ~at_u & ~(np.isneginf(c["lower_95"]) & np.isposinf(c["upper_95"]))
     error = np.nan_to_num(u_error * np.abs(c["shift"]))
     bounds = [_widen(c["u"], c[name], error, root) for name, root in (("lower_95", ROOT_95), ("upper_95", ROOT_95), ("lower_68", ROOT_68), ("upper_68", ROOT_68))]
-    whole = ~few & ~failed & ~identified
+    whole = ~few & ~failed & ~cone
     bounds = [np.where(whole, value, bound) for bound, value in zip(bounds, (-np.inf, np.inf, -np.inf, np.inf))]
-    kind = _kind(bounds[0], bounds[1], c["n_components"], identified)
+    kind = _kind(bounds[0], bounds[1], c["n_components"], cone)
     kind = np.where(few | failed | (not with_sets), "none", kind)
     if not with_sets:
         bounds = [np.full(len(raw), np.nan)] * 4
-    flags = (np.where(few, int(Flag.TOO_FEW_CHANNELS), 0) | np.where(failed, int(Flag.FIT_FAILED), 0) | np.where(whole, int(Flag.NOT_IDENTIFIED), 0)
+    flags = (np.where(few, int(Flag.TOO_FEW_CHANNELS), 0) | np.where(failed, int(Flag.FIT_FAILED), 0) | np.where(~few & ~failed & ~identified, int(Flag.NOT_IDENTIFIED), 0)
              | np.where(~few & (at_u | at_ratio), int(Flag.AT_BOUND), 0) | np.where(relative, int(Flag.RELATIVE_TO_SPACECRAFT), 0))
     value = [np.where(identified, c[name], np.nan) for name in ("u", "bs_over_bm", "backscatter", "beam_amp")]
     components = np.where(whole, 1, np.nan_to_num(c["n_components"])).astype(np.int8)

@@ -728,15 +728,15 @@ def _write_tables(root, attitude):
     lines = [f"{t},{rate:7.3f},{ra:7.2f},{dec:7.2f}\r\n" for t, rate, ra, dec in columns]
     (root / "attitude.tab").write_bytes("".join(lines).encode())
 
-# %% ../nbs/12_simulate.ipynb #f90719e9
+# %% ../nbs/12_simulate.ipynb #35ba7792
 def _check_root(root, dates):
     "Raises FileExistsError where writing would mix simulated and other data."
     found = find_er_files(root) if root.is_dir() else []
     others = [path for path in found if path not in {day_path(root, date) for date in dates}]
     if others:
         raise FileExistsError(f"{root} holds {others[0].name}, which is not among the days to simulate; choose an empty folder")
-    if found and not (root / "truth.npz").is_file():
-        raise FileExistsError(f"{root} holds an archive without truth.npz, so it is not a simulated one; choose an empty folder")
+    if root.is_dir() and any(root.iterdir()) and not (root / "truth.npz").is_file():
+        raise FileExistsError(f"{root} is not empty and holds no truth.npz, so the simulator did not make it; choose an empty folder")
 
 
 def _write_day(root, date, draw, options, seed):

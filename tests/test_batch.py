@@ -277,3 +277,15 @@ def test_as_a_module(home, archive, results):
     assert ran.returncode == 0 and ran.stderr == "", ran.stderr
     june = results.select(results.spec["file_index"] > 0)
     np.testing.assert_array_equal(read_results(home / "out").spec["u_surface"], june.spec["u_surface"])
+
+
+def test_a_damaged_line_costs_no_more_than_itself(tmp_path, archive):
+    data = tmp_path / "data"
+    shutil.copytree(archive.root, data)
+    day = sorted(data.rglob("3D*.TAB"))[0]
+    lines = day.read_bytes().splitlines(keepends=True)
+    day.write_bytes(b"".join([*lines[:20], b"garbage\r\n", *lines[21:]]))
+    result = run_all(data_dir=data, output_dir=tmp_path / "out", quiet=True)
+    assert result.results.rejected["line"].tolist() == [21] and not result.results.rejected["lost"].any()
+    again = run_all(data_dir=data, output_dir=tmp_path / "out", quiet=True)
+    assert again.results.n_sweeps == result.results.n_sweeps

@@ -65,7 +65,7 @@ def test_names_it_recommends_are_public():
 
 def test_demo(tmp_path):
     recipe = re.search(r"^demo:.*?\n\n", (root / "Makefile").read_text(), re.MULTILINE | re.DOTALL)[0]
-    arguments = re.search(r'bin/lunar-potential" (.*)', recipe)[1].replace("$(WORK)", str(tmp_path / "a folder"))
+    arguments = re.search(r'-m lunar_potential (.*)', recipe)[1].replace("$(WORK)", str(tmp_path / "a folder"))
     out = run(["bash", "-e"], tmp_path, f"lunar-potential {arguments}")
     made = {p.suffix for p in (tmp_path / "a folder/demo").rglob("*")}
     assert {".npz", ".png", ".html"} <= made and str(tmp_path) in out
