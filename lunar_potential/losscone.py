@@ -322,7 +322,7 @@ def _returned_share(work, i, u, ratio):
             out[3, c] += d_u * step
             out[4, c] += d_ratio * step
 
-# %% ../nbs/07_losscone.ipynb #9ac57d30
+# %% ../nbs/07_losscone.ipynb #c561cdcf
 BEAM_ENERGY_WIDTH = 10.0  # eV, spread of the secondaries' own energy
 BAND_VARIANCE = 0.0441  # of ln E within a channel
 
@@ -332,7 +332,7 @@ def _beam_shape(work, i, energy):
     if energy <= 1:
         return 0.0
     channel, last = work.channel, int(work.setting[CHANNELS]) - 2
-    own = (BEAM_ENERGY_WIDTH / energy) ** 2
+    own = min((BEAM_ENERGY_WIDTH / energy) ** 2, 0.25)
     variance = BAND_VARIANCE + own
     t = math.log(channel[i, ENERGY] / energy) + 1.5 * own / (1 + own / BAND_VARIANCE)
     if t * t > 40 * variance:

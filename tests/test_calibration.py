@@ -117,15 +117,16 @@ def test_a_damaged_sweep_moves_the_estimates_by_one_step_at_most(day, found):
     assert (calibration.gain == found.gain).mean() > 0.85 and np.abs(calibration.gain - found.gain).max() < 0.0051
 
 
-@pytest.mark.xfail(strict=True, reason="an estimate near the edge of its rounding step moves with any row, and with it all sweeps of the day")
-def test_a_missing_row_does_not_change_a_bit_of_the_estimates(day, found):
+def test_a_missing_row_seldom_changes_a_bit_of_the_estimates(day, found):
     energy, counts, mu, factor = day
-    rng = np.random.default_rng(0)
+    rng, same = np.random.default_rng(0), []
     for _ in range(12):
         without = counts.copy()
         without[rng.integers(SIZE), rng.integers(15)] = np.nan
         calibration = calibrate(energy, without, mu, factor)
-        assert calibration.background == found.background and np.array_equal(calibration.gain, found.gain)
+        same.append((calibration.gain == found.gain).mean())
+        assert calibration.background == found.background and np.abs(calibration.gain - found.gain).max() < 0.0051
+    assert np.mean(same) > 0.98
 
 
 def test_a_masked_cell_takes_no_part(day, found):

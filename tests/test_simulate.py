@@ -133,7 +133,7 @@ def test_an_archive_that_is_not_simulated_is_left_alone(tmp_path):
     path = day_path(tmp_path, datetime.date(1998, 4, 1))
     path.parent.mkdir(parents=True)
     path.write_bytes(b"measured")
-    with pytest.raises(FileExistsError, match="not a simulated one"):
+    with pytest.raises(FileExistsError, match="simulator did not make it"):
         simulate_archive(tmp_path, **SMALL)
     assert path.read_bytes() == b"measured"
 
