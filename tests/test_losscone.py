@@ -221,8 +221,6 @@ def test_the_beam_is_where_it_must_be(wake):
         assert (np.array(beam)[far] == 0).all() and far.any()
 
 
-
-
 @pytest.mark.parametrize("below", [1.01, 2.0, 4.0, 6.0, 8.0, 12.0, 20.0])
 def test_a_surface_a_few_volts_below_the_spacecraft_has_no_beam_at_high_energies(wake, below):
     work, number = prepared(*wake)
