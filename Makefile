@@ -18,7 +18,7 @@ help: ## this list
 
 demo: ## simulate a day, map it: table, NPZ, PNG and HTML in demo/
 	@py="$(PYTHON)"; "$${py:?$(NO_PYTHON)}" .ci/venv.py "$(WORK)/.venv-demo"
-	@"$(WORK)/.venv-demo/bin/python" -m lunar_potential demo --output-dir "$(WORK)/demo"
+	@"$(WORK)/.venv-demo/bin/python" -P -m lunar_potential demo --output-dir "$(WORK)/demo"
 
 # Each notebook is tested in a process of its own, as a reader would run it: nothing is left behind by the one before.
 test: venv ## all checks: generated files, docs, every notebook, pytest

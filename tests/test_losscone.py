@@ -12,7 +12,7 @@ from lunar_potential.er import ERData, count_factor
 from lunar_potential.kappa import Response, response_nodes
 from lunar_potential.losscone import METHODS, RATIO_BOUNDS, ROOT_68, ROOT_95, U_BOUNDS, LossConeFitter, choose_response, critical_angle, make_cells, profile_misfit
 from lunar_potential.pipeline import moonward_field
-from lunar_potential.simulate import THETA, SimulationOptions, Sweeps, Truth, expected_flux, simulate_sweeps
+from lunar_potential.simulate import THETA, SimulationOptions, Sweeps, Truth, simulate_sweeps
 from lunar_potential.units import Flag
 
 FACTOR = count_factor(THETA)
