@@ -119,7 +119,7 @@ def _deposit(table, n, angle, half_width, share):
     table[i, n] += slope * (1 - high + i)
     table[i + 1, n] += slope * (high - i)
 
-@njit(cache=True, error_model="numpy", fastmath=True)
+@njit(cache=True, error_model="numpy")
 def _sum_twice(table, number, start, value, slope):
     "Turns the second differences of the first columns into T, which starts at `start`; value and slope are scratch."
     for n in range(number):
@@ -294,7 +294,7 @@ def _band_weights(work, u_sc, offset, response):
             work.band[WEIGHT, i, q] /= total[i]
 
 # %% ../nbs/07_losscone.ipynb #8eadf2b0
-@njit(cache=True, error_model="numpy", fastmath=True)
+@njit(cache=True, error_model="numpy")
 def _returned_share(work, i, u, ratio):
     "S of every fitted cell of channel i, its second moment over the band, and dS/dalpha, dS/dU, dS/dratio."
     n = int(work.channel[i, NUMBER])
@@ -353,7 +353,7 @@ BEAM_SHIFT = 8.0  # eV, uncertainty of the beam's energy
 LIKELIHOOD, HALEKAS, LILLIS = 0, 1, 2
 
 # %% ../nbs/07_losscone.ipynb #a5f1b22d
-@njit(cache=True, error_model="numpy", fastmath=True)
+@njit(cache=True, error_model="numpy")
 def _channel_basis(work, i, p):
     "Fills `work.basis` of channel i; returns the beam's shape there."
     _returned_share(work, i, p[0], p[1])
@@ -380,7 +380,7 @@ def _channel_basis(work, i, p):
 # %% ../nbs/07_losscone.ipynb #7ec12917
 EDGE, BAND_SHAPE, BEAM_MODEL = 0.04, 0.03, 0.8
 
-@njit(cache=True, error_model="numpy", fastmath=True)
+@njit(cache=True, error_model="numpy")
 def _set_inverse(work, i, p, shape):
     "Inverse variances of channel i from the model in `work.basis`; returns the sum of ln V."
     cell, share, total = work.cell[i], work.returned, 0.0
@@ -416,7 +416,7 @@ def _classical_weights(work, i):
             cell[INVERSE, c] = 25 / cell[FULL, c] ** 2 if inside else 0.0
 
 # %% ../nbs/07_losscone.ipynb #f9997d49
-@njit(cache=True, error_model="numpy", fastmath=True)
+@njit(cache=True, error_model="numpy")
 def _products(work, i):
     "`work.matrix` = basis / V basis^T of channel i."
     basis, inverse, n = work.basis, work.cell[i, INVERSE], int(work.channel[i, NUMBER])
@@ -580,7 +580,7 @@ def coarse_index(
     return smear * 31 + np.rint((low + 2 * mid + high) / 12).astype(np.int64)
 
 # %% ../nbs/07_losscone.ipynb #ff600d8e
-@njit(cache=True, error_model="numpy", fastmath=True)
+@njit(cache=True, error_model="numpy")
 def _coarse_misfit(work):
     "Sets `work.misfit` (channel, smear * 31 + angle), each cell's part at most 20."
     angle = np.empty(N_CELLS)
