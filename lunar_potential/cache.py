@@ -32,7 +32,7 @@ class Field(NamedTuple):
     unit: str  # unit, empty for a number or a label
     meaning: str  # one clause
 
-# %% ../nbs/09_cache.ipynb #c1418cfc
+# %% ../nbs/09_cache.ipynb #8c530179
 ROWS = {
     "spec_no": Field("int64", "", "number of the sweep, unique in this file"),
     "file_spec_no": Field("int64", "", "number of the sweep in its own .TAB file"),
@@ -47,9 +47,17 @@ ROWS = {
     "projected_potential": Field("float64", "V", "surface at the footpoint against the ambient plasma, of the row's sweep"),
     "spacecraft_in_sun": Field("int8", "", "spacecraft lit 1, in shade 0, unknown -1"),
     "projection_in_sun": Field("int8", "", "footpoint lit 1, in shade 0, no footpoint -1"),
+    "u_surface_lower_95": Field("float64", "V", "lower end of the sweep's 95 % confidence set, -inf when open"),
+    "u_surface_upper_95": Field("float64", "V", "upper end of it, inf when open"),
+    "u_surface_lower_68": Field("float64", "V", "lower end of the sweep's 68 % confidence set, -inf when open"),
+    "u_surface_upper_68": Field("float64", "V", "upper end of it, inf when open"),
+    "n_components": Field("int8", "", "disjoint intervals in the sweep's 95 % set"),
+    "set_kind": Field("str", "", "kind of the sweep's 95 % set, see the sweeps"),
+    "identified": Field("bool", "", "the loss cone constrains the sweep's potential"),
+    "bound_hit": Field("bool", "", "the sweep's best value lies at a bound of the search"),
 }
 
-# %% ../nbs/09_cache.ipynb #66fd409e
+# %% ../nbs/09_cache.ipynb #df888401
 SPEC = {
     "spec_no": Field("int64", "", "number of the sweep, unique in this file"),
     "file_index": Field("int64", "", "which entry of meta_files the sweep comes from"),
@@ -86,6 +94,8 @@ SPEC = {
     "u_surface_upper_68": Field("float64", "V", "upper end of the 68 % confidence set, inf when open"),
     "n_components": Field("int8", "", "disjoint intervals in the 95 % set"),
     "set_kind": Field("str", "", "kind of the 95 % set: two-sided, upper limit, lower limit, disconnected, whole domain, none"),
+    "identified": Field("bool", "", "three energies or more, a loss cone, a misfit per cell below 1.8, a set bounded on at least one side"),
+    "bound_hit": Field("bool", "", "potential or field ratio lies at a bound of the search"),
     "bs_over_bm": Field("float64", "", "magnetic field at the spacecraft over that at the surface"),
     "beam_amp": Field("float64", "", "secondary beam over the incident flux at its energy"),
     "backscatter": Field("float64", "", "share of the lost electrons that comes back"),

@@ -15,9 +15,9 @@ from .kappa import INCIDENT_MU, NOMINAL_BACKGROUND, RING_FACTOR, Response
 from .units import N_CELLS
 
 # %% auto #0
-__all__ = ['CODE_SCATTER', 'LEAST_SWEEPS', 'Calibration', 'tail_background', 'flat_field', 'calibrate']
+__all__ = ['CODE_SCATTER', 'MEAN_FREEDOM', 'LEAST_SWEEPS', 'Calibration', 'tail_background', 'flat_field', 'calibrate']
 
-# %% ../nbs/05a_calibration.ipynb #1d04552d
+# %% ../nbs/05a_calibration.ipynb #df891af4
 @dataclass(frozen=True)
 class Calibration:
     "Relative calibration of the sweeps of a day."
@@ -27,6 +27,7 @@ class Calibration:
     gain: np.ndarray | None = None  # (88,) relative gain of the cells, geometric mean 1; None: not estimated
     scatter: float = 0.045  # relative scatter of a cell's counts beyond Poisson
     response: Response = Response()  # smear in energy and angle; chosen later, from the loss cones
+    count_scale: float = 1.0  # pseudo-counts for one count: the variance of the counts over their mean
     sweeps: int = 0  # sweeps it was estimated from; 0: nominal values
 
 # %% ../nbs/05a_calibration.ipynb #3aae42a0
@@ -43,9 +44,9 @@ def tail_background(
     background = (k1 * k3 - k2**2) / (k1 + k3 - 2 * k2)
     return background if 0 <= background <= k1 else math.nan
 
-# %% ../nbs/05a_calibration.ipynb #7bbe5468
+# %% ../nbs/05a_calibration.ipynb #e2aef0a1
 @njit(cache=True)
-def _gain_pass(energy, counts, use, factor, background, gain, scatter, upper, lower, excess):
+def _gain_pass(energy, counts, use, factor, background, gain, scatter, scale, upper, lower, excess):
     "One pass over all sweeps: sums of w k/m and of w for each cell; squared relative excess and number of bright cells."
     for s in range(energy.shape[0]):
         for i in range(energy.shape[1]):
@@ -57,7 +58,7 @@ def _gain_pass(energy, counts, use, factor, background, gain, scatter, upper, lo
                         x = gain[c] * factor[c] * energy[s, i]
                         b = background * factor[c] / RING_FACTOR
                         m = flux * x + b
-                        if step == 0 or (counts[s, i, c] - m) ** 2 < 25 * (m + (scatter * m) ** 2):
+                        if step == 0 or (counts[s, i, c] - m) ** 2 < 25 * (scale * m + (scatter * m) ** 2):
                             total += counts[s, i, c] - b
                             exposure += x
                 flux = total / exposure if exposure > 0 else -1.0
@@ -65,17 +66,22 @@ def _gain_pass(energy, counts, use, factor, background, gain, scatter, upper, lo
                     break
             for c in range(factor.size):
                 m = flux * gain[c] * factor[c] * energy[s, i] + background * factor[c] / RING_FACTOR
-                if flux > 0 and use[s, i, c] and m > 60:
-                    v = m + (scatter * m) ** 2
-                    if (counts[s, i, c] - m) ** 2 < 25 * v:
+                v = scale * m + (scatter * m) ** 2
+                if flux > 0 and use[s, i, c] and (counts[s, i, c] - m) ** 2 < 25 * v:
+                    if m > 60:
                         upper[c] += m / v * counts[s, i, c]
                         lower[c] += m * m / v
-                        if m > 3000:
-                            excess[0] += (counts[s, i, c] / m - 1) ** 2 - 1 / m
-                            excess[1] += 1
+                    if m > 3000:
+                        excess[0] += (counts[s, i, c] / m - 1) ** 2 - scale / m
+                        excess[1] += 1
+                    if 3 < m < 40:
+                        excess[2] += (counts[s, i, c] - m) ** 2 - (scatter * m) ** 2
+                        excess[3] += m
 
-# %% ../nbs/05a_calibration.ipynb #84b4c5e1
+# %% ../nbs/05a_calibration.ipynb #9d0af3ee
 CODE_SCATTER = math.sqrt((3 / 8) / math.log(2) / 256 / 12)  # of the telemetry code's 16 steps an octave, 1.33 %
+
+MEAN_FREEDOM = 38 / 37  # some 38 incident cells, one mean
 
 def flat_field(
     energy: np.ndarray,  # (S, C) recorded energies, eV; nan = no row
@@ -83,18 +89,19 @@ def flat_field(
     use: np.ndarray,  # (S, C, 88) which cells are incident and have data
     factor: np.ndarray,  # (88,) pseudo-counts per unit flux and eV
     background: float,  # counts of a ring
-) -> tuple[np.ndarray, float]:  # gains (88,) with geometric mean 1; relative scatter of the cells that remains
+) -> tuple[np.ndarray, float, float]:  # gains (88,) with geometric mean 1; relative scatter of the cells that remains; variance of the counts over their mean
     "Relative gain of the cells from the incident electrons; a cell that never saw enough keeps 1."
-    gain = np.ones(N_CELLS)
+    gain, scale = np.ones(N_CELLS), 1.0
     for scatter in (0.08, 0.08, 0.016, 0.016):
-        upper, lower, excess = np.zeros(N_CELLS), np.zeros(N_CELLS), np.zeros(2)
-        _gain_pass(energy, counts, use, factor, background, gain, scatter, upper, lower, excess)
+        upper, lower, excess = np.zeros(N_CELLS), np.zeros(N_CELLS), np.zeros(4)
+        _gain_pass(energy, counts, use, factor, background, gain, scatter, scale, upper, lower, excess)
         gain = gain * np.where(lower > 0, upper / np.where(lower > 0, lower, 1), 1)
         gain /= np.exp(np.log(gain).mean())
+        scale = excess[2] / excess[3] * MEAN_FREEDOM if excess[3] > 3000 else 1.0
     remaining = math.sqrt(max(excess[0] / max(excess[1], 1), CODE_SCATTER**2)) if excess[1] > 1000 else 0.0135
-    return gain, remaining
+    return gain, remaining, scale
 
-# %% ../nbs/05a_calibration.ipynb #81e2fd18
+# %% ../nbs/05a_calibration.ipynb #b64b4ee7
 LEAST_SWEEPS = 200  # below this number nominal values are used
 
 def calibrate(
@@ -118,5 +125,6 @@ def calibrate(
         return Calibration(background, sd, sweeps=len(energy))
     unconnected = ~np.isfinite(mu).any(axis=(1, 2))
     use = data & ((mu > INCIDENT_MU) | unconnected[:, None, None])
-    gain, scatter = flat_field(energy, np.where(data, counts, 0.0), use, factor, background)
-    return Calibration(background, sd, np.round(200 * gain) / 200, round(2000 * scatter) / 2000, sweeps=len(energy))
+    gain, scatter, scale = flat_field(energy, np.where(data, counts, 0.0), use, factor, background)
+    scale = 1.0 if abs(scale - 1) < 0.2 else float(f"{scale:.1e}")
+    return Calibration(background, sd, np.round(200 * gain) / 200, round(2000 * scatter) / 2000, count_scale=scale, sweeps=len(energy))

@@ -26,9 +26,9 @@ from lunar_potential.kappa import (
 from .units import E_CHARGE, M_PROTON, Flag
 
 # %% auto #0
-__all__ = ['U_MIN_LIT', 'U_LEAST_LIT', 'U_MAX', 'ChargingModel', 'photo_current', 'photo_potential', 'landing_current',
-           'secondary_yield', 'secondary_current', 'ion_current', 'net_current', 'balance_root', 'SpacecraftPotential',
-           'spacecraft_potential']
+__all__ = ['U_MIN_LIT', 'U_LEAST_LIT', 'U_MAX', 'FLUX_ERROR', 'ChargingModel', 'photo_current', 'photo_potential',
+           'landing_current', 'secondary_yield', 'secondary_current', 'ion_current', 'net_current', 'balance_root',
+           'SpacecraftPotential', 'spacecraft_potential']
 
 # %% ../nbs/06_charging.ipynb #de149394
 @dataclass(frozen=True)
@@ -190,7 +190,9 @@ def balance_root(lit, params, model, highest):
         return math.nan, 0
     return root, count
 
-# %% ../nbs/06_charging.ipynb #1903f442
+# %% ../nbs/06_charging.ipynb #61e80043
+FLUX_ERROR = 0.02  # relative uncertainty of the absolute flux
+
 @njit(cache=True)
 def _root_error(u, lit, params, covariance, model):
     "Standard error of the root from the covariance of the spectrum's parameters."
@@ -201,7 +203,7 @@ def _root_error(u, lit, params, covariance, model):
         p[a] += h
         moved, _ = balance_root(lit, p, model, U_MAX)
         slope[a] = (moved - u) / h if math.isfinite(moved) else 0.0
-    return math.sqrt(max(slope @ covariance @ slope, 0.0))
+    return math.sqrt(max(slope @ covariance @ slope, 0.0) + (FLUX_ERROR * slope[0]) ** 2)
 
 # %% ../nbs/06_charging.ipynb #995502cb
 @njit(cache=True)

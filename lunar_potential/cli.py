@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['add_simulate_arguments', 'simulate_command', 'error_table', 'run_demo', 'add_demo_arguments', 'demo_command',
-           'describe_archive', 'describe_results', 'info_command', 'build_parser', 'add_info_arguments', 'main']
+           'add_bench_arguments', 'bench_command', 'describe_archive', 'describe_results', 'info_command',
+           'build_parser', 'add_info_arguments', 'main']
 
 # %% ../nbs/40_cli.ipynb #5257acf2
 import argparse
@@ -110,6 +111,33 @@ def demo_command(
         print(f"{what + ':':22}{demo[name].resolve()}")
     return 1 if demo["batch"].problem else 0
 
+# %% ../nbs/40_cli.ipynb #afa0b79d
+def add_bench_arguments(
+    parser: argparse.ArgumentParser,  # receives the options
+):
+    "The options of the bench command."
+    parser.add_argument("what", choices=["accuracy"], help="what to measure")
+    parser.add_argument("--sweeps", type=int, default=1080, metavar="N", help="sweeps of each regime, case and kind (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same numbers")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the tables here, too")
+    parser.add_argument("--workers", type=int, metavar="N", help="worker processes (default: cores less one)")
+    parser.add_argument("-v", "--verbose", action="store_true", help="log at DEBUG level")
+
+
+def bench_command(
+    args: argparse.Namespace,  # parsed options
+) -> int:  # exit status
+    "Runs the benchmark and prints its tables."
+    from lunar_potential.pipeline import worker_count
+    from lunar_potential.study import benchmark, benchmark_json, format_benchmark
+
+    announce = lambda part: print(f"{part} ...", file=sys.stderr, flush=True)
+    tables = benchmark(args.sweeps, args.seed, n_jobs=worker_count(args.workers), progress=announce)
+    print(format_benchmark(tables))
+    if args.json:
+        args.json.write_text(benchmark_json(tables) + "\n")
+    return 0
+
 # %% ../nbs/40_cli.ipynb #de2402d1
 def describe_archive(
     root,  # folder of an archive
@@ -155,16 +183,17 @@ def info_command(
     print("\n".join(map(describe_results, results)) if results else describe_archive(path))
     return 0
 
-# %% ../nbs/40_cli.ipynb #90e626ba
+# %% ../nbs/40_cli.ipynb #dfc16009
 def build_parser() -> argparse.ArgumentParser:
     "The parser of `lunar-potential`; `command` in its result is the function to call."
     parser = argparse.ArgumentParser(prog="lunar-potential", description="Electrostatic potentials of the lunar surface from Lunar Prospector.")
     parser.add_argument("--version", action="version", version=f"lunar_potential {__version__}")
-    verbs = parser.add_subparsers(dest="verb", required=True, metavar="{batch,simulate,demo,info}")
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="{batch,simulate,demo,bench,info}")
     for verb, help_text, add, command in (
         ("batch", "daily tables to potentials", add_batch_arguments, batch_command),
         ("simulate", "write an archive with known truth", add_simulate_arguments, simulate_command),
         ("demo", "simulate a day, process it, draw it", add_demo_arguments, demo_command),
+        ("bench", "measure accuracy and coverage on known truths", add_bench_arguments, bench_command),
         ("info", "what an archive or a result file holds", add_info_arguments, info_command),
     ):
         sub = verbs.add_parser(verb, help=help_text, description=help_text)

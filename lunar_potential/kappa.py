@@ -71,14 +71,14 @@ def ambient_moments(
     log_norm = math.lgamma(kappa - 0.5) - math.lgamma(kappa + 1) + 1.5 * math.log(2 * math.pi * E_CHARGE * w / M_ELECTRON)
     return math.exp(log_f + log_norm), w / (kappa - 1.5)
 
-# %% ../nbs/05_kappa.ipynb #ce356dff
+# %% ../nbs/05_kappa.ipynb #7c338c09
 @dataclass(frozen=True)
 class Response:
     "How the instrument smears energies and angles; the nominal one, or what a day's data prefer (`losscone.choose_response`)."
 
     fwhm: float = 0.5  # full width at half maximum of the energy band, in units of the energy; 0 for none
     shape: str = "log"  # Gaussian in ln E ("log") or in E ("linear")
-    cut: float = 2.0  # where the band ends, in standard deviations
+    cut: float = 2.5  # where the band ends, in standard deviations
     half_width: float = 2.5  # deg, blur of a third of a cell: between a sharp cut and half the third's size (3.75)
 
     def __post_init__(self):

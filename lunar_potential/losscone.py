@@ -16,15 +16,16 @@ from .kappa import Response, response_nodes
 from .units import N_CELLS, Flag, cells_in_ring
 
 # %% auto #0
-__all__ = ['NODE', 'NODES', 'PARTS', 'COUNTS', 'NOISE', 'FULL', 'COSINE', 'DOWN', 'UP', 'BEAM', 'INVERSE', 'ENERGY', 'FLUX',
-           'TERM_1', 'TERM_2', 'TOTAL', 'INSIDE', 'NUMBER', 'WEIGHT', 'AMBIENT', 'U_SC', 'SCATTER', 'METHOD',
-           'CHANNELS', 'SCORE_ONLY', 'BEAM_WIDTH', 'PART_REACH', 'RIDGE', 'BEAM_ENERGY_WIDTH', 'BAND_VARIANCE',
-           'BACKSCATTER', 'BACKSCATTER_SPREAD', 'BEAM_PRIOR', 'BEAM_SHIFT', 'LIKELIHOOD', 'HALEKAS', 'LILLIS', 'EDGE',
-           'BAND_SHAPE', 'BEAM_MODEL', 'LILLIS_RANGE', 'HALEKAS_FLOOR', 'U_BOUNDS', 'RATIO_BOUNDS',
-           'BACKSCATTER_BOUNDS', 'U_GRID', 'RATIO_GRID', 'COARSE_WIDTH', 'COARSE_RANGE', 'COARSE_STEPS', 'ROOT_95',
-           'ROOT_68', 'CANDIDATES', 'COARSE_MARGIN', 'IDENTIFIED', 'COLUMNS', 'FLOOR', 'METHODS', 'RESPONSES', 'VOTE',
-           'critical_angle', 'Cells', 'make_cells', 'Work', 'make_work', 'coarse_index', 'LossConeFit',
-           'LossConeFitter', 'profile_misfit', 'choose_response']
+__all__ = ['NODE', 'NODES', 'PARTS', 'COUNTS', 'NOISE', 'FULL', 'COSINE', 'SEEN', 'UP', 'BEAM', 'INVERSE', 'ENERGY', 'FLUX',
+           'TERM_1', 'TERM_2', 'TOTAL', 'INSIDE', 'NUMBER', 'LOG_ENERGY', 'LOG_FLUX', 'WEIGHT', 'AMBIENT', 'U_SC',
+           'SCATTER', 'METHOD', 'CHANNELS', 'FIELD_ERROR', 'BEAM_WIDTH', 'PART_REACH', 'RIDGE', 'BEAM_EMISSION',
+           'BEAM_ENERGY_WIDTH', 'BAND_VARIANCE', 'BACKSCATTER', 'BACKSCATTER_SPREAD', 'BEAM_PRIOR', 'BEAM_SPREAD',
+           'BEAM_SHIFT', 'LIKELIHOOD', 'HALEKAS', 'LILLIS', 'BACKSCATTER_SLOPE', 'EDGE', 'BAND_SHAPE', 'BEAM_MODEL',
+           'LILLIS_RANGE', 'HALEKAS_FLOOR', 'LOG_300_EV', 'U_BOUNDS', 'RATIO_BOUNDS', 'BACKSCATTER_BOUNDS', 'U_GRID',
+           'RATIO_GRID', 'COARSE_WIDTH', 'COARSE_RANGE', 'COARSE_STEPS', 'ROOT_95', 'ROOT_68', 'CANDIDATES', 'ROUNDS',
+           'POLISHED_MARGIN', 'COARSE_MARGIN', 'LEAST_CHANNELS', 'POOR_FIT', 'IDENTIFIED', 'COLUMNS', 'FLOOR',
+           'METHODS', 'HALF_WIDTHS', 'FWHMS', 'CUTS', 'RELUCTANCE', 'VOTE', 'critical_angle', 'Cells', 'make_cells',
+           'Work', 'make_work', 'coarse_index', 'LossConeFit', 'LossConeFitter', 'profile_misfit', 'choose_response']
 
 # %% ../nbs/07_losscone.ipynb #64e4ba21
 @njit(cache=True, error_model="numpy")
@@ -74,38 +75,39 @@ def make_cells(
     step = np.radians(120.0 / rings)
     return Cells(rings, np.asarray(factor, float), np.cos(lat), np.sin(lat), np.cos(step), np.sin(step))
 
-# %% ../nbs/07_losscone.ipynb #a41b9d50
-COUNTS, NOISE, FULL, COSINE, DOWN, UP, BEAM, INVERSE = range(8)  # planes of `Work.cell`
-ENERGY, FLUX, TERM_1, TERM_2, TOTAL, INSIDE, NUMBER = range(7)  # planes of `Work.channel`
+# %% ../nbs/07_losscone.ipynb #eff25a89
+COUNTS, NOISE, FULL, COSINE, SEEN, UP, BEAM, INVERSE = range(8)  # planes of `Work.cell`
+ENERGY, FLUX, TERM_1, TERM_2, TOTAL, INSIDE, NUMBER, LOG_ENERGY, LOG_FLUX = range(9)  # planes of `Work.channel`
 WEIGHT, AMBIENT = range(2)  # planes of `Work.band`
-U_SC, SCATTER, METHOD, CHANNELS, SCORE_ONLY = range(5)  # entries of `Work.setting`
+U_SC, SCATTER, METHOD, CHANNELS, FIELD_ERROR = range(5)  # entries of `Work.setting`
 
 class Work(NamedTuple):
     "Arrays of one sweep: C channels, up to 88 fitted cells each, Q nodes of the energy band."
 
-    cell: np.ndarray  # (C, 8, 88) counts, background, counts of a full cell, |cos pitch|, shares down, up and beam, 1 / variance
-    table: np.ndarray  # (C, NODES + 1, 88) T at each node, float32
-    channel: np.ndarray  # (C, 7) energy eV, incident flux, two anisotropy terms, incident counts, incident cells, fitted cells
+    cell: np.ndarray  # (C, 8, 88) counts, background, counts of a full cell, |cos pitch|, counts above background over full, shares up and beam, full^2 / variance
+    table: np.ndarray  # (C, (NODES + 1) * 88) T at each node, float32
+    channel: np.ndarray  # (C, 9) energy eV, incident flux, two anisotropy terms, incident counts, incident cells, fitted cells, ln energy, ln flux
     band: np.ndarray  # (2, C, Q) weight and ambient energy (eV) of the response nodes
-    setting: np.ndarray  # (5,) U_sc (V), relative scatter, method, number of channels, whether to score known parameters only
+    setting: np.ndarray  # (5,) U_sc (V), relative scatter, method, number of channels, error of the field's direction (deg)
     incident: np.ndarray  # (4, 88) scratch: counts, exposure, cosine and background of the incident cells
-    returned: np.ndarray  # (5, 88) scratch: S, second moment and derivatives, float32
-    basis: np.ndarray  # (8, 88) scratch: derivatives, random effects, residual
-    matrix: np.ndarray  # (8, 8) scratch
-    normal: np.ndarray  # (5, 4) curvature (rows 0 to 3) and downhill gradient (row 4)
+    returned: np.ndarray  # (5 * 88,) scratch: S, dS/dU, dS/dratio, second moment, dS/dalpha, float32
+    share: np.ndarray  # (NODES + 1, 3) scratch: weight of each node of the table in S, dS/dU and dS/dratio
+    effect: np.ndarray  # (C, 4) standard deviations of a channel's incident level and beam, along the vectors they act on
+    gram: np.ndarray  # (C, 6, 6) weighted products of the six vectors of a channel
+    normal: np.ndarray  # (6, 4) curvature (rows 0 to 3), downhill gradient (row 4), coupling to the slope of the backscatter (row 5)
     misfit: np.ndarray  # (C, 93) coarse misfit of each channel
 
-# %% ../nbs/07_losscone.ipynb #8fcb3298
+# %% ../nbs/07_losscone.ipynb #15700176
 def make_work(
     channels: int,  # most energies in a sweep
     nodes: int,  # number of response nodes
 ) -> Work:
     "An empty workspace."
     c, n = channels, N_CELLS
-    return Work(np.zeros((c, 8, n)), np.zeros((c, NODES + 1, n), np.float32), np.zeros((c, 7)), np.zeros((2, c, nodes)), np.zeros(5), np.zeros((4, n)),
-                np.zeros((5, n), np.float32), np.zeros((8, n)), np.zeros((8, 8)), np.zeros((5, 4)), np.zeros((c, 93)))
+    return Work(np.zeros((c, 8, n)), np.zeros((c, (NODES + 1) * n), np.float32), np.zeros((c, 9)), np.zeros((2, c, nodes)), np.zeros(5), np.zeros((4, n)),
+                np.zeros(5 * n, np.float32), np.zeros((NODES + 1, 3)), np.zeros((c, 4)), np.zeros((c, 6, 6)), np.zeros((6, 4)), np.zeros((c, 93)))
 
-# %% ../nbs/07_losscone.ipynb #b4016977
+# %% ../nbs/07_losscone.ipynb #476e9749
 @njit(cache=True, error_model="numpy")
 def _deposit(table, n, angle, half_width, share):
     "Adds one part's ramp, as second differences, to column n."
@@ -113,29 +115,29 @@ def _deposit(table, n, angle, half_width, share):
     high = min(angle + half_width, 90.0) / NODE
     slope = share / (high - low)
     i = int(low)
-    table[i, n] -= slope * (1 - low + i)
-    table[i + 1, n] -= slope * (low - i)
+    table[i * N_CELLS + n] -= slope * (1 - low + i)
+    table[(i + 1) * N_CELLS + n] -= slope * (low - i)
     i = int(high)
-    table[i, n] += slope * (1 - high + i)
-    table[i + 1, n] += slope * (high - i)
+    table[i * N_CELLS + n] += slope * (1 - high + i)
+    table[(i + 1) * N_CELLS + n] += slope * (high - i)
 
 @njit(cache=True, error_model="numpy")
-def _sum_twice(table, number, start, value, slope):
-    "Turns the second differences of the first columns into T, which starts at `start`; value and slope are scratch."
+def _sum_twice(table, number, start):
+    "Turns the second differences of the first columns into T, which starts at `start`."
+    value, slope = np.empty(N_CELLS), np.empty(N_CELLS)
     for n in range(number):
         value[n], slope[n] = start[n], 0.0
     for node in range(NODES + 1):
         for n in range(number):
-            change = table[node, n]
-            table[node, n] = value[n]
+            change = table[node * N_CELLS + n]
+            table[node * N_CELLS + n] = value[n]
             slope[n] += change
             value[n] += slope[n]
 
-# %% ../nbs/07_losscone.ipynb #ceb4a784
+# %% ../nbs/07_losscone.ipynb #90058b8f
 @njit(cache=True, error_model="numpy")
-def _upgoing_angles(cells, c, phi, b, angles):
+def _upgoing_angles(cells, c, cos_phi, sin_phi, b, angles):
     "Angles of a cell's nine parts from the upgoing field direction, deg; `b` is the unit vector of the field towards the Moon, in SCD."
-    cos_phi, sin_phi = math.cos(math.radians(phi)), math.sin(math.radians(phi))
     for p in range(PARTS):
         s = (p - 1) * cells.sin_step[c]
         k = cells.cos_step[c] if p != 1 else 1.0
@@ -144,7 +146,7 @@ def _upgoing_angles(cells, c, phi, b, angles):
             mu = along * cells.cos_theta[c, t] + b[2] * cells.sin_theta[c, t]
             angles[p * PARTS + t] = _arc_cosine(min(1.0, max(-1.0, -mu)))
 
-# %% ../nbs/07_losscone.ipynb #84a07473
+# %% ../nbs/07_losscone.ipynb #8cf2f19a
 BEAM_WIDTH = 15.0  # deg, standard deviation of the secondary beam about the field line
 
 @njit(cache=True, error_model="numpy")
@@ -158,36 +160,31 @@ def _cell_shares(work, i, n, angles, half_width):
             if angles[q] < 60:
                 beam += math.exp(-0.5 * (angles[q] / BEAM_WIDTH) ** 2)
     work.cell[i, UP, n] = number / 9
-    work.cell[i, DOWN, n] = 1 - number / 9
     work.cell[i, BEAM, n] = beam / 9
 
-# %% ../nbs/07_losscone.ipynb #28ce1c1d
+# %% ../nbs/07_losscone.ipynb #db8bfc81
 PART_REACH = math.sin(math.radians(11.5))  # cosine of the pitch angle of a centre above which all parts are incident
 
 @njit(cache=True, error_model="numpy")
-def _centre_cosine(cells, c, phi, b):
-    "Cosine of the pitch angle of a cell's centre."
-    across = math.cos(math.radians(phi)) * b[0] + math.sin(math.radians(phi)) * b[1]
-    return across * cells.cos_theta[c, 1] + b[2] * cells.sin_theta[c, 1]
+def _code_middle(k):
+    "Middle of the telemetry code's interval that begins at k counts."
+    return k + 0.5 * (math.ldexp(1.0, math.frexp(k)[1] - 5) - 1) if k >= 32 else k
 
 @njit(cache=True, error_model="numpy")
 def _read_channel(work, i, energy, flux, phi, b, cells, gain, background, half_width):
     "Sorts the cells of one channel into incident and fitted ones; sets their numbers."
-    angles = np.empty(PARTS * PARTS)
+    angles, table = np.empty(PARTS * PARTS), work.table[i]
     fitted, incident = 0, 0
-    for node in range(NODES + 1):
-        for n in range(N_CELLS):
-            work.table[i, node, n] = 0.0
+    for k in range(table.size):
+        table[k] = 0.0
     for c in range(N_CELLS):
         if not (math.isfinite(flux[c]) and math.isfinite(phi[c])):
             continue
-        k = max(flux[c], 0.0) * cells.factor[c] * energy
-        if k >= 32:
-            k += 0.5 * (2.0 ** (math.floor(math.log2(k)) - 4) - 1)
-        centre = _centre_cosine(cells, c, phi[c], b)
+        cos_phi, sin_phi = math.cos(math.radians(phi[c])), math.sin(math.radians(phi[c]))
+        centre = (cos_phi * b[0] + sin_phi * b[1]) * cells.cos_theta[c, 1] + b[2] * cells.sin_theta[c, 1]
         nearest = 180.0
         if centre < PART_REACH:
-            _upgoing_angles(cells, c, phi[c], b, angles)
+            _upgoing_angles(cells, c, cos_phi, sin_phi, b, angles)
             for q in range(PARTS * PARTS):
                 nearest = min(nearest, angles[q])
         if nearest >= 90:
@@ -197,9 +194,9 @@ def _read_channel(work, i, energy, flux, phi, b, cells, gain, background, half_w
             plane, n = work.cell[i], fitted
             fitted += 1
             _cell_shares(work, i, n, angles, half_width)
-        plane[COUNTS, n], plane[NOISE, n] = k, background / cells.rings[c]
+        plane[COUNTS, n], plane[NOISE, n] = _code_middle(max(flux[c], 0.0) * cells.factor[c] * energy), background / cells.rings[c]
         plane[FULL, n], plane[COSINE, n] = cells.factor[c] * gain[c] * energy, abs(centre)
-    _sum_twice(work.table[i], fitted, work.cell[i, UP], work.basis[0], work.basis[1])
+    _sum_twice(table, fitted, work.cell[i, UP])
     work.channel[i, NUMBER], work.channel[i, INSIDE] = fitted, incident
 
 # %% ../nbs/07_losscone.ipynb #c1c0a658
@@ -293,175 +290,284 @@ def _band_weights(work, u_sc, offset, response):
         for q in range(offset.size):
             work.band[WEIGHT, i, q] /= total[i]
 
-# %% ../nbs/07_losscone.ipynb #8eadf2b0
+# %% ../nbs/07_losscone.ipynb #4c372796
 @njit(cache=True, error_model="numpy")
-def _returned_share(work, i, u, ratio):
-    "S of every fitted cell of channel i, its second moment over the band, and dS/dalpha, dS/dU, dS/dratio."
-    n = int(work.channel[i, NUMBER])
-    table, out = work.table[i], work.returned
-    for k in range(5):
-        for c in range(n):
-            out[k, c] = 0.0
+def _node_weights(work, i, u, ratio):
+    "Sets `work.share`, the weights of the table's nodes in S, dS/dU and dS/dratio of channel i; returns the first node with one and the first after them."
+    share, first, after = work.share, NODES, 0
+    for j in range(NODES + 1):
+        share[j, 0] = share[j, 1] = share[j, 2] = 0.0
     for q in range(work.band.shape[2]):
         w, ambient = work.band[WEIGHT, i, q], work.band[AMBIENT, i, q]
         x = ratio * (1 + u / ambient)
         if w <= 0 or x >= 1:
             continue
-        angle = critical_angle(x) / NODE
-        k = min(int(angle), NODES - 2)
-        part, share = np.float32(angle - k), np.float32(w)
-        slope = 28.64788975654116 / math.sqrt(x * (1 - x)) / NODE if x > 0 else 0.0  # d node / dx
-        d_angle = np.float32(w / NODE if x > 0 else 0.0)
-        d_u, d_ratio = np.float32(w * slope * ratio / ambient), np.float32(w * slope * (1 + u / ambient))
-        for c in range(n):
-            step = table[k + 1, c] - table[k, c]
-            value = table[k, c] + part * step
-            out[0, c] += share * value
-            out[1, c] += share * value * value
-            out[2, c] += d_angle * step
-            out[3, c] += d_u * step
-            out[4, c] += d_ratio * step
+        node = critical_angle(x) / NODE
+        k = min(int(node), NODES - 2)
+        first, after = min(first, k), max(after, k + 2)
+        share[k, 0] += w * (1 - node + k)
+        share[k + 1, 0] += w * (node - k)
+        if x > 0:
+            slope = w * (28.64788975654116 / NODE) / math.sqrt(x * (1 - x))  # w d node / dx
+            d_u, d_ratio = slope * ratio / ambient, slope * (1 + u / ambient)
+            share[k, 1] -= d_u
+            share[k + 1, 1] += d_u
+            share[k, 2] -= d_ratio
+            share[k + 1, 2] += d_ratio
+    return first, after
 
-# %% ../nbs/07_losscone.ipynb #c561cdcf
+@njit(cache=True, error_model="numpy")
+def _returned_share(work, i, u, ratio):
+    "S of every fitted cell of channel i, dS/dU and dS/dratio, in the first three parts of `work.returned`."
+    n, table, out = int(work.channel[i, NUMBER]), work.table[i], work.returned
+    first, after = _node_weights(work, i, u, ratio)
+    for c in range(3 * N_CELLS):
+        out[c] = 0.0
+    for k in range(first, after, 2):  # two nodes at a time; the table has one more than `after` needs
+        a, b, d = np.float32(work.share[k, 0]), np.float32(work.share[k, 1]), np.float32(work.share[k, 2])
+        e, f, g = np.float32(work.share[k + 1, 0]), np.float32(work.share[k + 1, 1]), np.float32(work.share[k + 1, 2])
+        low, high = table[k * N_CELLS : (k + 1) * N_CELLS], table[(k + 1) * N_CELLS : (k + 2) * N_CELLS]
+        for c in range(n):
+            out[c] += a * low[c] + e * high[c]
+            out[N_CELLS + c] += b * low[c] + f * high[c]
+            out[2 * N_CELLS + c] += d * low[c] + g * high[c]
+
+@njit(cache=True, error_model="numpy")
+def _band_spread(work, i, u, ratio):
+    "Second moment of T over the band and dS/dalpha (1/deg) of every fitted cell, in the last two parts of `work.returned`."
+    n, table, out = int(work.channel[i, NUMBER]), work.table[i], work.returned
+    for c in range(3 * N_CELLS, 5 * N_CELLS):
+        out[c] = 0.0
+    for q in range(work.band.shape[2]):
+        w, x = work.band[WEIGHT, i, q], ratio * (1 + u / work.band[AMBIENT, i, q])
+        if w <= 0 or x >= 1:
+            continue
+        node = critical_angle(x) / NODE
+        k = min(int(node), NODES - 2)
+        part, share, slope = np.float32(node - k), np.float32(w), np.float32(w / NODE if x > 0 else 0.0)
+        low, high = table[k * N_CELLS : (k + 1) * N_CELLS], table[(k + 1) * N_CELLS : (k + 2) * N_CELLS]
+        for c in range(n):
+            value = low[c] + part * (high[c] - low[c])
+            out[3 * N_CELLS + c] += share * value * value
+            out[4 * N_CELLS + c] += slope * (high[c] - low[c])
+
+# %% ../nbs/07_losscone.ipynb #8fa77f72
+BEAM_EMISSION = 2.0  # eV, energy with which secondaries leave the surface
 BEAM_ENERGY_WIDTH = 10.0  # eV, spread of the secondaries' own energy
 BAND_VARIANCE = 0.0441  # of ln E within a channel
 
 @njit(cache=True, error_model="numpy")
-def _beam_shape(work, i, energy):
-    "Beam in channel i at beam energy `energy` (eV), relative to the incident flux of that channel."
-    if energy <= 1:
-        return 0.0
-    channel, last = work.channel, int(work.setting[CHANNELS]) - 2
-    own = min((BEAM_ENERGY_WIDTH / energy) ** 2, 0.25)
-    variance = BAND_VARIANCE + own
-    t = math.log(channel[i, ENERGY] / energy) + 1.5 * own / (1 + own / BAND_VARIANCE)
-    if t * t > 40 * variance:
-        return 0.0
-    k = 0
-    while k < last and channel[k + 1, ENERGY] > energy:
+def _beam_level(work, energy):
+    "Logarithm of the incident flux at `energy` (eV) and its slope against ln E, from the channels around it."
+    k, last, log_e = 0, int(work.setting[CHANNELS]) - 2, math.log(energy)
+    while k < last and work.channel[k + 1, LOG_ENERGY] > log_e:
         k += 1
-    f = math.log(energy / channel[k, ENERGY]) / math.log(channel[k + 1, ENERGY] / channel[k, ENERGY])
-    f = min(max(f, -0.7), 1.7)
-    level = f * math.log(channel[k + 1, FLUX] / channel[k, FLUX]) + math.log(channel[k, FLUX] / channel[i, FLUX])
-    return math.exp(level - 0.5 * t * t / variance)
+    a, b = work.channel[k], work.channel[k + 1]
+    slope = (b[LOG_FLUX] - a[LOG_FLUX]) / (b[LOG_ENERGY] - a[LOG_ENERGY])
+    f = (log_e - a[LOG_ENERGY]) / (b[LOG_ENERGY] - a[LOG_ENERGY])
+    inside = min(max(f, -0.7), 1.7)
+    return a[LOG_FLUX] + inside * (b[LOG_FLUX] - a[LOG_FLUX]), slope if f == inside else 0.0
 
-# %% ../nbs/07_losscone.ipynb #77fe7a0f
+@njit(cache=True, error_model="numpy")
+def _beam_shape(work, i, energy, level, slope):
+    "Beam in channel i that arrives with `energy` (eV), relative to the incident flux of that channel, and its derivative (1/eV); level and slope of `_beam_level`."
+    if energy <= 1 + BEAM_EMISSION:
+        return 0.0, 0.0
+    wide = (BEAM_ENERGY_WIDTH / energy) ** 2
+    own = min(wide, 0.25)
+    d_own = -2 * own / energy if wide < 0.25 else 0.0
+    variance, pull = BAND_VARIANCE + own, 1 + own / BAND_VARIANCE
+    t = work.channel[i, LOG_ENERGY] - math.log(energy) + 1.5 * own / pull
+    if t * t > 40 * variance:
+        return 0.0, 0.0
+    d_t = -1 / energy + 1.5 * d_own / pull**2
+    shape = math.exp(level - work.channel[i, LOG_FLUX] - 0.5 * t * t / variance)
+    return shape, shape * (slope / energy - t * d_t / variance + 0.5 * t * t * d_own / variance**2)
+
+# %% ../nbs/07_losscone.ipynb #f4b3502f
 BACKSCATTER = (0.06, 0.08)  # prior mean and standard deviation
-BACKSCATTER_SPREAD = 0.03  # of a channel about the sweep's value
+BACKSCATTER_SPREAD = 0.015  # of a channel about the sweep's value
 BEAM_PRIOR = 5.0  # standard deviation of the amplitude
-BEAM_SHIFT = 8.0  # eV, uncertainty of the beam's energy
+BEAM_SPREAD = 0.5  # of a channel about the beam's amplitude, relative
+BEAM_SHIFT = 5.0  # eV, uncertainty of the beam's energy
 LIKELIHOOD, HALEKAS, LILLIS = 0, 1, 2
+BACKSCATTER_SLOPE = 0.25  # spread of the exponent with which the backscatter falls with energy
 
-# %% ../nbs/07_losscone.ipynb #a5f1b22d
-@njit(cache=True, error_model="numpy")
-def _channel_basis(work, i, p):
-    "Fills `work.basis` of channel i; returns the beam's shape there."
-    _returned_share(work, i, p[0], p[1])
-    energy, scatter = work.setting[U_SC] - p[0], work.setting[SCATTER]
-    shape = _beam_shape(work, i, energy)
-    slope = (_beam_shape(work, i, 0.995 * energy) - _beam_shape(work, i, 1.005 * energy)) / (0.01 * energy) if shape > 0 else 0.0
-    random = 1.0 if work.setting[METHOD] == LIKELIHOOD else 0.0
-    level_sd = random * math.sqrt(1 / max(work.channel[i, TOTAL], 1.0) + scatter**2 / max(work.channel[i, INSIDE], 1.0))
-    beam_sd = random * p[3] * math.sqrt(shape**2 + (BEAM_SHIFT * slope) ** 2)
-    cell, basis, share = work.cell[i], work.basis, work.returned
-    for c in range(int(work.channel[i, NUMBER])):
-        full, beam, lost = cell[FULL, c], cell[BEAM, c], cell[UP, c] - share[0, c]
-        above = full * (cell[DOWN, c] + share[0, c] + p[2] * lost + p[3] * shape * beam)
-        basis[0, c] = full * ((1 - p[2]) * share[3, c] + p[3] * slope * beam)
-        basis[1, c] = full * (1 - p[2]) * share[4, c]
-        basis[2, c] = full * lost
-        basis[3, c] = full * shape * beam
-        basis[4, c] = above * level_sd
-        basis[5, c] = full * lost * (random * BACKSCATTER_SPREAD)
-        basis[6, c] = full * beam * beam_sd
-        basis[7, c] = cell[COUNTS, c] - cell[NOISE, c] - above
-    return shape
-
-# %% ../nbs/07_losscone.ipynb #7ec12917
-EDGE, BAND_SHAPE, BEAM_MODEL = 0.04, 0.03, 0.8
+# %% ../nbs/07_losscone.ipynb #35abffcf
+EDGE, BAND_SHAPE, BEAM_MODEL = 0.022, 0.03, 0.4
 
 @njit(cache=True, error_model="numpy")
-def _set_inverse(work, i, p, shape):
-    "Inverse variances of channel i from the model in `work.basis`; returns the sum of ln V."
-    cell, share, total = work.cell[i], work.returned, 0.0
+def _refresh_weights(work, i, p, shape):
+    "Sets seen share and inverse variance of the cells of channel i; returns the sum of ln V."
+    _band_spread(work, i, p[0], p[1])
+    cell, share, total, product = work.cell[i], work.returned, 0.0, 1.0
     for c in range(int(work.channel[i, NUMBER])):
-        full, d = cell[FULL, c], work.basis[7, c]
-        m = cell[COUNTS, c] - d
-        band = max(share[1, c] - share[0, c] ** 2, 0.0)
-        edge = EDGE * abs(share[2, c]) * (0.1 + 0.9 / (1 + band / 0.004225))
-        beam = BEAM_MODEL * p[3] * shape * cell[BEAM, c]
-        v = m + 0.1 + (work.setting[SCATTER] * m) ** 2 + full**2 * (edge + BAND_SHAPE**2 * band + beam**2)
+        full, lost = cell[FULL, c], cell[UP, c] - share[c]
+        beam = p[3] * shape * cell[BEAM, c]
+        expected = 1 - (1 - p[2]) * lost + beam
+        cell[SEEN, c] = (cell[COUNTS, c] - cell[NOISE, c]) / full
+        d, m = cell[SEEN, c] - expected, full * expected + cell[NOISE, c]
+        band = max(share[3 * N_CELLS + c] - share[c] ** 2, 0.0)
+        steep = abs(share[4 * N_CELLS + c])
+        edge = EDGE * steep * (0.1 + 0.9 / (1 + band / 0.004225)) + 0.5 * (work.setting[FIELD_ERROR] * steep) ** 2
+        v = (m + 0.1 + (work.setting[SCATTER] * m) ** 2) / full**2 + edge + BAND_SHAPE**2 * band + (BEAM_MODEL * beam) ** 2
         v *= max(1.0, d * d / v / 16)
         cell[INVERSE, c] = 1 / v
-        total += math.log(v)
-    return total
+        product *= v * full**2
+        if c % 8 == 7:
+            total += math.log(product)
+            product = 1.0
+    return total + math.log(product)
 
-# %% ../nbs/07_losscone.ipynb #a4c57552
+# %% ../nbs/07_losscone.ipynb #47e6f3f9
 LILLIS_RANGE = (0.07, 0.79)
 HALEKAS_FLOOR = 0.05  # of the incident flux, added to data and model: the logarithm of an empty cell
 
 @njit(cache=True, error_model="numpy")
-def _classical_weights(work, i):
-    "Residuals and inverse variances of the methods `halekas` and `lillis`, in units of a scatter of 20 %."
-    cell, residual = work.cell[i], work.basis[7]
+def _classical_weights(work, i, p, shape):
+    "Seen share and inverse variance of the methods `halekas` and `lillis`, in units of a scatter of 20 %."
+    cell, share = work.cell[i], work.returned
     for c in range(int(work.channel[i, NUMBER])):
-        seen = cell[COUNTS, c] - cell[NOISE, c]
+        seen = (cell[COUNTS, c] - cell[NOISE, c]) / cell[FULL, c]
+        expected = 1 - (1 - p[2]) * (cell[UP, c] - share[c]) + p[3] * shape * cell[BEAM, c]
         if work.setting[METHOD] == HALEKAS:
-            floor = HALEKAS_FLOOR * cell[FULL, c]
-            m = max(seen - residual[c], 0.0) + floor
-            residual[c] = m * math.log((max(seen, 0.0) + floor) / m)
+            m = max(expected, 0.0) + HALEKAS_FLOOR
+            cell[SEEN, c] = expected + m * math.log((max(seen, 0.0) + HALEKAS_FLOOR) / m)
             cell[INVERSE, c] = 25 / m**2
         else:
-            inside = LILLIS_RANGE[0] < seen / cell[FULL, c] < LILLIS_RANGE[1]
-            cell[INVERSE, c] = 25 / cell[FULL, c] ** 2 if inside else 0.0
+            cell[SEEN, c] = seen
+            cell[INVERSE, c] = 25.0 if LILLIS_RANGE[0] < seen < LILLIS_RANGE[1] else 0.0
 
-# %% ../nbs/07_losscone.ipynb #f9997d49
+# %% ../nbs/07_losscone.ipynb #ad9fb6ef
+@njit(cache=True, error_model="numpy")
+def _fixed_products(work, i):
+    "Weighted products of the vectors beam, 1 and seen of channel i, which change with the weights only."
+    cell, gram = work.cell[i], work.gram[i]
+    bb = b1 = by = n1 = ny = yy = 0.0
+    for c in range(int(work.channel[i, NUMBER])):
+        b, y, w = cell[BEAM, c], cell[SEEN, c], cell[INVERSE, c]
+        wb, wy = w * b, w * y
+        bb, b1, by, n1, ny, yy = bb + wb * b, b1 + wb, by + wb * y, n1 + w, ny + wy, yy + wy * y
+    gram[3, 3], gram[3, 4], gram[3, 5], gram[4, 4], gram[4, 5], gram[5, 5] = bb, b1, by, n1, ny, yy
+
+# %% ../nbs/07_losscone.ipynb #21a0ba16
 @njit(cache=True, error_model="numpy")
 def _products(work, i):
-    "`work.matrix` = basis / V basis^T of channel i."
-    basis, inverse, n = work.basis, work.cell[i, INVERSE], int(work.channel[i, NUMBER])
-    for a in range(8):
-        for b in range(a, 8):
-            total = 0.0
-            for c in range(n):
-                total += basis[a, c] * basis[b, c] * inverse[c]
-            work.matrix[a, b] = work.matrix[b, a] = total
+    "Weighted products of dS/dU, dS/dratio and lost (up - S) with each other and with beam, 1 and seen."
+    cell, share, gram = work.cell[i], work.returned, work.gram[i]
+    uu = ur = ul = ub = u1 = uy = rr = rl = rb = r1 = ry = ll = lb = l1 = ly = 0.0
+    for c in range(int(work.channel[i, NUMBER])):
+        w, b, y = cell[INVERSE, c], cell[BEAM, c], cell[SEEN, c]
+        u, r, l = share[N_CELLS + c], share[2 * N_CELLS + c], cell[UP, c] - share[c]
+        wu, wr, wl = w * u, w * r, w * l
+        uu, ur, ul, ub, u1, uy = uu + wu * u, ur + wu * r, ul + wu * l, ub + wu * b, u1 + wu, uy + wu * y
+        rr, rl, rb, r1, ry = rr + wr * r, rl + wr * l, rb + wr * b, r1 + wr, ry + wr * y
+        ll, lb, l1, ly = ll + wl * l, lb + wl * b, l1 + wl, ly + wl * y
+    gram[0, 0], gram[0, 1], gram[0, 2], gram[0, 3], gram[0, 4], gram[0, 5] = uu, ur, ul, ub, u1, uy
+    gram[1, 1], gram[1, 2], gram[1, 3], gram[1, 4], gram[1, 5] = rr, rl, rb, r1, ry
+    gram[2, 2], gram[2, 3], gram[2, 4], gram[2, 5] = ll, lb, l1, ly
+
+# %% ../nbs/07_losscone.ipynb #90b7560d
+@njit(cache=True, error_model="numpy")
+def _integrate_out(g, a, b, d):
+    "Takes the random effect a * lost + b * beam + d, of unit variance, out of the products `g` (upper triangle); returns the logarithm of its determinant."
+    v = np.empty(6)
+    for j in range(6):
+        v[j] = a * g[min(j, 2), max(j, 2)] + b * g[min(j, 3), max(j, 3)] + d * g[min(j, 4), max(j, 4)]
+    pivot = 1 + a * v[2] + b * v[3] + d * v[4]
+    for j in range(6):
+        f = v[j] / pivot
+        for k in range(j, 6):
+            g[j, k] -= f * v[k]
+    return math.log(pivot)
+
+# %% ../nbs/07_losscone.ipynb #0c91535f
+LOG_300_EV = math.log(300.0)  # the exponent of the backscatter turns about this energy
 
 @njit(cache=True, error_model="numpy")
-def _sweep_out(m):
-    "Marginalises rows 4 to 6, whose prior variance is one; returns the logarithm of their determinant."
-    total = 0.0
-    for k in range(4, 7):
-        pivot = m[k, k] + 1
-        total += math.log(pivot)
-        for a in range(8):
-            if a < 4 or a > k:
-                f = m[a, k] / pivot
-                for b in range(8):
-                    m[a, b] -= f * m[k, b]
-    return total
+def _set_effects(work, i, p, shape, slope):
+    "Sets `work.effect`: incident level along lost, beam and 1, and beam along beam."
+    channel, effect = work.channel[i], work.effect[i]
+    level_sd = math.sqrt(1 / max(channel[TOTAL], 1.0) + work.setting[SCATTER] ** 2 / max(channel[INSIDE], 1.0))
+    effect[0], effect[1], effect[2] = -(1 - p[2]) * level_sd, p[3] * shape * level_sd, level_sd
+    effect[3] = p[3] * math.sqrt((BEAM_SPREAD * shape) ** 2 + (BEAM_SHIFT * slope) ** 2)
 
-# %% ../nbs/07_losscone.ipynb #a92a2085
+@njit(cache=True, error_model="numpy")
+def _integrate_effects(work, i, g):
+    "Takes level, backscatter and beam of channel i out of its products `g`; returns the logarithm of their determinant."
+    level, log_det = work.effect[i], 0.0
+    log_det += _integrate_out(g, level[0], level[1], level[2]) + _integrate_out(g, BACKSCATTER_SPREAD, 0.0, 0.0)
+    return log_det + _integrate_out(g, 0.0, level[3], 0.0) if level[3] > 0 else log_det
+
+# %% ../nbs/07_losscone.ipynb #fac3a1a5
+@njit(cache=True, error_model="numpy")
+def _add_channel(g, p, shape, slope, tilt, normal):
+    "Adds misfit, gradient and curvature of a channel to `normal`; returns the misfit and gradient, curvature along the tilt of the backscatter."
+    keep, beam = 1 - p[2], p[3] * shape
+    r = np.empty(6)  # products of the six vectors with the residual, seen - 1 + keep lost - beam
+    for j in range(6):
+        r[j] = g[j, 5] - g[min(j, 4), max(j, 4)] + keep * g[min(j, 2), max(j, 2)] - beam * g[min(j, 3), max(j, 3)]
+    f = p[3] * slope  # dm/dU = keep dS/dU + f beam
+    normal[4, 0] += keep * r[0] + f * r[3]
+    normal[4, 1] += keep * r[1]
+    normal[4, 2] += r[2]
+    normal[4, 3] += shape * r[3]
+    normal[0, 0] += keep * keep * g[0, 0] + 2 * keep * f * g[0, 3] + f * f * g[3, 3]
+    normal[0, 1] += keep * (keep * g[0, 1] + f * g[1, 3])
+    normal[0, 2] += keep * g[0, 2] + f * g[2, 3]
+    normal[0, 3] += shape * (keep * g[0, 3] + f * g[3, 3])
+    normal[1, 1] += keep * keep * g[1, 1]
+    normal[1, 2] += keep * g[1, 2]
+    normal[1, 3] += keep * shape * g[1, 3]
+    normal[2, 2] += g[2, 2]
+    normal[2, 3] += shape * g[2, 3]
+    normal[3, 3] += shape * shape * g[3, 3]
+    normal[5, 0] += tilt * (keep * g[0, 2] + f * g[2, 3])
+    normal[5, 1] += tilt * keep * g[1, 2]
+    normal[5, 2] += tilt * g[2, 2]
+    normal[5, 3] += tilt * shape * g[2, 3]
+    return r[5] - r[4] + keep * r[2] - beam * r[3], tilt * r[2], tilt * tilt * g[2, 2]
+
+# %% ../nbs/07_losscone.ipynb #1f5a4619
 @njit(cache=True, error_model="numpy")
 def _evaluate(work, p, refresh):
-    """Misfit at p and, if the variances are refreshed (`refresh` = 1.0), the logarithm of the determinant.
+    """Misfit at p and the logarithm of the determinant (that of the cells is missing unless the variances are refreshed, `refresh` = 1.0).
 
     Sets `work.normal`: curvature and gradient (half of the downhill one)."""
-    misfit, log_det, normal, m = 0.0, 0.0, work.normal, work.matrix
-    normal[:, :] = 0.0
+    misfit, log_det, pull, stiff, normal, g = 0.0, 0.0, 0.0, 0.0, work.normal, np.empty((6, 6))
+    likelihood = work.setting[METHOD] == LIKELIHOOD
+    for a in range(6):
+        for b in range(4):
+            normal[a, b] = 0.0
+    energy = work.setting[U_SC] - p[0] + BEAM_EMISSION
+    level, fall = _beam_level(work, max(energy, 1.0))
     for i in range(int(work.setting[CHANNELS])):
-        shape = _channel_basis(work, i, p)
-        if work.setting[METHOD] != LIKELIHOOD:
-            _classical_weights(work, i)
+        shape, slope = _beam_shape(work, i, energy, level, fall)
+        _returned_share(work, i, p[0], p[1])
+        if not likelihood:
+            _classical_weights(work, i, p, shape)
         elif refresh > 0:
-            log_det += _set_inverse(work, i, p, shape)
+            log_det += _refresh_weights(work, i, p, shape)
+            _set_effects(work, i, p, shape, slope)
+        if refresh > 0 or not likelihood:
+            _fixed_products(work, i)
         _products(work, i)
-        log_det += _sweep_out(m)
-        misfit += m[7, 7]
-        for a in range(4):
-            normal[4, a] += m[a, 7]
-            for b in range(4):
-                normal[a, b] += m[a, b]
+        for a in range(6):
+            for b in range(a, 6):
+                g[a, b] = work.gram[i, a, b]
+        tilt = 0.0
+        if likelihood:
+            log_det += _integrate_effects(work, i, g)
+            tilt = BACKSCATTER_SLOPE * BACKSCATTER[0] * (LOG_300_EV - work.channel[i, LOG_ENERGY])
+        part, along, curve = _add_channel(g, p, shape, -slope, tilt, normal)
+        misfit, pull, stiff = misfit + part, pull + along, stiff + curve
+    misfit -= pull**2 / (1 + stiff)
+    log_det += math.log(1 + stiff)
+    for a in range(4):
+        normal[4, a] -= normal[5, a] * pull / (1 + stiff)
+        for b in range(a, 4):
+            normal[a, b] -= normal[5, a] * normal[5, b] / (1 + stiff)
+            normal[b, a] = normal[a, b]
     for a, mean, sd in ((2, BACKSCATTER[0], BACKSCATTER[1]), (3, 0.0, BEAM_PRIOR)):
         misfit += ((p[a] - mean) / sd) ** 2
         normal[4, a] -= (p[a] - mean) / sd**2
@@ -516,11 +622,10 @@ def _propose(p, normal, damping, hold_u, step):
         step[index[i]] = scale * out[i]
     return gain
 
-# %% ../nbs/07_losscone.ipynb #6e7d2e79
+# %% ../nbs/07_losscone.ipynb #ad5204d6
 @njit(cache=True, error_model="numpy")
-def _descend(work, p, hold_u, tolerance):
-    "Minimises the misfit at frozen variances, changing p (not U, if `hold_u` = 1.0); returns it."
-    misfit = _evaluate(work, p, 0.0)[0]
+def _descend(work, p, hold_u, tolerance, misfit):
+    "Minimises the misfit, last evaluated at p as `misfit`, at frozen variances, changing p (not U, if `hold_u` = 1.0); returns it."
     damping, step, old, saved = 1e-3, np.empty(4), np.empty(4), np.empty((5, 4))
     for _ in range(25):
         if _propose(p, work.normal, damping, hold_u, step) < tolerance:
@@ -547,14 +652,14 @@ def _descend(work, p, hold_u, tolerance):
                 break
     return misfit
 
-# %% ../nbs/07_losscone.ipynb #1ae15c83
+# %% ../nbs/07_losscone.ipynb #ffaa36a8
 @njit(cache=True, error_model="numpy")
-def _polish(work, p):
-    "Freezes the variances and goes downhill, up to five times; returns misfit + ln det."
-    for _ in range(5):
-        _evaluate(work, p, 1.0)
+def _polish(work, p, rounds):
+    "Freezes the variances and goes downhill, up to `rounds` times; returns misfit + ln det."
+    for _ in range(rounds):
+        start = _evaluate(work, p, 1.0)[0]
         u, ratio = p[0], p[1]
-        _descend(work, p, 0.0, 0.03)
+        _descend(work, p, 0.0, 0.03, start)
         if abs(p[0] - u) < 0.004 * (abs(u) + 10) and abs(p[1] - ratio) < 0.005:
             break
     misfit, log_det = _evaluate(work, p, 1.0)
@@ -579,24 +684,25 @@ def coarse_index(
     smear = np.digitize(np.abs(high - low) / 2, [2.2, 8.0])
     return smear * 31 + np.rint((low + 2 * mid + high) / 12).astype(np.int64)
 
-# %% ../nbs/07_losscone.ipynb #ff600d8e
+# %% ../nbs/07_losscone.ipynb #e6e63372
 @njit(cache=True, error_model="numpy")
 def _coarse_misfit(work):
     "Sets `work.misfit` (channel, smear * 31 + angle), each cell's part at most 20."
-    angle = np.empty(N_CELLS)
+    angle, weight = np.empty(N_CELLS), np.empty(N_CELLS)
     for i in range(int(work.setting[CHANNELS])):
         cell, n = work.cell[i], int(work.channel[i, NUMBER])
         for c in range(n):
             angle[c] = _arc_cosine(cell[COSINE, c]) if cell[UP, c] > 0.5 else 90.0
+            full, seen = cell[FULL, c], cell[COUNTS, c]
+            cell[SEEN, c] = (seen - cell[NOISE, c]) / full
+            weight[c] = full**2 / (seen + 1 + (0.03 * seen) ** 2 + (0.04 * full) ** 2)
         for smear in range(3):
             width = COARSE_WIDTH[smear]
             for k in range(31):
                 total = 0.0
                 for c in range(n):
-                    share = cell[UP, c] * min(max((angle[c] + width - 3.0 * k) / (2 * width), 0.0), 1.0)
-                    full, seen = cell[FULL, c], cell[COUNTS, c]
-                    m = full * (cell[DOWN, c] + share + BACKSCATTER[0] * (cell[UP, c] - share)) + cell[NOISE, c]
-                    total += min((seen - m) ** 2 / (seen + 1 + (0.03 * seen) ** 2 + (0.04 * full) ** 2), 20.0)
+                    lost = cell[UP, c] * min(max((3.0 * k - angle[c] + width) / (2 * width), 0.0), 1.0)
+                    total += min((cell[SEEN, c] - 1 + (1 - BACKSCATTER[0]) * lost) ** 2 * weight[c], 20.0)
                 work.misfit[i, smear * 31 + k] = total
 
 # %% ../nbs/07_losscone.ipynb #162d4e7e
@@ -631,7 +737,7 @@ def _next_minimum(cost, used, margin):
             best, least = a, cost[a]
     return best
 
-# %% ../nbs/07_losscone.ipynb #46a1b354
+# %% ../nbs/07_losscone.ipynb #0b2027df
 @njit(cache=True, error_model="numpy")
 def _curvature_of_u(normal, slope):
     "Curvature along U with the others following; sets `slope`, their derivatives by U."
@@ -649,7 +755,7 @@ def _profile(work, u, p):
     "Misfit at U = u minimised over the rest, warm start p (changed)."
     p[0] = u
     _clip(p)
-    return _descend(work, p, 1.0, 0.02)
+    return _descend(work, p, 1.0, 0.02, _evaluate(work, p, 0.0)[0])
 
 # %% ../nbs/07_losscone.ipynb #8d936d01
 @njit(cache=True, error_model="numpy")
@@ -691,8 +797,8 @@ def _start_profile(best, slope, distance, p):
     for a in range(3):
         p[a + 1] = best[a + 1] + slope[a] * distance
 
-# %% ../nbs/07_losscone.ipynb #f7bb52e1
-ROOT_95, ROOT_68 = 1.9599639845400545, 0.9944578832097532
+# %% ../nbs/07_losscone.ipynb #10b3219a
+ROOT_95, ROOT_68 = 1.9599639845400545, 0.9  # square roots of the two rises
 
 @njit(cache=True, error_model="numpy")
 def _inner_bound(work, best, least, slope, direction, outer, p):
@@ -706,7 +812,7 @@ def _inner_bound(work, best, least, slope, direction, outer, p):
         return x * ROOT_68 / y
     return min((-a + math.sqrt(a * a + 4 * bend * ROOT_68)) / (2 * bend), outer)
 
-# %% ../nbs/07_losscone.ipynb #3f158ecc
+# %% ../nbs/07_losscone.ipynb #2ad5ff89
 @njit(cache=True, error_model="numpy")
 def _prepare(work, energy, flux, phi, b, cells, gain, background, half_width, u_sc, offset, response):
     "Fills the workspace with the usable channels of one sweep; returns their number."
@@ -715,8 +821,15 @@ def _prepare(work, energy, flux, phi, b, cells, gain, background, half_width, u_
     for k in range(energy.size):
         if not (math.isfinite(energy[k]) and energy[k] - u_sc > 2 + 0.35 * energy[k]):
             continue
-        i = int(setting[CHANNELS])
-        _read_channel(work, i, energy[k], flux[k], phi[k], b, cells, gain, background, half_width)
+        i, total = int(setting[CHANNELS]), 0.0
+        if not math.isfinite(b[k, 0]):
+            continue
+        for c in range(N_CELLS):
+            if math.isfinite(flux[k, c]):
+                total += flux[k, c] * cells.factor[c] * energy[k]
+        if total < max(30.0, 1.3 * 8 * background):
+            continue
+        _read_channel(work, i, energy[k], flux[k], phi[k], b[k], cells, gain, background, half_width)
         if channel[i, INSIDE] < 8 or channel[i, NUMBER] < 4:
             continue
         _incident_level(work.incident, setting[SCATTER], channel[i])
@@ -725,7 +838,7 @@ def _prepare(work, energy, flux, phi, b, cells, gain, background, half_width, u_
             noise += work.incident[NOISE, c]
         if channel[i, TOTAL] < max(30.0, 2 * noise):
             continue
-        channel[i, ENERGY] = energy[k]
+        channel[i, ENERGY], channel[i, LOG_ENERGY], channel[i, LOG_FLUX] = energy[k], math.log(energy[k]), math.log(channel[i, FLUX])
         for c in range(int(channel[i, NUMBER])):
             work.cell[i, FULL, c] *= channel[i, FLUX] * _anisotropy(channel[i], work.cell[i, COSINE, c])
         setting[CHANNELS] += 1
@@ -733,9 +846,11 @@ def _prepare(work, energy, flux, phi, b, cells, gain, background, half_width, u_
         _band_weights(work, u_sc, offset, response)
     return int(setting[CHANNELS])
 
-# %% ../nbs/07_losscone.ipynb #030007fc
+# %% ../nbs/07_losscone.ipynb #bb258201
 CANDIDATES = 3
-COARSE_MARGIN = 150.0  # coarse misfit above the best at which a candidate is not worth polishing
+ROUNDS = 5
+POLISHED_MARGIN = 60.0  # the same after the first round of polishing
+COARSE_MARGIN = 70.0  # coarse misfit above the best at which a candidate is not worth polishing
 
 @njit(cache=True, error_model="numpy")
 def _candidates(work, index, found):
@@ -744,7 +859,7 @@ def _candidates(work, index, found):
     used = np.zeros(U_GRID.size, np.bool_)
     _coarse_misfit(work)
     _coarse_search(work, index, cost, ratio)
-    number = 0
+    number, least = 0, math.inf
     while number < CANDIDATES:
         a = _next_minimum(cost, used, COARSE_MARGIN)
         if a < 0:
@@ -752,15 +867,19 @@ def _candidates(work, index, found):
         used[a] = True
         p = found[number]
         p[0], p[1], p[2], p[3] = U_GRID[a], RATIO_GRID[ratio[a]], BACKSCATTER[0], 0.3
-        p[4] = _polish(work, p)
+        p[4] = _polish(work, p, 1)
+        least = min(least, p[4])
         number += 1
+    for k in range(number):
+        if found[k, 4] < least + POLISHED_MARGIN:
+            found[k, 4] = _polish(work, found[k], ROUNDS - 1)
     for k in range(1, number):
         if found[k, 4] < found[0, 4]:
             for j in range(5):
                 found[0, j], found[k, j] = found[k, j], found[0, j]
     return number
 
-# %% ../nbs/07_losscone.ipynb #c3e7a638
+# %% ../nbs/07_losscone.ipynb #699e20f7
 @njit(cache=True, error_model="numpy")
 def _interval(work, best, lift, out):
     """95 % and 68 % bounds around a minimum at p = `best` whose own misfit lies `lift` above the sweep's least.
@@ -771,8 +890,7 @@ def _interval(work, best, lift, out):
     side, restarts = 0, 0
     while side < 2:
         if side == 0:
-            _evaluate(work, best, 1.0)
-            least = _descend(work, best, 0.0, 0.005)
+            least = _descend(work, best, 0.0, 0.005, _evaluate(work, best, 1.0)[0])
             sigma = 1 / math.sqrt(max(_curvature_of_u(work.normal, slope), 1e-12))
         direction = 2.0 * side - 1
         far = _find_bound(work, best, least, slope, direction, outer, sigma, p)
@@ -793,22 +911,23 @@ def _interval(work, best, lift, out):
         side += 1
     return sigma
 
-# %% ../nbs/07_losscone.ipynb #c05ac798
+# %% ../nbs/07_losscone.ipynb #d50d4367
 @njit(cache=True, error_model="numpy")
 def _shift_by_spacecraft(work, best, u_error, offset, response):
-    "dU/dU_sc by a refit with the spacecraft's potential one error higher, variances unchanged."
-    u_sc, step = work.setting[U_SC], max(u_error, 0.2)
+    "dU/dU_sc by a refit with the spacecraft's potential 1 to 3 V higher, variances unchanged."
+    u_sc, step = work.setting[U_SC], min(max(u_error, 1.0), 3.0)
     p = np.empty(4)
     for a in range(4):
         p[a] = best[a]
     work.setting[U_SC] = u_sc + step
     _band_weights(work, u_sc + step, offset, response)
-    _descend(work, p, 0.0, 0.01)
-    work.setting[U_SC] = u_sc
-    _band_weights(work, u_sc, offset, response)
+    _descend(work, p, 0.0, 0.001, _evaluate(work, p, 0.0)[0])
+    work.setting[U_SC] = u_sc  # its band is not needed any more
     return (p[0] - best[0]) / step
 
-# %% ../nbs/07_losscone.ipynb #52353001
+# %% ../nbs/07_losscone.ipynb #e9c7c67b
+LEAST_CHANNELS = 3  # populated energies: two cannot tell field ratio, potential and backscatter apart
+POOR_FIT = 1.8  # misfit per cell at which the model does not describe the sweep
 IDENTIFIED = 30.0  # gain in misfit over an isotropic distribution
 COLUMNS = ("n_channels", "u", "bs_over_bm", "backscatter", "beam_amp", "misfit", "gain", "n_cells", "lower_95", "upper_95", "lower_68", "upper_68",
            "n_components", "sigma", "shift")
@@ -855,7 +974,7 @@ def _confidence_set(work, found, number, out):
     out[10], out[11] = max(out[10], out[8]), min(out[11], out[9])
     out[12] = _merge(parts, kept)
 
-# %% ../nbs/07_losscone.ipynb #10f1ae6f
+# %% ../nbs/07_losscone.ipynb #46f3ecf2
 @njit(cache=True, error_model="numpy")
 def _fit_sweep(work, u_error, index, offset, response, out):
     "Fits the prepared sweep; fills `out` in the order of COLUMNS."
@@ -867,10 +986,10 @@ def _fit_sweep(work, u_error, index, offset, response, out):
     out[5] = _evaluate(work, best, 1.0)[0]
     out[1], out[2], out[3], out[4] = best[0], best[1], best[2], best[3]
     work.setting[METHOD] = LIKELIHOOD
-    least = 0.0
-    for _ in range(2):
-        _evaluate(work, best, 1.0)
-        least = _descend(work, best, 1.0, 0.02)
+    least = _evaluate(work, best, 1.0)[0]
+    if method != LIKELIHOOD:
+        for _ in range(2):
+            least = _descend(work, best, 1.0, 0.02, _evaluate(work, best, 1.0)[0])
     out[6] = _isotropic_gain(work, best, least)
     work.setting[METHOD] = method
     out[7] = 0.0
@@ -879,17 +998,28 @@ def _fit_sweep(work, u_error, index, offset, response, out):
     if work.setting[METHOD] == LIKELIHOOD:
         out[14] = _shift_by_spacecraft(work, best, u_error, offset, response)
 
-# %% ../nbs/07_losscone.ipynb #10f2438e
+# %% ../nbs/07_losscone.ipynb #9c668ec8
 @njit(cache=True, error_model="numpy")
 def _fit_many(energy, flux, phi, b, u_sc, u_error, cells, gain, background, half_width, index, offset, response, work, out):
     for s in range(energy.shape[0]):
-        if math.isfinite(u_sc[s]) and math.isfinite(b[s, 0]):
+        if math.isfinite(u_sc[s]):
             n = _prepare(work, energy[s], flux[s], phi[s], b[s], cells, gain, background[s], half_width, u_sc[s], offset, response)
             out[s, 0] = n
-            if n >= 2 and work.setting[SCORE_ONLY] > 0:
-                out[s, 5] = _polish(work, out[s, 1:5])
-            elif n >= 2:
+            if n >= LEAST_CHANNELS:
                 _fit_sweep(work, u_error[s], index, offset, response, out[s])
+
+@njit(cache=True, error_model="numpy")
+def _score_many(energy, flux, phi, b, u_sc, known, cells, gain, background, half_width, offset, response, work, out):
+    p = np.empty(4)
+    for s in range(energy.shape[0]):
+        if math.isfinite(u_sc[s]):
+            n = _prepare(work, energy[s], flux[s], phi[s], b[s], cells, gain, background[s], half_width, u_sc[s], offset[0], response[0])
+            for a in range(4):
+                p[a] = known[s, a]
+            for k in range(offset.shape[0]):
+                if n >= LEAST_CHANNELS:
+                    _band_weights(work, u_sc[s], offset[k], response[k])
+                    out[s, k] = _polish(work, p, ROUNDS)
 
 # %% ../nbs/07_losscone.ipynb #43c9711a
 @dataclass(frozen=True)
@@ -917,8 +1047,8 @@ class LossConeFit:
     def __len__(self):
         return len(self.u_surface)
 
-# %% ../nbs/07_losscone.ipynb #d2d6c14d
-FLOOR = 0.3  # V at 95 %
+# %% ../nbs/07_losscone.ipynb #18531105
+FLOOR = 0.5  # V at 95 %
 
 def _widen(centre, bound, error, root):
     "Bound moved outward by the floor and by `error`, scaled to the level `root`."
@@ -932,15 +1062,18 @@ def _kind(lower, upper, components, identified):
     open_low, open_high = np.isneginf(lower), np.isposinf(upper)
     return np.select([~identified | (open_low & open_high), components > 1, open_low, open_high], ["whole domain", "disconnected", "upper limit", "lower limit"], "two-sided")
 
-# %% ../nbs/07_losscone.ipynb #45a2375f
+# %% ../nbs/07_losscone.ipynb #5e21706e
 def _as_fit(raw, u_error, relative, with_sets):
     "A LossConeFit from the raw columns."
     c = {name: raw[:, k] for k, name in enumerate(COLUMNS)}
-    few = ~(c["n_channels"] >= 2)
-    at_u = np.isclose(c["u"], U_BOUNDS[0]) | (c["u"] > U_GRID[-1] - 0.01)  # nothing is searched above the grid
+    few = ~(c["n_channels"] >= LEAST_CHANNELS)
     at_ratio = np.isclose(c["bs_over_bm"], RATIO_BOUNDS[0]) | np.isclose(c["bs_over_bm"], RATIO_BOUNDS[1])
     failed = ~few & ~np.isfinite(c["u"])
-    cone = ~few & ~failed & (c["gain"] >= IDENTIFIED) & (c["bs_over_bm"] > RATIO_BOUNDS[0] * 1.001)
+    quality = c["misfit"] / c["n_cells"]
+    poor = ~few & ~failed & with_sets & ~(quality < POOR_FIT)
+    above = c["u"] > U_GRID[-1] - 0.01  # nothing is searched above the grid
+    cone = ~few & ~failed & ~poor & ~above & (c["gain"] >= IDENTIFIED) & (c["bs_over_bm"] > RATIO_BOUNDS[0] * 1.001)
+    at_u = np.isclose(c["u"], U_BOUNDS[0]) | above
     identified = cone & ~at_u & ~(np.isneginf(c["lower_95"]) & np.isposinf(c["upper_95"]))
     error = np.nan_to_num(u_error * np.abs(c["shift"]))
     bounds = [_widen(c["u"], c[name], error, root) for name, root in (("lower_95", ROOT_95), ("upper_95", ROOT_95), ("lower_68", ROOT_68), ("upper_68", ROOT_68))]
@@ -951,14 +1084,14 @@ def _as_fit(raw, u_error, relative, with_sets):
     if not with_sets:
         bounds = [np.full(len(raw), np.nan)] * 4
     flags = (np.where(few, int(Flag.TOO_FEW_CHANNELS), 0) | np.where(failed, int(Flag.FIT_FAILED), 0) | np.where(~few & ~failed & ~identified, int(Flag.NOT_IDENTIFIED), 0)
-             | np.where(~few & (at_u | at_ratio), int(Flag.AT_BOUND), 0) | np.where(relative, int(Flag.RELATIVE_TO_SPACECRAFT), 0))
+             | np.where(~few & (at_u | at_ratio), int(Flag.AT_BOUND), 0) | np.where(relative, int(Flag.RELATIVE_TO_SPACECRAFT), 0)
+             | np.where(poor, int(Flag.POOR_FIT), 0))
     value = [np.where(identified, c[name], np.nan) for name in ("u", "bs_over_bm", "backscatter", "beam_amp")]
     components = np.where(whole, 1, np.nan_to_num(c["n_components"])).astype(np.int8)
-    quality = c["misfit"] / c["n_cells"]
     channels = np.nan_to_num(c["n_channels"]).astype(np.int8)
     return LossConeFit(*value, *bounds, components, kind, identified, at_u | at_ratio, quality, c["gain"], channels, c["shift"], flags)
 
-# %% ../nbs/07_losscone.ipynb #c471d7d6
+# %% ../nbs/07_losscone.ipynb #d361693c
 METHODS = {"likelihood": LIKELIHOOD, "halekas": HALEKAS, "lillis": LILLIS}
 
 @dataclass(frozen=True)
@@ -968,6 +1101,7 @@ class LossConeFitter:
     method: str = "likelihood"  # or "halekas" (logarithmic residuals) or "lillis" (masked, linear)
     response: Response = Response()  # how the instrument smears energies and angles
     scatter: float = 0.045  # relative scatter of cells beyond counting; about 0.0135 with a gain map
+    field_error: float = 0.3  # deg, standard error of the direction of the magnetic field, in each of two directions
     nodes: int = 11  # of the energy response
 
     def __post_init__(self):
@@ -980,7 +1114,7 @@ class LossConeFitter:
         flux: np.ndarray,  # (S, C, 88) differential flux; nan = no data
         phi: np.ndarray,  # (S, C, 88) azimuth of each cell, deg, SCD, direction of travel
         cells: Cells,  # of `make_cells`
-        b_moonward: np.ndarray,  # (S, 3) unit vector along the field towards the Moon, SCD; nan = not connected
+        b_moonward: np.ndarray,  # (S, 3) or, row by row, (S, C, 3) unit vector along the field towards the Moon, SCD; nan = not connected
         u_spacecraft: np.ndarray | float = np.nan,  # (S,) or (S, C) potential of the spacecraft, V
         u_error: np.ndarray | float = 0.0,  # (S,) its standard error, V
         gain: np.ndarray | None = None,  # (88,) relative gain of the cells
@@ -993,27 +1127,35 @@ class LossConeFitter:
         error = np.where(relative, 0.0, np.nan_to_num(np.broadcast_to(np.asarray(u_error, float), (size,))))
         raw = np.full((size, len(COLUMNS)), np.nan)
         self._run(energy, flux, phi, cells, b_moonward, np.where(relative, 0.0, u_sc), error, gain, background, self.workspace(energy.shape[1]), raw)
-        connected = np.isfinite(np.asarray(b_moonward)).all(axis=1)
+        connected = np.isfinite(np.asarray(b_moonward, float)).reshape(size, -1).any(axis=1)
         return _as_fit(raw, error, relative & connected, self.method == "likelihood")
 
     def score(
         self,
         energy, flux, phi, cells, b_moonward, u_spacecraft, gain, background,  # as in `fit`
         known: np.ndarray,  # (S, 4) potential, field ratio, backscatter and beam amplitude to start from
-    ) -> np.ndarray:  # (S,) misfit + ln det at the nearest minimum; nan where the sweep cannot be fitted
-        "How well this fitter's response explains sweeps whose parameters are known nearly."
-        size = len(energy)
-        raw, work = np.full((size, len(COLUMNS)), np.nan), self.workspace(energy.shape[1])
-        raw[:, 1:5], work.setting[SCORE_ONLY] = known, 1.0
+        responses: list,  # of R `Response` with this fitter's half_width
+    ) -> np.ndarray:  # (S, R) misfit + ln det at the nearest minimum; nan where the sweep cannot be fitted
+        "How well other energy responses explain sweeps whose parameters are known nearly."
+        out = np.full((len(energy), len(responses)), np.nan)
         u_sc = np.where(np.isfinite(known).all(axis=1), u_spacecraft, np.nan)
-        self._run(energy, flux, phi, cells, b_moonward, u_sc, np.zeros(size), gain, background, work, raw)
-        return raw[:, 5]
+        offset, weight = (np.array(a) for a in zip(*(response_nodes(response, self.nodes) for response in responses)))
+        arrays, gain, noise = self._arrays(energy, flux, phi, b_moonward, u_sc, known, gain, background)
+        _score_many(*arrays, cells, gain, noise, self.response.half_width, offset, weight, self.workspace(energy.shape[1]), out)
+        return out
+
+    @staticmethod
+    def _arrays(energy, flux, phi, b_moonward, u_sc, last, gain, background):
+        "The arguments as contiguous arrays of full size."
+        b = np.asarray(b_moonward, float)
+        b = np.repeat(b[:, None], energy.shape[1], axis=1) if b.ndim == 2 else b
+        gain = np.ones(N_CELLS) if gain is None else np.asarray(gain, float)
+        noise = np.broadcast_to(np.asarray(background, float), (len(energy),)).copy()
+        return [np.ascontiguousarray(a, float) for a in (energy, flux, phi, b, u_sc, last)], gain, noise
 
     def _run(self, energy, flux, phi, cells, b_moonward, u_sc, error, gain, background, work, raw):
         offset, weight = response_nodes(self.response, self.nodes)
-        arrays = [np.ascontiguousarray(a, float) for a in (energy, flux, phi, b_moonward, u_sc, error)]
-        gain = np.ones(N_CELLS) if gain is None else np.asarray(gain, float)
-        noise = np.broadcast_to(np.asarray(background, float), (len(energy),)).copy()
+        arrays, gain, noise = self._arrays(energy, flux, phi, b_moonward, u_sc, error, gain, background)
         _fit_many(*arrays, cells, gain, noise, self.response.half_width, coarse_index(), offset, weight, work, raw)
 
     def workspace(
@@ -1022,7 +1164,7 @@ class LossConeFitter:
     ) -> Work:  # with this fitter's settings
         "An empty workspace."
         work = make_work(channels, len(response_nodes(self.response, self.nodes)[0]))
-        work.setting[SCATTER], work.setting[METHOD] = self.scatter, METHODS[self.method]
+        work.setting[SCATTER], work.setting[METHOD], work.setting[FIELD_ERROR] = self.scatter, METHODS[self.method], self.field_error
         return work
 
     @staticmethod
@@ -1041,7 +1183,7 @@ class LossConeFitter:
         out[known] = np.nanmedian(u[known], axis=1)
         return out
 
-# %% ../nbs/07_losscone.ipynb #e713a4e3
+# %% ../nbs/07_losscone.ipynb #ca78ec2c
 def profile_misfit(
     u: np.ndarray,  # potentials, V
     energy: np.ndarray,  # (C,) of one sweep, eV
@@ -1054,18 +1196,18 @@ def profile_misfit(
     gain: np.ndarray | None = None,  # (88,)
     background: float = 0.0,  # counts
 ) -> np.ndarray:  # misfit above its least value over all U, at each `u`
-    "Profile of the quasi-likelihood of one sweep over the surface potential; raises ValueError if it has fewer than two usable energies."
+    "Profile of the quasi-likelihood of one sweep over the surface potential; raises ValueError if it has fewer than three usable energies."
     offset, response = response_nodes(fitter.response, fitter.nodes)
     work = fitter.workspace(len(energy))
     gain = np.ones(N_CELLS) if gain is None else gain
-    n = _prepare(work, energy, flux, phi, b_moonward, cells, gain, background, fitter.response.half_width, u_spacecraft, offset, response)
-    if n < 2:
-        raise ValueError(f"the sweep has {n} usable energies; a loss cone needs two")
+    b = np.broadcast_to(np.asarray(b_moonward, float), (len(energy), 3)).copy()
+    n = _prepare(work, energy, flux, phi, b, cells, gain, background, fitter.response.half_width, u_spacecraft, offset, response)
+    if n < LEAST_CHANNELS:
+        raise ValueError(f"the sweep has {n} usable energies; a loss cone needs three")
     found = np.empty((CANDIDATES, 5))
     _candidates(work, coarse_index(), found)
     best = found[0]
-    _evaluate(work, best, 1.0)
-    least = _descend(work, best, 0.0, 0.005)
+    least = _descend(work, best, 0.0, 0.005, _evaluate(work, best, 1.0)[0])
     out = np.empty(len(u))
     for side in (np.where(u >= best[0])[0], np.where(u < best[0])[0][::-1]):
         p = best.copy()
@@ -1073,15 +1215,25 @@ def profile_misfit(
             out[k] = _profile(work, u[k], p) - least
     return out
 
-# %% ../nbs/07_losscone.ipynb #59b4d4f7
-RESPONSES = (  # tried in this order, with the gain per sweep that a change must bring
-    (0.1, [dict(half_width=h) for h in (1.25, 3.75)]),
-    (0.1, [dict(fwhm=f) for f in (0.42, 0.46, 0.54, 0.58)]),
-    (1.5, [dict(shape="linear", cut=2.5, fwhm=f) for f in (0.46, 0.5, 0.54)]),
-)
+# %% ../nbs/07_losscone.ipynb #c720f3e4
+HALF_WIDTHS = (1.25, 2.5, 3.75)  # deg
+FWHMS = (0.40, 0.45, 0.5, 0.55, 0.6)
+CUTS = (2.0, 2.5, 3.0)
+RELUCTANCE = {"log": 0.0, "linear": 0.5}  # misfit per sweep that a shape must gain over the other
 VOTE = 15.0  # most a sweep adds to or takes from the sum
 
-# %% ../nbs/07_losscone.ipynb #537f6442
+def _line_minimum(
+    votes: np.ndarray,  # mean votes for FWHMS
+) -> tuple[float, float]:  # width, rounded to 0.01, and vote there
+    "Minimum of the parabola through the best width and its neighbours."
+    k = min(max(int(np.argmin(votes)), 1), len(FWHMS) - 2)
+    curve = np.polynomial.Polynomial.fit(FWHMS[k - 1 : k + 2], votes[k - 1 : k + 2], 2)
+    bend = curve.deriv(2)(0.0)
+    width = FWHMS[int(np.argmin(votes))] if bend <= 0 else curve.deriv().roots()[0]
+    width = round(float(np.clip(width, FWHMS[0], FWHMS[-1])), 2)
+    return width, float(curve(width))
+
+# %% ../nbs/07_losscone.ipynb #795b60fd
 def choose_response(
     energy: np.ndarray,  # (S, C) as in `LossConeFitter.fit`, and so on; about a hundred connected sweeps
     flux: np.ndarray,  # (S, C, 88)
@@ -1096,15 +1248,20 @@ def choose_response(
 ) -> Response:  # the one the sweeps prefer
     "Response with the least sum of misfits over some sweeps."
     data = (energy, flux, phi, cells, b_moonward, u_spacecraft)
+
+    def votes(responses):
+        score = LossConeFitter(response=responses[0], scatter=scatter).score(*data, gain, background, known, responses)
+        return np.nanmean(np.clip(score - reference, -VOTE, VOTE), axis=0)
+
     first = LossConeFitter(response=start, scatter=scatter).fit(*data, 0.0, gain, background)
     known = np.stack([first.u_surface, first.bs_over_bm, first.backscatter, first.beam_amp], axis=1)
-    def scores(response):
-        return LossConeFitter(response=response, scatter=scatter).score(*data, gain, background, known)
-    best, reference = start, scores(start)
-    for least, changes in RESPONSES:
-        others = [replace(best, **change) for change in changes]
-        votes = [np.nansum(np.clip(scores(other) - reference, -VOTE, VOTE)) for other in others]
-        if min(votes) < -least * len(energy):
-            best = others[int(np.argmin(votes))]
-            reference = scores(best)
-    return best
+    if not first.identified.any():
+        return start
+    reference = LossConeFitter(response=start, scatter=scatter).score(*data, gain, background, known, [start])
+    blur = [votes([replace(start, half_width=h)])[0] for h in HALF_WIDTHS]
+    start = replace(start, half_width=HALF_WIDTHS[int(np.argmin(blur))])
+    lines = [[replace(start, shape=shape, cut=cut, fwhm=fwhm) for fwhm in FWHMS] for shape in RELUCTANCE for cut in CUTS]
+    of_lines = votes([response for line in lines for response in line]).reshape(len(lines), -1)
+    least = [_line_minimum(line_votes) for line_votes in of_lines]
+    best = int(np.argmin([vote + RELUCTANCE[line[0].shape] for line, (_, vote) in zip(lines, least)]))
+    return replace(lines[best][0], fwhm=least[best][0])

@@ -44,7 +44,7 @@ def cell_solid_angle(
     upper, lower = math.radians(theta + 11.25), math.radians(theta - 11.25)
     return 2 * math.pi * (math.sin(upper) - math.sin(lower)) / cells_in_ring(theta)
 
-# %% ../nbs/00_units.ipynb #16c36614
+# %% ../nbs/00_units.ipynb #fd8f3f7c
 class Flag(enum.IntFlag):
     "Reasons attached to a sweep; several may hold at once."
     NO_MAGNETIC_FIELD = 1
@@ -63,8 +63,9 @@ class Flag(enum.IntFlag):
     AT_BOUND = 8192
     FIT_FAILED = 16384
     ENERGY_INVALID = 32768
+    POOR_FIT = 65536
 
-# %% ../nbs/00_units.ipynb #88b3f973
+# %% ../nbs/00_units.ipynb #3088a94d
 FLAG_TEXT = {
     Flag.NO_MAGNETIC_FIELD: "magnetic field missing, below 1e-9 nT or above 1000 nT",
     Flag.NO_KERNEL_COVERAGE: "time outside the coverage of the SPICE kernels",
@@ -77,11 +78,12 @@ FLAG_TEXT = {
     Flag.NO_U_SPACECRAFT: "no spacecraft potential: the current balance has no root, or sunlight or plasma is unknown",
     Flag.SEVERAL_ROOTS: "the current balance has more than one stable root",
     Flag.RELATIVE_TO_SPACECRAFT: "the surface potential is relative to the spacecraft, whose own potential is unknown",
-    Flag.TOO_FEW_CHANNELS: "fewer than two usable energies for the loss cone",
+    Flag.TOO_FEW_CHANNELS: "fewer than three usable energies for the loss cone",
     Flag.NOT_IDENTIFIED: "the loss cone does not constrain the surface potential",
     Flag.AT_BOUND: "the best surface potential or field ratio lies at a bound of the search",
     Flag.FIT_FAILED: "the surface fit did not end in a finite value",
     Flag.ENERGY_INVALID: "an energy is missing, not positive or given twice",
+    Flag.POOR_FIT: "the model of the loss cone does not describe the sweep",
 }
 
 # %% ../nbs/00_units.ipynb #91b51e28

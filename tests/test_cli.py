@@ -1,4 +1,5 @@
 """The command `lunar-potential`: thin, quick to start, and clear when something is wrong."""
+import json
 import subprocess
 import sys
 
@@ -57,6 +58,15 @@ def test_demo_twice_in_a_row(tmp_path, capsys):
     assert main(["info", str(tmp_path / "demo" / "potential_batch_1998_04_01.npz")]) == 0
 
 
+def test_bench(tmp_path, capsys):
+    assert main(["bench", "accuracy", "--sweeps", "8", "--seed", "2", "--workers", "1", "--json", str(tmp_path / "bench.json")]) == 0
+    out, err = capsys.readouterr()
+    assert all(word in out for word in ("plasma_sheet", "linear response", "two energies", "covered_95")) and "stress" in err
+    tables = json.loads((tmp_path / "bench.json").read_text())
+    assert list(tables) == ["accuracy", "stress", "null"] and tables["accuracy"]["all"]["sweeps"] == 40
+    assert {row["sweeps"] for row in tables["null"].values()} == {8}
+
+
 def test_error_table(results, truth):
     table = error_table(results, truth)
     assert table.loc["all", "sweeps"] == len(truth) and table.loc["all", "connected"] == truth.connected.sum()
@@ -64,7 +74,7 @@ def test_error_table(results, truth):
     assert table.loc["all", "U_surface |error|"] < 6
 
 
-@pytest.mark.parametrize("argv, status, words", [(["info", "nowhere"], 1, "does not exist"), (["simulate", "x", "--sweeps", "0"], 1, "sweeps")])
+@pytest.mark.parametrize("argv, status, words", [(["info", "nowhere"], 1, "does not exist"), (["simulate", "x", "--sweeps", "0"], 1, "sweeps"), (["bench", "accuracy", "--sweeps", "0"], 1, "0 sweeps")])
 def test_mistakes(argv, status, words, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert main(argv) == status
