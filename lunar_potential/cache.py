@@ -57,7 +57,7 @@ ROWS = {
     "bound_hit": Field("bool", "", "the sweep's best value lies at a bound of the search"),
 }
 
-# %% ../nbs/09_cache.ipynb #df888401
+# %% ../nbs/09_cache.ipynb #348661d7
 SPEC = {
     "spec_no": Field("int64", "", "number of the sweep, unique in this file"),
     "file_index": Field("int64", "", "which entry of meta_files the sweep comes from"),
@@ -94,7 +94,7 @@ SPEC = {
     "u_surface_upper_68": Field("float64", "V", "upper end of the 68 % confidence set, inf when open"),
     "n_components": Field("int8", "", "disjoint intervals in the 95 % set"),
     "set_kind": Field("str", "", "kind of the 95 % set: two-sided, upper limit, lower limit, disconnected, whole domain, none"),
-    "identified": Field("bool", "", "three energies or more, a loss cone, a misfit per cell below 1.8, a set bounded on at least one side"),
+    "identified": Field("bool", "", "three energies or more, a loss cone that explains the sweep, a set bounded on at least one side"),
     "bound_hit": Field("bool", "", "potential or field ratio lies at a bound of the search"),
     "bs_over_bm": Field("float64", "", "magnetic field at the spacecraft over that at the surface"),
     "beam_amp": Field("float64", "", "secondary beam over the incident flux at its energy"),

@@ -15,7 +15,7 @@ from .kappa import INCIDENT_MU, NOMINAL_BACKGROUND, RING_FACTOR, Response
 from .units import N_CELLS
 
 # %% auto #0
-__all__ = ['CODE_SCATTER', 'MEAN_FREEDOM', 'LEAST_SWEEPS', 'Calibration', 'tail_background', 'flat_field', 'calibrate']
+__all__ = ['CODE_SCATTER', 'LEAST_SWEEPS', 'Calibration', 'tail_background', 'flat_field', 'calibrate']
 
 # %% ../nbs/05a_calibration.ipynb #df891af4
 @dataclass(frozen=True)
@@ -44,10 +44,10 @@ def tail_background(
     background = (k1 * k3 - k2**2) / (k1 + k3 - 2 * k2)
     return background if 0 <= background <= k1 else math.nan
 
-# %% ../nbs/05a_calibration.ipynb #e2aef0a1
+# %% ../nbs/05a_calibration.ipynb #46470285
 @njit(cache=True)
-def _gain_pass(energy, counts, use, factor, background, gain, scatter, scale, upper, lower, excess):
-    "One pass over all sweeps: sums of w k/m and of w for each cell; squared relative excess and number of bright cells."
+def _gain_pass(energy, counts, use, factor, background, gain, scatter, scale, upper, lower, excess, ratio):
+    "One pass over all sweeps: sums of w k/m and of w for each cell; squared relative excess and number of bright cells; variance over mean of the faint cells of each row."
     for s in range(energy.shape[0]):
         for i in range(energy.shape[1]):
             flux = -1.0
@@ -64,6 +64,7 @@ def _gain_pass(energy, counts, use, factor, background, gain, scatter, scale, up
                 flux = total / exposure if exposure > 0 else -1.0
                 if flux <= 0:
                     break
+            faint, square, total = 0, 0.0, 0.0
             for c in range(factor.size):
                 m = flux * gain[c] * factor[c] * energy[s, i] + background * factor[c] / RING_FACTOR
                 v = scale * m + (scatter * m) ** 2
@@ -74,14 +75,13 @@ def _gain_pass(energy, counts, use, factor, background, gain, scatter, scale, up
                     if m > 3000:
                         excess[0] += (counts[s, i, c] / m - 1) ** 2 - scale / m
                         excess[1] += 1
-                    if 3 < m < 40:
-                        excess[2] += (counts[s, i, c] - m) ** 2 - (scatter * m) ** 2
-                        excess[3] += m
+                if flux > 0 and use[s, i, c] and 3 < m < 40:
+                    faint, square, total = faint + 1, square + (counts[s, i, c] - m) ** 2, total + m
+            if faint > 10:
+                ratio[s, i] = square / total * faint / (faint - 1)
 
-# %% ../nbs/05a_calibration.ipynb #9d0af3ee
+# %% ../nbs/05a_calibration.ipynb #8a83fdf1
 CODE_SCATTER = math.sqrt((3 / 8) / math.log(2) / 256 / 12)  # of the telemetry code's 16 steps an octave, 1.33 %
-
-MEAN_FREEDOM = 38 / 37  # some 38 incident cells, one mean
 
 def flat_field(
     energy: np.ndarray,  # (S, C) recorded energies, eV; nan = no row
@@ -93,11 +93,11 @@ def flat_field(
     "Relative gain of the cells from the incident electrons; a cell that never saw enough keeps 1."
     gain, scale = np.ones(N_CELLS), 1.0
     for scatter in (0.08, 0.08, 0.016, 0.016):
-        upper, lower, excess = np.zeros(N_CELLS), np.zeros(N_CELLS), np.zeros(4)
-        _gain_pass(energy, counts, use, factor, background, gain, scatter, scale, upper, lower, excess)
+        upper, lower, excess, ratio = np.zeros(N_CELLS), np.zeros(N_CELLS), np.zeros(2), np.full(energy.shape, np.nan)
+        _gain_pass(energy, counts, use, factor, background, gain, scatter, scale, upper, lower, excess, ratio)
         gain = gain * np.where(lower > 0, upper / np.where(lower > 0, lower, 1), 1)
         gain /= np.exp(np.log(gain).mean())
-        scale = excess[2] / excess[3] * MEAN_FREEDOM if excess[3] > 3000 else 1.0
+        scale = np.nanmedian(ratio) if np.isfinite(ratio).sum() > 100 else 1.0
     remaining = math.sqrt(max(excess[0] / max(excess[1], 1), CODE_SCATTER**2)) if excess[1] > 1000 else 0.0135
     return gain, remaining, scale
 

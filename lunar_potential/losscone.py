@@ -925,9 +925,9 @@ def _shift_by_spacecraft(work, best, u_error, offset, response):
     work.setting[U_SC] = u_sc  # its band is not needed any more
     return (p[0] - best[0]) / step
 
-# %% ../nbs/07_losscone.ipynb #e9c7c67b
+# %% ../nbs/07_losscone.ipynb #4c9b3739
 LEAST_CHANNELS = 3  # populated energies: two cannot tell field ratio, potential and backscatter apart
-POOR_FIT = 1.8  # misfit per cell at which the model does not describe the sweep
+POOR_FIT = 1.8  # misfit per cell above which the loss cone must explain ten times what it leaves unexplained
 IDENTIFIED = 30.0  # gain in misfit over an isotropic distribution
 COLUMNS = ("n_channels", "u", "bs_over_bm", "backscatter", "beam_amp", "misfit", "gain", "n_cells", "lower_95", "upper_95", "lower_68", "upper_68",
            "n_components", "sigma", "shift")
@@ -1062,7 +1062,7 @@ def _kind(lower, upper, components, identified):
     open_low, open_high = np.isneginf(lower), np.isposinf(upper)
     return np.select([~identified | (open_low & open_high), components > 1, open_low, open_high], ["whole domain", "disconnected", "upper limit", "lower limit"], "two-sided")
 
-# %% ../nbs/07_losscone.ipynb #5e21706e
+# %% ../nbs/07_losscone.ipynb #10ddd302
 def _as_fit(raw, u_error, relative, with_sets):
     "A LossConeFit from the raw columns."
     c = {name: raw[:, k] for k, name in enumerate(COLUMNS)}
@@ -1070,7 +1070,7 @@ def _as_fit(raw, u_error, relative, with_sets):
     at_ratio = np.isclose(c["bs_over_bm"], RATIO_BOUNDS[0]) | np.isclose(c["bs_over_bm"], RATIO_BOUNDS[1])
     failed = ~few & ~np.isfinite(c["u"])
     quality = c["misfit"] / c["n_cells"]
-    poor = ~few & ~failed & with_sets & ~(quality < POOR_FIT)
+    poor = ~few & ~failed & with_sets & ~(quality < POOR_FIT) & ~(c["gain"] > 10 * c["misfit"])
     above = c["u"] > U_GRID[-1] - 0.01  # nothing is searched above the grid
     cone = ~few & ~failed & ~poor & ~above & (c["gain"] >= IDENTIFIED) & (c["bs_over_bm"] > RATIO_BOUNDS[0] * 1.001)
     at_u = np.isclose(c["u"], U_BOUNDS[0]) | above

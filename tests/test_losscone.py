@@ -79,17 +79,26 @@ def prepared(truth, sweeps, s=0, method="likelihood", response=Response()):
     fitter = LossConeFitter(method, response=response)
     offset, weight = response_nodes(response, fitter.nodes)
     work = fitter.workspace(sweeps.energy.shape[1])
-    b = moonward_field(truth.b, truth.polarity)[s]
+    b = np.tile(moonward_field(truth.b, truth.polarity)[s], (sweeps.energy.shape[1], 1))
     number = lc._prepare(work, sweeps.energy[s], sweeps.flux[s], sweeps.phi[s], b, CELLS, np.ones(88), 0.0, response.half_width, truth.u_sc[s], offset, weight)
     return work, number
 
 
+def beam_in(work, channel, arriving):
+    "Shape of the beam of secondaries that arrives with an energy (eV), and its derivative."
+    return lc._beam_shape(work, channel, arriving, *lc._beam_level(work, max(arriving, 1.0)))
+
+
 def model(work, channel, u, ratio, backscatter, beam):
-    "Expected counts of the fitted cells, and of full cells."
-    lc._channel_basis(work, channel, np.array([u, ratio, backscatter, beam]))
+    "Expected counts of the fitted cells, counts of full cells, and derivatives by the four parameters."
+    shape, slope = beam_in(work, channel, work.setting[lc.U_SC] - u + lc.BEAM_EMISSION)
+    lc._returned_share(work, channel, u, ratio)
     n = int(work.channel[channel, lc.NUMBER])
-    cell = work.cell[channel, :, :n]
-    return cell[lc.COUNTS] - cell[lc.NOISE] - work.basis[7, :n], cell[lc.FULL]
+    cell, (s, by_u, by_ratio) = work.cell[channel, :, :n], work.returned.reshape(5, 88)[:3, :n].astype(float)
+    lost, full = cell[lc.UP] - s, cell[lc.FULL]
+    expected = 1 - (1 - backscatter) * lost + beam * shape * cell[lc.BEAM]
+    slopes = (1 - backscatter) * by_u - beam * slope * cell[lc.BEAM], (1 - backscatter) * by_ratio, lost, shape * cell[lc.BEAM]
+    return full * expected, full, full * np.array(slopes)
 
 
 @pytest.fixture(scope="module")
@@ -101,9 +110,9 @@ def wake():
 def test_a_surface_too_negative_returns_everything(wake):
     work, number = prepared(*wake)
     for i in range(number):
-        counts, full = model(work, i, -1e6, 0.7, 0.05, 0.0)
+        counts, full, slopes = model(work, i, -1e6, 0.7, 0.05, 0.0)
         assert np.allclose(counts, full, rtol=1e-5)
-        assert not work.basis[:2, : len(full)].any()
+        assert not slopes[:2].any()
 
 
 def test_a_channel_below_the_surfaces_barrier_returns_everything(wake):
@@ -111,17 +120,17 @@ def test_a_channel_below_the_surfaces_barrier_returns_everything(wake):
     below = [i for i in range(number) if work.band[lc.AMBIENT, i].max() <= 250]
     assert 1 < len(below) < number
     for i in below:
-        counts, full = model(work, i, -250.0, 0.7, 0.05, 0.0)
+        counts, full, _ = model(work, i, -250.0, 0.7, 0.05, 0.0)
         assert np.allclose(counts, full, rtol=1e-5)
 
 
 def test_a_cone_open_to_the_horizon_returns_nothing_but_backscatter(wake):
     work, number = prepared(*wake)
     for i in range(number):
-        counts, full = model(work, i, 100.0, 1.2, 0.05, 0.0)
+        counts, full, _ = model(work, i, 100.0, 1.2, 0.05, 0.0)
         n = len(full)
-        up, down = work.cell[i, lc.UP, :n], work.cell[i, lc.DOWN, :n]
-        assert (up == 1).any() and np.allclose(counts, full * (down + 0.05 * up), rtol=1e-5)
+        up = work.cell[i, lc.UP, :n]
+        assert (up == 1).any() and np.allclose(counts, full * (1 - up + 0.05 * up), rtol=1e-5)
 
 
 def test_a_cell_is_full_outside_the_cone_and_backscatter_inside(wake):
@@ -129,7 +138,7 @@ def test_a_cell_is_full_outside_the_cone_and_backscatter_inside(wake):
     work, number = prepared(truth, sweeps, response=Response(fwhm=0.0, half_width=0.01))
     seen = np.zeros(2)
     for i in range(number):
-        counts, full = model(work, i, -100.0, 0.95, 0.05, 0.0)
+        counts, full, _ = model(work, i, -100.0, 0.95, 0.05, 0.0)
         share, cell = counts / full, work.cell[i, :, : len(full)]
         edge = critical_angle(0.95 * (1 - 100 / work.band[lc.AMBIENT, i, 0]))
         from_field = np.degrees(np.arccos(cell[lc.COSINE]))
@@ -146,7 +155,7 @@ def test_a_cell_is_full_outside_the_cone_and_backscatter_inside(wake):
 def test_a_more_positive_surface_or_a_larger_ratio_never_returns_more(wake, u, ratio, more_volts, more_ratio):
     work, number = prepared(*wake)
     for i in (0, number // 2, number - 1):
-        first, full = model(work, i, u, ratio, 0.05, 0.0)
+        first, full, _ = model(work, i, u, ratio, 0.05, 0.0)
         assert (model(work, i, u + more_volts, ratio, 0.05, 0.0)[0] <= first + 1e-5 * full).all()
         assert (model(work, i, u, ratio + more_ratio, 0.05, 0.0)[0] <= first + 1e-5 * full).all()
 
@@ -157,8 +166,8 @@ def test_the_model_of_the_truth_is_what_the_simulator_measures(wake):
     for s in range(6):
         work, number = prepared(truth, sweeps, s)
         for i in range(number):
-            counts, full = model(work, i, truth.u_surface[s], truth.bs_over_bm[s], truth.backscatter[s], 0.0)
-            if not lc._beam_shape(work, i, truth.u_sc[s] - truth.u_surface[s]) * truth.beam_amp[s]:
+            counts, full, _ = model(work, i, truth.u_surface[s], truth.bs_over_bm[s], truth.backscatter[s], 0.0)
+            if not beam_in(work, i, truth.u_sc[s] - truth.u_surface[s] + lc.BEAM_EMISSION)[0] * truth.beam_amp[s]:
                 off.append((counts - work.cell[i, lc.COUNTS, : len(full)]) / full)
     off = np.concatenate(off)
     assert len(off) > 1000 and np.sqrt(np.mean(off**2)) < 0.02 and np.abs(off).max() < 0.2 and abs(off.mean()) < 0.005
@@ -172,11 +181,10 @@ def test_gradients_of_the_model_are_those_of_finite_differences(wake):
         work, number = prepared(truth, sweeps, s)
         at = np.array([truth.u_surface[s], truth.bs_over_bm[s], 0.06, 0.7])
         for i in range(number):
-            n = len(model(work, i, *at)[1])
-            basis = work.basis[:4, :n].copy()
+            _, full, basis = model(work, i, *at)
             for k, (name, h) in enumerate(steps.items()):
                 above, below = (model(work, i, *(at + sign * h * np.eye(4)[k]))[0] for sign in (1, -1))
-                if np.abs(basis[k]).max() > 1e-4 * np.abs(work.cell[i, lc.FULL, :n]).max():
+                if np.abs(basis[k]).max() > 1e-4 * full.max():
                     off[name].append(np.linalg.norm((above - below) / (2 * h) - basis[k]) / np.linalg.norm(basis[k]))
     for name, values in off.items():  # the table of a cell is made of straight pieces: now and then a step crosses a corner
         assert len(values) > 40 and np.median(values) < 0.02 and np.quantile(values, 0.9) < 0.12, name
@@ -201,7 +209,7 @@ def test_the_models_own_counts_have_no_misfit(wake, method):
     work, number = prepared(truth, sweeps, 4, method)
     at = np.array([-140.0, 0.45, 0.1, 0.5])
     for i in range(number):
-        counts, full = model(work, i, *at)
+        counts, full, _ = model(work, i, *at)
         work.cell[i, lc.COUNTS, : len(full)] = counts + work.cell[i, lc.NOISE, : len(full)]
     priors = ((at[2] - lc.BACKSCATTER[0]) / lc.BACKSCATTER[1]) ** 2 + (at[3] / lc.BEAM_PRIOR) ** 2
     assert lc._evaluate(work, at, 1.0)[0] == pytest.approx(priors, abs=1e-8)
@@ -215,7 +223,7 @@ def test_the_beam_is_where_it_must_be(wake):
     energy, flux = work.channel[:number, lc.ENERGY], work.channel[:number, lc.FLUX]
     for u in (-500.0, -200.0, -100.0):
         centre = truth.u_sc[0] - u
-        beam = [lc._beam_shape(work, i, centre) * flux[i] for i in range(number)]
+        beam = [beam_in(work, i, centre)[0] * flux[i] for i in range(number)]
         assert np.argmax(beam) == np.abs(np.log(energy / centre)).argmin()
         far = np.abs(np.log(energy / centre)) > 1.6
         assert (np.array(beam)[far] == 0).all() and far.any()
@@ -224,7 +232,7 @@ def test_the_beam_is_where_it_must_be(wake):
 @pytest.mark.parametrize("below", [1.01, 2.0, 4.0, 6.0, 8.0, 12.0, 20.0])
 def test_a_surface_a_few_volts_below_the_spacecraft_has_no_beam_at_high_energies(wake, below):
     work, number = prepared(*wake)
-    shape = np.array([lc._beam_shape(work, i, below) for i in range(number)])
+    shape = np.array([beam_in(work, i, below + lc.BEAM_EMISSION)[0] for i in range(number)])
     assert (shape[work.channel[:number, lc.ENERGY] > 1000] < 0.1).all()
 
 
@@ -233,7 +241,7 @@ def test_there_is_no_beam_from_a_surface_above_the_spacecraft(wake, u):
     work, number = prepared(*wake)
     assert wake[0].u_sc[0] <= u + 1
     for i in range(number):
-        without, _ = model(work, i, u, 0.5, 0.05, 0.0)
+        without = model(work, i, u, 0.5, 0.05, 0.0)[0]
         assert np.array_equal(model(work, i, u, 0.5, 0.05, 3.0)[0], without)
 
 
@@ -243,8 +251,8 @@ def test_lillis_uses_cells_between_its_two_thresholds(wake, ratio, inside):
     for i in range(number):
         n = int(work.channel[i, lc.NUMBER])
         work.cell[i, lc.COUNTS, :n] = ratio * work.cell[i, lc.FULL, :n] + work.cell[i, lc.NOISE, :n]
-        lc._channel_basis(work, i, np.array([-100.0, 0.5, 0.06, 0.0]))
-        lc._classical_weights(work, i)
+        lc._returned_share(work, i, -100.0, 0.5)
+        lc._classical_weights(work, i, np.array([-100.0, 0.5, 0.06, 0.0]), 0.0)
         assert ((work.cell[i, lc.INVERSE, :n] > 0) == inside).all()
 
 
