@@ -684,26 +684,24 @@ def coarse_index(
     smear = np.digitize(np.abs(high - low) / 2, [2.2, 8.0])
     return smear * 31 + np.rint((low + 2 * mid + high) / 12).astype(np.int64)
 
-# %% ../nbs/07_losscone.ipynb #e6e63372
+# %% ../nbs/07_losscone.ipynb #9e16ce61
 @njit(cache=True, error_model="numpy")
 def _coarse_misfit(work):
     "Sets `work.misfit` (channel, smear * 31 + angle), each cell's part at most 20."
-    angle, weight = np.empty(N_CELLS), np.empty(N_CELLS)
     for i in range(int(work.setting[CHANNELS])):
-        cell, n = work.cell[i], int(work.channel[i, NUMBER])
-        for c in range(n):
-            angle[c] = _arc_cosine(cell[COSINE, c]) if cell[UP, c] > 0.5 else 90.0
-            full, seen = cell[FULL, c], cell[COUNTS, c]
-            cell[SEEN, c] = (seen - cell[NOISE, c]) / full
-            weight[c] = full**2 / (seen + 1 + (0.03 * seen) ** 2 + (0.04 * full) ** 2)
-        for smear in range(3):
-            width = COARSE_WIDTH[smear]
-            for k in range(31):
-                total = 0.0
-                for c in range(n):
-                    lost = cell[UP, c] * min(max((3.0 * k - angle[c] + width) / (2 * width), 0.0), 1.0)
-                    total += min((cell[SEEN, c] - 1 + (1 - BACKSCATTER[0]) * lost) ** 2 * weight[c], 20.0)
-                work.misfit[i, smear * 31 + k] = total
+        cell, row = work.cell[i], work.misfit[i]
+        for k in range(row.size):
+            row[k] = 0.0
+        for c in range(int(work.channel[i, NUMBER])):
+            up, full, counts = cell[UP, c], cell[FULL, c], cell[COUNTS, c]
+            angle = _arc_cosine(cell[COSINE, c]) if up > 0.5 else 90.0
+            missing, fill = (counts - cell[NOISE, c]) / full - 1, (1 - BACKSCATTER[0]) * up
+            weight = full**2 / (counts + 1 + (0.03 * counts) ** 2 + (0.04 * full) ** 2)
+            for smear in range(3):
+                scale = 0.5 / COARSE_WIDTH[smear]
+                for k in range(31):
+                    lost = min(max((3.0 * k - angle) * scale + 0.5, 0.0), 1.0)
+                    row[smear * 31 + k] += min((missing + fill * lost) ** 2 * weight, 20.0)
 
 # %% ../nbs/07_losscone.ipynb #162d4e7e
 @njit(cache=True, error_model="numpy")

@@ -84,6 +84,19 @@ def test_without_gains_only_the_background_is_estimated(day, found):
     assert calibration.scatter == Calibration().scatter
 
 
+@pytest.mark.parametrize("scale", [0.1, 0.3, 3.0])
+def test_the_size_of_a_count_comes_back(found, scale):
+    assert found.count_scale == 1 == Calibration().count_scale
+    calibration = calibrate(*a_day(count_scale=scale))
+    assert calibration.count_scale == pytest.approx(1 / scale, rel=0.05)
+    assert np.std(calibration.gain / draw_gains(SEED)) < (0.006 if scale > 0.2 else 0.01) and calibration.scatter < 2 * CODE_SCATTER
+
+
+def test_gains_sunlight_and_background_are_no_other_count():
+    for options in (dict(gain_error=0.1), dict(hard=True), dict(background=30.0), dict(anisotropy=0.3)):
+        assert calibrate(*a_day(**options)).count_scale == 1, options
+
+
 # --- nominal values
 
 def test_fewer_than_two_hundred_sweeps_are_nominal(day):
@@ -202,14 +215,14 @@ def test_cells_that_are_not_used_keep_their_gain():
     gain, energy, counts, use = ideal()
     use[:, :, :4] = False
     counts[:, :, :4] *= 5
-    found, _ = flat_field(energy, counts, use, FACTOR, 3.0)
+    found, *_ = flat_field(energy, counts, use, FACTOR, 3.0)
     assert np.ptp(found[:4]) == 0 and np.std(found[4:] / gain[4:]) < 0.003
 
 
 def test_one_sweep_out_of_line_does_not_move_the_gains():
     gain, energy, counts, use = ideal()
     counts[5, :, ::2] *= 3
-    found, _ = flat_field(energy, counts, use, FACTOR, 3.0)
+    found, *_ = flat_field(energy, counts, use, FACTOR, 3.0)
     assert np.std(found / gain) < 0.003
 
 
@@ -222,5 +235,11 @@ def test_more_scatter_is_seen_as_more_scatter():
 
 def test_too_little_light_leaves_the_gains_at_one():
     gain, energy, counts, use = ideal(size=20)
-    found, scatter = flat_field(energy, np.minimum(counts, 3.0), use, FACTOR, 3.0)
+    found, scatter, _ = flat_field(energy, np.minimum(counts, 3.0), use, FACTOR, 3.0)
     assert (found == 1).all() and scatter == 0.0135
+
+
+@pytest.mark.parametrize("size", [0.5, 1.0, 4.0])
+def test_variance_over_mean_is_the_size_of_a_count(size):
+    gain, energy, counts, use = ideal()
+    assert flat_field(energy, np.random.default_rng(2).poisson(counts / size) * size, use, FACTOR, 3.0)[2] == pytest.approx(size + 1, rel=0.05)

@@ -8,12 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lunar_potential.charging import (
-    U_MAX, U_MIN_LIT, ChargingModel, balance_root, ion_current, landing_current, net_current, photo_current, photo_potential, secondary_current,
+    FLUX_ERROR, U_MAX, U_MIN_LIT, ChargingModel, balance_root, ion_current, landing_current, net_current, photo_current, photo_potential, secondary_current,
     secondary_yield, spacecraft_potential,
 )
 from lunar_potential.er import count_factor
 from lunar_potential.geometry import cell_pitch
-from lunar_potential.kappa import NOMINAL_BACKGROUND, IncidentCounts, cell_counts, incident_counts, kappa_current, kappa_flux
+from lunar_potential.kappa import NOMINAL_BACKGROUND, IncidentCounts, Response, cell_counts, incident_counts, kappa_current, kappa_flux
 from lunar_potential.simulate import THETA, SimulationOptions, Truth, dark_currents, measured_flux, shaded_potential, simulate_sweeps, sunlit_potential
 from lunar_potential.units import E_CHARGE, M_PROTON, Flag
 
@@ -340,12 +340,21 @@ def test_replaced_constants_reach_the_sweeps():
 ])
 def test_known_plasmas_give_their_potential(n, T, kappa, lit):
     expected = sunlit(n, T, kappa) if lit else dark(T, kappa)
-    clean = spacecraft_potential(sweeps_of(n, T, kappa, expected, size=4), np.full(4, lit))
+    clean = spacecraft_potential(sweeps_of(n, T, kappa, expected, size=4), np.full(4, lit), response=Response(cut=SimulationOptions().response_cut))
     assert np.allclose(clean.u, expected, atol=0.2 if lit else 0.5) and not clean.flags.any() and (clean.roots == 1).all()
     noisy = spacecraft_potential(sweeps_of(n, T, kappa, expected, size=60, noise=True), np.full(60, lit))
     off = np.abs(noisy.u - expected)
     assert np.median(off) < (0.5 if lit else 1.0) and (noisy.error > 0).all() and (off < 3 * noisy.error + 0.1).mean() > 0.95
     assert np.median(noisy.fit.temperature) == pytest.approx(T, rel=0.05) and np.median(noisy.fit.density) == pytest.approx(n, rel=0.1)
+
+
+def test_the_error_in_sunlight_holds_that_of_the_absolute_flux():
+    sums = sweeps_of(3e5, 400.0, 4.0, sunlit(3e5, 400.0, 4.0), size=3)
+    found = spacecraft_potential(sums, np.ones(3))
+    moved = spacecraft_potential(replace(sums, exposure=sums.exposure / (1 + FLUX_ERROR)), np.ones(3)).u - found.u
+    assert FLUX_ERROR == 0.02 and (np.abs(moved) > 0.02).all() and (found.error > 0.98 * np.abs(moved)).all()
+    bright = IncidentCounts(sums.energy, 1e4 * sums.counts, 1e4 * sums.exposure, sums.background, sums.background_sd)
+    assert spacecraft_potential(bright, np.ones(3)).error == pytest.approx(np.abs(moved), rel=0.1)  # more counts do not take it away
 
 
 def test_fit_and_potential_agree_with_each_other():

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from lunar_potential import geometry as geo
 from lunar_potential.archive import ArchiveError
 from lunar_potential.kernels import _sampled, _write_spk, moon_position, sun_position, utc_to_et, write_kernels
+from lunar_potential.simulate import Truth, cell_azimuths, energy_table, expected_flux
 from lunar_potential.units import R_MOON_KM, Flag, cells_in_ring
 
 RINGS = [78.75, 56.25, 33.75, 11.25, -11.25, -33.75, -56.25, -78.75]
@@ -448,6 +449,57 @@ def test_pitch_refuses_wrong_shapes_and_directions():
         geo.cell_pitch(np.ones((4, 87)), THETA, np.ones((4, 3)), np.ones(4))
     with pytest.raises(ValueError, match="not 'up'"):
         geo.cell_pitch(np.ones((4, 88)), THETA, np.ones((4, 3)), np.ones(4), direction="up")
+
+
+# --- sunlight
+
+def angle_to_sun(phi, latitude, turn):
+    "Degrees between each cell's centre and the Sun, which stands at azimuth `turn`."
+    sun = geo.unit_vector(np.array([turn]), np.array([latitude]))[0]
+    return np.degrees(np.arccos(np.clip(geo.unit_vector(phi, THETA) @ sun, -1, 1)))
+
+
+@pytest.mark.parametrize("latitude", [0.0, 10.0, -25.0])
+@pytest.mark.parametrize("direction, turn, sign", [("travel", 180.0, -1), ("look", 0.0, 1)])
+def test_cells_that_look_at_the_sun(latitude, direction, turn, sign):
+    phi = (PHI + np.random.default_rng(2).uniform(0, 360, (20, 15, 1))) % 360
+    found = geo.sun_cells(phi, THETA, np.full(20, latitude), np.ones(20), direction)
+    away = angle_to_sun(phi, sign * latitude, turn)
+    assert found.shape == phi.shape and found.any(axis=2).all() and found.mean() < 0.06
+    assert found[away < 13].all() and not found[away > 32].any()
+    nearest = np.argmin(away, axis=2)
+    assert np.take_along_axis(found, nearest[..., None], axis=2).all()
+
+
+def test_travel_and_look_name_opposite_cells():
+    phi = (PHI + np.random.default_rng(2).uniform(0, 360, (20, 15, 1))) % 360
+    look = geo.sun_cells(phi, THETA, np.full(20, 8.0), np.ones(20), "look")
+    assert np.array_equal(geo.sun_cells((phi + 180) % 360, -THETA, np.full(20, 8.0), np.ones(20)), look)
+
+
+def test_no_sunlight_in_shade_and_both_unknowns_count_as_lit_on_the_equator():
+    phi = np.tile((PHI + 3.0) % 360, (5, 15, 1))
+    found = geo.sun_cells(phi, THETA, [0.0, 0.0, 0.0, np.nan, 20.0], [1.0, 0.0, np.nan, 0.1, 1.0])
+    assert not found[1].any() and np.array_equal(found[2], found[0]) and np.array_equal(found[3], found[0]) and not np.array_equal(found[4], found[0])
+    phi[0, 0] = np.nan
+    assert not geo.sun_cells(phi, THETA, np.zeros(5), np.ones(5))[0, 0].any()
+
+
+def test_every_cell_that_the_simulator_lights_is_found():
+    phi = cell_azimuths(np.random.default_rng(0).uniform(0, 360, 30))
+    _, sunlit = expected_flux(Truth.of(30), energy_table(), phi)
+    found = geo.sun_cells(phi, THETA, np.zeros(30), np.ones(30))
+    assert (sunlit > 0).any() and found[sunlit > 0].all() and found.sum() < 1.3 * (sunlit > 0).sum()
+
+
+def test_latitude_of_the_sun_is_its_distance_from_the_spin_plane(furnished, rows, attitude):
+    utc, b = rows
+    found = geo.compute_geometry(utc, b, attitude).sun_latitude
+    axis = attitude.axis(geo.unix_seconds(utc))
+    for i in range(0, 600, 97):
+        sun, _ = sp.spkpos("10", sp.str2et(str(utc[i])), "ECLIPJ2000", "NONE", "-25")
+        assert found[i] == pytest.approx(90 - np.degrees(np.arccos(axis[i] @ sun / np.linalg.norm(sun))), abs=1e-5)
+    assert np.abs(found).max() < 5 and np.ptp(found) > 0
 
 
 # --- travel or look

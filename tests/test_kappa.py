@@ -179,6 +179,16 @@ def test_band_is_as_wide_as_it_says(shape, fwhm):
     assert above[-1] - above[0] == pytest.approx(fwhm, rel=0.02)  # in ln E it is that of a sinh, 1 % more
 
 
+@pytest.mark.parametrize("cut", [2.0, 2.5, 3.0])
+@pytest.mark.parametrize("number", [11, 21])
+def test_the_spread_of_the_band_does_not_depend_on_the_number_of_nodes(cut, number):
+    spread = []
+    for nodes in (number, 4001):
+        offset, weight = response_nodes(Response(cut=cut), nodes)
+        spread.append(weight @ offset**2)
+    assert spread[0] == pytest.approx(spread[1], rel=0.01)
+
+
 def test_no_band_is_one_node():
     offset, weight = response_nodes(Response(fwhm=0.0))
     assert offset.tolist() == [0] and weight.tolist() == [1]
@@ -294,7 +304,7 @@ def test_flux_is_that_of_the_simulated_plasma():
 @pytest.mark.parametrize("name", PLASMAS)
 def test_the_plasma_comes_back_without_noise(name, u):
     n, T, kappa = PLASMAS[name]
-    fit = fit_kappa(spectra(Truth.of(4, n=n, T=T, kappa=kappa, u_sc=u, b=fields_of(4))), u)
+    fit = fit_kappa(spectra(Truth.of(4, n=n, T=T, kappa=kappa, u_sc=u, b=fields_of(4))), u, Response(cut=SimulationOptions().response_cut))
     assert np.allclose(fit.density, n, rtol=0.02) and np.allclose(fit.temperature, T, rtol=0.01) and np.allclose(fit.kappa, kappa, atol=0.05)
     assert not fit.flags.any() and (fit.misfit < 0.01).all()
 

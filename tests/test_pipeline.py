@@ -1,4 +1,5 @@
 """The stages in order: parallel equals sequential, nothing is changed, nothing is lost, damage stays where it is."""
+import dataclasses
 import logging
 import os
 from pathlib import Path
@@ -11,7 +12,10 @@ from conftest import DATES, SWEEPS, same_arrays, same_results
 from lunar_potential import pipeline
 from lunar_potential.archive import Archive, ArchiveError
 from lunar_potential.er import ERData
+from lunar_potential.geometry import sun_cells
 from lunar_potential.pipeline import Config, load_all_data, map_items, process_lp_file, process_merged_data
+from lunar_potential.simulate import THETA, SimulationOptions, Truth, simulate_sweeps
+from lunar_potential.study import draw_day, inject
 from lunar_potential.units import Flag
 
 
@@ -101,9 +105,11 @@ def test_a_dying_worker_loses_only_its_item():
 
 def test_every_row_of_a_sweep_has_its_potentials(results):
     sweep = np.repeat(np.arange(results.n_sweeps), results.spec["row_count"])
-    for row_name, spec_name in (("spacecraft_potential", "u_spacecraft"), ("projected_potential", "u_surface"), ("spec_no", "spec_no")):
+    names = [("spacecraft_potential", "u_spacecraft"), ("projected_potential", "u_surface"), ("spec_no", "spec_no")]
+    assert {"u_surface_lower_95", "u_surface_upper_68", "n_components", "set_kind", "identified", "bound_hit"} < set(pipeline.SET_KEYS)
+    for row_name, spec_name in names + [(name, name) for name in pipeline.SET_KEYS]:
         np.testing.assert_array_equal(results.rows[row_name], results.spec[spec_name][sweep])
-    assert (results.spec["has_fit"] == np.isfinite(results.spec["u_surface"])).all()
+    assert (results.spec["has_fit"] == np.isfinite(results.spec["u_surface"])).all() and (results.spec["has_fit"] == results.spec["identified"]).all()
     assert len(np.unique(results.spec["spec_no"])) == results.n_sweeps == len(DATES) * SWEEPS
 
 
@@ -152,7 +158,9 @@ def test_look_direction_turns_the_cells(er, archive, results):
 @pytest.mark.parametrize("method", ["halekas", "lillis"])
 def test_other_methods(er, archive, method):
     some = process_merged_data(er.select(np.arange(6)), archive=archive, config=Config(fit_method=method))
-    assert some.spec["has_fit"].any()
+    assert some.spec["has_fit"].any() and set(some.spec["set_kind"]) == {"none"}
+    for name in ("u_surface_lower_95", "u_surface_upper_95", "u_surface_lower_68", "u_surface_upper_68"):
+        assert np.isnan(some.spec[name]).all() and np.isnan(some.rows[name]).all()
 
 
 def test_summary_and_table(results):
@@ -168,6 +176,107 @@ def test_missing_input_is_named(own_archive):
     own_archive.attitude.unlink()
     with pytest.raises(ArchiveError, match="attitude"):
         process_lp_file(own_archive.files()[0], archive=own_archive)
+
+
+# ---- sunlight, the size of a count, a field that turns ----------------------------------------------------------------
+
+DAY = 240  # sweeps, enough to calibrate
+
+
+@pytest.fixture(scope="module")
+def one_day():
+    return draw_day(("solar_wind", "wake", "plasma_sheet"), DAY, seed=3)
+
+
+def of_one_day(truth, **options):
+    return inject(truth, SimulationOptions(**options), Config(choose_response=False), seed=3)
+
+
+@pytest.fixture(scope="module")
+def ordinary(one_day):
+    return of_one_day(one_day)
+
+
+def quality(injection, which=slice(None)):
+    "Median error, 95th percentile and coverage of the 95 % sets."
+    off = np.abs(injection.error[which])
+    return np.nanmedian(off), np.nanpercentile(off, 95), injection.covered()[which].mean()
+
+
+def test_sunlight_in_the_aperture_costs_neither_accuracy_nor_coverage(one_day, ordinary):
+    lit = one_day.sc_sun
+    (median, wide, covered), (median_hard, wide_hard, covered_hard) = quality(ordinary, lit), quality(of_one_day(one_day, hard=True), lit)
+    assert covered > 0.93 and covered_hard > 0.93
+    assert median_hard < 1.2 * median + 0.1 and wide_hard < 1.3 * wide + 0.5
+
+
+def test_what_the_cells_that_look_at_the_sun_say_changes_nothing(one_day):
+    truth = one_day.select(slice(0, 12))
+    er = ERData.from_dataframe(simulate_sweeps(truth, SimulationOptions(), seed=3).to_frame(), THETA)
+    block, latitude, lit = er.padded(), np.linspace(-4, 4, 12), truth.sc_sun.astype(float)
+    sunny = sun_cells(block["phi"], THETA, latitude, lit)
+    assert sunny[truth.sc_sun].any(axis=2).all() and not sunny[~truth.sc_sun].any() and not truth.sc_sun.all()
+    fits = []
+    for glare in (1.0, 1e4, np.nan):
+        changed = block | {"flux": np.where(sunny, glare * block["flux"], block["flux"])}
+        u, charged, fitted, _ = pipeline.fit_sweeps(er, changed, truth.polarity, lit, latitude)
+        fits.append({"u": u} | {f"charged {name}": a for name, a in charged.items()} | {f"fitted {name}": a for name, a in fitted.items()})
+    same_arrays(fits[1], fits[0])
+    same_arrays(fits[2], fits[0])
+    clean = pipeline.without_sunlight(block, THETA, latitude, lit)
+    assert np.isnan(clean["flux"][sunny]).all() and np.array_equal(clean["flux"][~sunny], block["flux"][~sunny], equal_nan=True)
+    assert np.array_equal(clean["phi"], block["phi"], equal_nan=True)
+
+
+def test_a_geometric_factor_ten_times_off_is_put_right(one_day, ordinary):
+    found = of_one_day(one_day, count_scale=0.1)
+    assert found.calibrations[0].count_scale == pytest.approx(10, rel=0.05) and ordinary.calibrations[0].count_scale == 1
+    median, wide, covered = quality(found)
+    assert covered > 0.92 and found.identified.mean() > 0.97
+    assert median < 2 * quality(ordinary)[0] and wide < 3 * quality(ordinary)[1]  # a tenth of the counts
+
+
+def test_a_row_without_field_has_that_of_the_sweep():
+    b = np.array([[3.0, -1.0, 2.0], [1.0, 1.0, 1.0]])
+    rows = np.repeat(b[:, None], 15, axis=1) + np.random.default_rng(0).normal(0, 0.1, (2, 15, 3))
+    rows[0, 3], rows[0, 4], rows[1, 7], rows[1, 8] = np.nan, 0.0, (2000.0, 0, 0), (np.nan, 1, 1)
+    field, missing = pipeline.row_field({"b": b, "b_rows": rows}), np.zeros((2, 15), bool)
+    missing[0, [3, 4]] = missing[1, [7, 8]] = True
+    assert np.array_equal(field[~missing], rows[~missing]) and np.array_equal(field[missing], b[[0, 0, 1, 1]])
+
+
+def test_a_field_that_turns_within_the_sweep_gives_the_truth():
+    size, turn = 40, np.radians(np.linspace(0, 25, 15))
+    first, axis = np.random.default_rng(4).normal(size=(2, size, 3))
+    first /= np.linalg.norm(first, axis=1, keepdims=True)
+    axis = np.cross(first, axis)
+    axis /= np.linalg.norm(axis, axis=1, keepdims=True)
+    rows = 8 * (first[:, None] * np.cos(turn)[:, None] + axis[:, None] * np.sin(turn)[:, None])
+    truth = Truth.of(size, n=3e5, T=400.0, kappa=4.0, u_sc=2.0, sc_sun=True, u_surface=np.linspace(-250, -20, size), b=rows[:, 0])
+    at = [simulate_sweeps(dataclasses.replace(truth, b=rows[:, i]), SimulationOptions(flag_rate=0.0), seed=1) for i in range(15)]
+    flux = np.stack([one.flux[:, i] for i, one in enumerate(at)], axis=1)
+    frame = dataclasses.replace(at[0], flux=flux).to_frame()
+    found = []
+    for field in (rows.reshape(-1, 3), np.repeat(rows[:, 0], 15, axis=0)):
+        frame[["bx", "by", "bz"]] = field
+        er = ERData.from_dataframe(frame, THETA)
+        found.append(pipeline.fit_sweeps(er, er.padded(), truth.polarity, np.ones(size), np.zeros(size), Config(u_spacecraft=2.0))[2])
+    by_row, by_sweep = (np.abs(one["u_surface"] - truth.u_surface) for one in found)
+    assert found[0]["identified"].all() and np.median(by_row) < 2 and np.percentile(by_row, 95) < 10
+    assert np.nanmedian(by_sweep) > 3 * np.median(by_row)
+
+
+@pytest.mark.parametrize("wrong", [-0.1, 90.0, np.nan])
+def test_a_field_error_that_means_nothing_is_refused(wrong):
+    with pytest.raises(ValueError, match="field_error"):
+        Config(field_error=wrong)
+
+
+def test_the_field_error_of_the_settings_reaches_the_sets(one_day, ordinary):
+    truth = one_day.select(slice(0, 60))
+    narrow, wide = (inject(truth, config=Config(field_error=error), seed=3) for error in (0.0, 2.0))
+    width = [upper - lower for lower, upper in (one.bounds() for one in (narrow, wide))]
+    assert np.median(width[1]) > 1.3 * np.median(width[0])
 
 
 # ---- damaged input: each case gives what the er page documents, and no other sweep changes by a bit -------------------
