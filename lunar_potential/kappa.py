@@ -85,7 +85,7 @@ class Response:
         if self.shape not in ("log", "linear"):
             raise ValueError(f"response shape {self.shape!r} is unknown; choose 'log' or 'linear'")
 
-# %% ../nbs/05_kappa.ipynb #7ecb3600
+# %% ../nbs/05_kappa.ipynb #142a3bd9
 def response_nodes(
     response: Response = Response(),  # the instrument
     number: int = 11,  # number of nodes
@@ -94,7 +94,7 @@ def response_nodes(
     if response.fwhm == 0:
         return np.zeros(1), np.ones(1)
     sigma = response.fwhm / (2 * math.sqrt(2 * math.log(2)))
-    offset = np.linspace(-response.cut, response.cut, number) * sigma
+    offset = (2 * np.arange(number) + 1 - number) / number * response.cut * sigma  # middles of equal parts of the band
     weight = np.exp(-0.5 * (offset / sigma) ** 2)
     return (np.log1p(np.maximum(offset, -0.95)) if response.shape == "linear" else offset), weight / weight.sum()
 

@@ -23,9 +23,10 @@ __all__ = ['NODE', 'NODES', 'PARTS', 'COUNTS', 'NOISE', 'FULL', 'COSINE', 'SEEN'
            'BEAM_SHIFT', 'LIKELIHOOD', 'HALEKAS', 'LILLIS', 'BACKSCATTER_SLOPE', 'EDGE', 'BAND_SHAPE', 'BEAM_MODEL',
            'LILLIS_RANGE', 'HALEKAS_FLOOR', 'LOG_300_EV', 'U_BOUNDS', 'RATIO_BOUNDS', 'BACKSCATTER_BOUNDS', 'U_GRID',
            'RATIO_GRID', 'COARSE_WIDTH', 'COARSE_RANGE', 'COARSE_STEPS', 'ROOT_95', 'ROOT_68', 'CANDIDATES', 'ROUNDS',
-           'POLISHED_MARGIN', 'COARSE_MARGIN', 'LEAST_CHANNELS', 'POOR_FIT', 'IDENTIFIED', 'COLUMNS', 'FLOOR',
-           'METHODS', 'HALF_WIDTHS', 'FWHMS', 'CUTS', 'RELUCTANCE', 'VOTE', 'critical_angle', 'Cells', 'make_cells',
-           'Work', 'make_work', 'coarse_index', 'LossConeFit', 'LossConeFitter', 'profile_misfit', 'choose_response']
+           'POLISHED_MARGIN', 'COARSE_MARGIN', 'LEAST_CHANNELS', 'POOR_FIT', 'HOPELESS_FIT', 'IDENTIFIED', 'COLUMNS',
+           'FLOOR', 'METHODS', 'HALF_WIDTHS', 'FWHMS', 'CUTS', 'RELUCTANCE', 'VOTE', 'critical_angle', 'Cells',
+           'make_cells', 'Work', 'make_work', 'coarse_index', 'LossConeFit', 'LossConeFitter', 'profile_misfit',
+           'choose_response']
 
 # %% ../nbs/07_losscone.ipynb #64e4ba21
 @njit(cache=True, error_model="numpy")
@@ -923,9 +924,10 @@ def _shift_by_spacecraft(work, best, u_error, offset, response):
     work.setting[U_SC] = u_sc  # its band is not needed any more
     return (p[0] - best[0]) / step
 
-# %% ../nbs/07_losscone.ipynb #4c9b3739
+# %% ../nbs/07_losscone.ipynb #eb78422e
 LEAST_CHANNELS = 3  # populated energies: two cannot tell field ratio, potential and backscatter apart
 POOR_FIT = 1.8  # misfit per cell above which the loss cone must explain ten times what it leaves unexplained
+HOPELESS_FIT = 4.0  # misfit per cell above which nothing is believed
 IDENTIFIED = 30.0  # gain in misfit over an isotropic distribution
 COLUMNS = ("n_channels", "u", "bs_over_bm", "backscatter", "beam_amp", "misfit", "gain", "n_cells", "lower_95", "upper_95", "lower_68", "upper_68",
            "n_components", "sigma", "shift")
@@ -1060,7 +1062,7 @@ def _kind(lower, upper, components, identified):
     open_low, open_high = np.isneginf(lower), np.isposinf(upper)
     return np.select([~identified | (open_low & open_high), components > 1, open_low, open_high], ["whole domain", "disconnected", "upper limit", "lower limit"], "two-sided")
 
-# %% ../nbs/07_losscone.ipynb #10ddd302
+# %% ../nbs/07_losscone.ipynb #b68a8d76
 def _as_fit(raw, u_error, relative, with_sets):
     "A LossConeFit from the raw columns."
     c = {name: raw[:, k] for k, name in enumerate(COLUMNS)}
@@ -1068,7 +1070,7 @@ def _as_fit(raw, u_error, relative, with_sets):
     at_ratio = np.isclose(c["bs_over_bm"], RATIO_BOUNDS[0]) | np.isclose(c["bs_over_bm"], RATIO_BOUNDS[1])
     failed = ~few & ~np.isfinite(c["u"])
     quality = c["misfit"] / c["n_cells"]
-    poor = ~few & ~failed & with_sets & ~(quality < POOR_FIT) & ~(c["gain"] > 10 * c["misfit"])
+    poor = ~few & ~failed & with_sets & ~(quality < POOR_FIT) & ((quality > HOPELESS_FIT) | ~(c["gain"] > 10 * c["misfit"]))
     above = c["u"] > U_GRID[-1] - 0.01  # nothing is searched above the grid
     cone = ~few & ~failed & ~poor & ~above & (c["gain"] >= IDENTIFIED) & (c["bs_over_bm"] > RATIO_BOUNDS[0] * 1.001)
     at_u = np.isclose(c["u"], U_BOUNDS[0]) | above
@@ -1089,7 +1091,7 @@ def _as_fit(raw, u_error, relative, with_sets):
     channels = np.nan_to_num(c["n_channels"]).astype(np.int8)
     return LossConeFit(*value, *bounds, components, kind, identified, at_u | at_ratio, quality, c["gain"], channels, c["shift"], flags)
 
-# %% ../nbs/07_losscone.ipynb #d361693c
+# %% ../nbs/07_losscone.ipynb #7438532b
 METHODS = {"likelihood": LIKELIHOOD, "halekas": HALEKAS, "lillis": LILLIS}
 
 @dataclass(frozen=True)
@@ -1125,7 +1127,7 @@ class LossConeFitter:
         error = np.where(relative, 0.0, np.nan_to_num(np.broadcast_to(np.asarray(u_error, float), (size,))))
         raw = np.full((size, len(COLUMNS)), np.nan)
         self._run(energy, flux, phi, cells, b_moonward, np.where(relative, 0.0, u_sc), error, gain, background, self.workspace(energy.shape[1]), raw)
-        connected = np.isfinite(np.asarray(b_moonward, float)).reshape(size, -1).any(axis=1)
+        connected = np.isfinite(b_moonward).any(axis=tuple(range(1, np.ndim(b_moonward))))
         return _as_fit(raw, error, relative & connected, self.method == "likelihood")
 
     def score(

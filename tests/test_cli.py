@@ -63,7 +63,7 @@ def test_bench(tmp_path, capsys):
     out, err = capsys.readouterr()
     assert all(word in out for word in ("plasma_sheet", "linear response", "two energies", "covered_95")) and "stress" in err
     tables = json.loads((tmp_path / "bench.json").read_text())
-    assert list(tables) == ["accuracy", "stress", "null"] and tables["accuracy"]["all"]["sweeps"] == 40
+    assert list(tables) == ["accuracy", "stress", "null", "speed"] and tables["accuracy"]["all"]["sweeps"] == 40
     assert {row["sweeps"] for row in tables["null"].values()} == {8}
 
 
