@@ -15,6 +15,7 @@ ELSEWHERE = {  # lines that are not run here, and why
     "pip install .": "it needs the package index; make demo and continuous integration install the project this way",
     "make demo": "it makes an environment first; the command it then runs is test_demo below",
     "make test": "it is what runs this test",
+    "lunar-potential bench accuracy": "it takes ten minutes; test_cli runs it with few sweeps",
 }
 
 
