@@ -15,7 +15,7 @@ from .kappa import INCIDENT_MU, NOMINAL_BACKGROUND, RING_FACTOR, Response
 from .units import N_CELLS
 
 # %% auto #0
-__all__ = ['CODE_SCATTER', 'LEAST_SWEEPS', 'Calibration', 'tail_background', 'flat_field', 'calibrate']
+__all__ = ['LEAST_RISE', 'CODE_SCATTER', 'LEAST_SWEEPS', 'Calibration', 'tail_background', 'flat_field', 'calibrate']
 
 # %% ../nbs/05a_calibration.ipynb #df891af4
 @dataclass(frozen=True)
@@ -30,7 +30,9 @@ class Calibration:
     count_scale: float = 1.0  # pseudo-counts for one count: the variance of the counts over their mean
     sweeps: int = 0  # sweeps it was estimated from; 0: nominal values
 
-# %% ../nbs/05a_calibration.ipynb #3aae42a0
+# %% ../nbs/05a_calibration.ipynb #9be01c78
+LEAST_RISE = 1.9  # from channel to channel, of a tail with kappa of 2.5
+
 def tail_background(
     counts: np.ndarray,  # (S, C) counts of a sweep's highest energies, in descending energy, per ring
     quiet: float = 30.0,  # percentage of sweeps to use
@@ -41,7 +43,8 @@ def tail_background(
     k1, k2, k3 = np.nanmean(counts[chosen, :3], axis=0)
     if not (k1 < k2 < k3 and k1 + k3 > 2 * k2):
         return k1 if k1 < 1.5 * k3 < 2.25 * k1 else math.nan
-    background = (k1 * k3 - k2**2) / (k1 + k3 - 2 * k2)
+    rise = max((k3 - k2) / (k2 - k1), LEAST_RISE)
+    background = k1 - (k2 - k1) / (rise - 1)
     return background if 0 <= background <= k1 else math.nan
 
 # %% ../nbs/05a_calibration.ipynb #46470285

@@ -26,9 +26,10 @@ from lunar_potential.kappa import (
 from .units import E_CHARGE, M_PROTON, Flag
 
 # %% auto #0
-__all__ = ['U_MIN_LIT', 'U_LEAST_LIT', 'U_MAX', 'FLUX_ERROR', 'ChargingModel', 'photo_current', 'photo_potential',
-           'landing_current', 'secondary_yield', 'secondary_current', 'ion_current', 'net_current', 'balance_root',
-           'SpacecraftPotential', 'spacecraft_potential']
+__all__ = ['U_MIN_LIT', 'U_LEAST_LIT', 'U_MAX', 'GRID', 'FLUX_ERROR', 'ERROR_FLOOR', 'SETTLED', 'STARTS', 'BAD_MISFIT',
+           'HOPELESS_MISFIT', 'ChargingModel', 'photo_current', 'photo_potential', 'landing_current', 'secondary_yield',
+           'secondary_current', 'ion_current', 'net_current', 'balance_root', 'SpacecraftPotential',
+           'spacecraft_potential']
 
 # %% ../nbs/06_charging.ipynb #de149394
 @dataclass(frozen=True)
@@ -142,15 +143,17 @@ def net_current(u, lit, log_c, width, kappa, secondaries, model):
         total += (1 - lit) * (ions + secondaries * returned - landing_current(log_c, width, kappa))
     return total
 
-# %% ../nbs/06_charging.ipynb #f33da577
+# %% ../nbs/06_charging.ipynb #a6e8c486
+GRID = 120  # potentials of the search
+
 @njit(cache=True)
 def _grid(index, width, lit):
-    "Potentials of the search: 24 below zero, 36 above."
+    "Potentials of the search: 48 below zero, 71 above."
     if lit >= 1:
-        return U_MIN_LIT if index == 0 else 0.3 * (U_MAX / 0.3) ** ((index - 1) / 58)
-    if index < 24:
-        return -width * (1 - 1e-6) * (1e-4) ** (index / 24)
-    return 0.0 if index == 24 else 0.02 * (U_MAX / 0.02) ** ((index - 25) / 34)
+        return U_MIN_LIT if index == 0 else 0.3 * (U_MAX / 0.3) ** ((index - 1) / (GRID - 2))
+    if index < 48:
+        return -width * (1 - 1e-6) * (1e-4) ** (index / 48)
+    return 0.0 if index == 48 else 0.02 * (U_MAX / 0.02) ** ((index - 49) / (GRID - 50))
 
 # %% ../nbs/06_charging.ipynb #d28733ff
 @njit(cache=True)
@@ -167,22 +170,23 @@ def _refine(low, high, lit, log_c, width, kappa, secondaries, model):
             high, i_high = mid, i_mid
     return low + (high - low) * i_low / (i_low - i_high)
 
-# %% ../nbs/06_charging.ipynb #325ac314
+# %% ../nbs/06_charging.ipynb #1f15f617
 @njit(cache=True)
-def balance_root(lit, params, model, highest):
-    """Smallest stable root of the balance (nan if none), and the number of stable roots below `highest`.
+def balance_root(lit, params, model, highest, near=-1e9):
+    """Stable root of the balance nearest to `near`, the smallest if that is far below (nan if none), and the number of stable roots below `highest`.
 
     `params` are ln C, ln W_m, ln(kappa - 3/2) of the spectrum measured on the body."""
     width, kappa = math.exp(params[1]), 1.5 + math.exp(params[2])
     secondaries = secondary_current(params[0], width, kappa, model[4], model[5])
     root, count = math.nan, 0
     previous, before = 0.0, -1.0
-    for index in range(60):
+    for index in range(GRID):
         u = _grid(index, width, lit)
         current = net_current(u, lit, params[0], width, kappa, secondaries, model)
         if index > 0 and before > 0 and current <= 0:
-            if count == 0:
-                root = _refine(previous, u, lit, params[0], width, kappa, secondaries, model)
+            if count == 0 or abs(u - near) < abs(root - near):
+                found = _refine(previous, u, lit, params[0], width, kappa, secondaries, model)
+                root = found if count == 0 or abs(found - near) < abs(root - near) else root
             if count == 0 or u < highest:
                 count += 1
         previous, before = u, current
@@ -190,26 +194,29 @@ def balance_root(lit, params, model, highest):
         return math.nan, 0
     return root, count
 
-# %% ../nbs/06_charging.ipynb #61e80043
+# %% ../nbs/06_charging.ipynb #e1c56e3a
 FLUX_ERROR = 0.02  # relative uncertainty of the absolute flux
+ERROR_FLOOR = 0.15  # V: no balance is known better
 
 @njit(cache=True)
 def _root_error(u, lit, params, covariance, model):
-    "Standard error of the root from the covariance of the spectrum's parameters."
+    "Standard error of the root from the covariance of the spectrum's parameters and the uncertainty of the absolute flux, with a floor."
     slope = np.zeros(4)
     for a in range(3):
         p = params.copy()
         h = 0.1 * math.sqrt(covariance[a, a]) + 1e-6
         p[a] += h
-        moved, _ = balance_root(lit, p, model, U_MAX)
+        moved, _ = balance_root(lit, p, model, U_MAX, u)
         slope[a] = (moved - u) / h if math.isfinite(moved) else 0.0
-    return math.sqrt(max(slope @ covariance @ slope, 0.0) + (FLUX_ERROR * slope[0]) ** 2)
+    return math.sqrt(max(slope @ covariance @ slope, 0.0) + (FLUX_ERROR * slope[0]) ** 2 + ERROR_FLOOR**2)
 
-# %% ../nbs/06_charging.ipynb #995502cb
+# %% ../nbs/06_charging.ipynb #6db360f4
+SETTLED = 0.05  # V per volt: a larger last step means that fit and balance do not agree
+
 @njit(cache=True)
-def _charge_sweep(energy, counts, exposure, background, background_sd, lit, offset, weight, model, params, covariance):
-    "Potential, its error, the number of roots and the misfit of one sweep; nan where there is none."
-    u, error, roots, misfit = 0.0, math.nan, 0, math.nan
+def _settle(energy, counts, exposure, background, background_sd, lit, offset, weight, model, start, params, covariance):
+    "Potential at which fit and balance agree, searched from `start` (0: the smallest root), number of stable roots and misfit; nan where there is none."
+    u, roots, misfit, moved = start, 0, math.nan, math.inf
     use = np.zeros(energy.size, np.bool_)
     for _ in range(8):
         lowest, ok = U_MAX, 0
@@ -219,15 +226,35 @@ def _charge_sweep(energy, counts, exposure, background, background_sd, lit, offs
             if use[i] and counts[i] > background[i] + 3 * math.sqrt(background[i] + 1):
                 lowest = min(lowest, energy[i])
         if not math.isfinite(fit_spectrum(energy, counts, exposure, background, background_sd, use, max(u, 0.0), offset, weight, params, covariance)):
-            return math.nan, math.nan, 0, math.nan
+            return math.nan, 0, math.nan
         misfit = pearson(energy, counts, exposure, background, use, max(u, 0.0), offset, weight, params) / max(ok - 3, 1)
-        new, roots = balance_root(lit, params, model, lowest)
+        new, roots = balance_root(lit, params, model, lowest, u if start > 0 else -1e9)
         if not math.isfinite(new):
-            return math.nan, math.nan, 0, misfit
+            return math.nan, 0, misfit
         moved = abs(new - u)
         u = new
         if moved < 0.02:
             break
+    return u if moved < SETTLED * (1 + abs(u)) else math.nan, roots, misfit
+
+# %% ../nbs/06_charging.ipynb #ca743df9
+STARTS = (20.0, 35.0, 55.0, 80.0, 110.0, 140.0)  # V
+BAD_MISFIT = 3.0  # of the kappa fit per degree of freedom: look elsewhere, too
+HOPELESS_MISFIT = 300.0  # here no balance is believed
+
+@njit(cache=True)
+def _charge_sweep(energy, counts, exposure, background, background_sd, lit, offset, weight, model, params, covariance):
+    "Potential, its error, the number of roots and the misfit of one sweep; nan where there is none."
+    u, roots, misfit = _settle(energy, counts, exposure, background, background_sd, lit, offset, weight, model, 0.0, params, covariance)
+    if lit > 0.5 and not (math.isfinite(u) and misfit < BAD_MISFIT):
+        for start in STARTS:
+            p, c = params.copy(), covariance.copy()
+            other, number, worth = _settle(energy, counts, exposure, background, background_sd, lit, offset, weight, model, start, p, c)
+            if math.isfinite(other) and (worth < 0.7 * misfit or not math.isfinite(u)):
+                u, roots, misfit = other, number, worth
+                params[:], covariance[:] = p, c
+    if not math.isfinite(u) or misfit > HOPELESS_MISFIT:
+        return math.nan, math.nan, 0, misfit
     return u, _root_error(u, lit, params, covariance, model), roots, misfit
 
 # %% ../nbs/06_charging.ipynb #6b77b2cb

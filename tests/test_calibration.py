@@ -171,10 +171,16 @@ def test_the_order_of_sweeps_does_not_matter(day, found, seed):
 # --- the parts
 
 @anytime
-@given(st.floats(0.1, 20.0), st.floats(0.5, 50.0), st.floats(1.5, 6.0))
+@given(st.floats(0.1, 20.0), st.floats(0.5, 50.0), st.floats(2.0, 6.0))
 def test_a_power_law_on_a_background_gives_the_background(background, tail, slope):
     counts = background + tail * slope ** np.arange(6.0)
     assert tail_background(np.tile(counts, (4, 1))) == pytest.approx(background, abs=1e-6 * counts[2] * slope)
+
+
+def test_noise_cannot_make_a_background_of_a_nearly_level_tail():
+    rng = np.random.default_rng(8)
+    found = [tail_background(rng.poisson(8 * np.array([3.0, 3.0, 3.05, 3.2, 4.0, 6.0]), (300, 6)) / 8) for _ in range(200)]
+    assert np.abs(np.array(found) - 3.0).max() < 0.35
 
 
 @anytime

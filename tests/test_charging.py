@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lunar_potential.charging import (
-    FLUX_ERROR, U_MAX, U_MIN_LIT, ChargingModel, balance_root, ion_current, landing_current, net_current, photo_current, photo_potential, secondary_current,
+    ERROR_FLOOR, FLUX_ERROR, U_MAX, U_MIN_LIT, ChargingModel, balance_root, ion_current, landing_current, net_current, photo_current, photo_potential, secondary_current,
     secondary_yield, spacecraft_potential,
 )
 from lunar_potential.er import count_factor
@@ -354,7 +354,18 @@ def test_the_error_in_sunlight_holds_that_of_the_absolute_flux():
     moved = spacecraft_potential(replace(sums, exposure=sums.exposure / (1 + FLUX_ERROR)), np.ones(3)).u - found.u
     assert FLUX_ERROR == 0.02 and (np.abs(moved) > 0.02).all() and (found.error > 0.98 * np.abs(moved)).all()
     bright = IncidentCounts(sums.energy, 1e4 * sums.counts, 1e4 * sums.exposure, sums.background, sums.background_sd)
-    assert spacecraft_potential(bright, np.ones(3)).error == pytest.approx(np.abs(moved), rel=0.1)  # more counts do not take it away
+    assert spacecraft_potential(bright, np.ones(3)).error == pytest.approx(np.hypot(moved, ERROR_FLOOR), rel=0.1)  # more counts do not take it away
+
+
+def test_thin_plasma_in_sunlight_leaves_no_wild_potential():
+    rng = np.random.default_rng(5)
+    n, T, kappa = rng.uniform(8e3, 4e4, 40), rng.uniform(60, 110, 40), rng.uniform(3.0, 4.2, 40)
+    expected = np.array([sunlit(*plasma) for plasma in zip(n, T, kappa)])
+    found = [spacecraft_potential(sweeps_of(*plasma, u, size=2, noise=True), np.ones(2)) for *plasma, u in zip(n, T, kappa, expected)]
+    off, error = np.concatenate([f.u - u for f, u in zip(found, expected)]), np.concatenate([f.error for f in found])
+    known = np.isfinite(off)
+    assert expected.max() > 80 and known.mean() > 0.8 and (np.abs(off) < np.maximum(3 * error, 3))[known].mean() > 0.97
+    assert all(f.flags[np.isnan(f.u)].all() for f in found)
 
 
 def test_fit_and_potential_agree_with_each_other():
