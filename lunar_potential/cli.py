@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['add_simulate_arguments', 'simulate_command', 'error_table', 'run_demo', 'add_demo_arguments', 'demo_command',
-           'add_bench_arguments', 'bench_command', 'describe_archive', 'describe_results', 'info_command',
-           'build_parser', 'add_info_arguments', 'main']
+           'add_bench_arguments', 'bench_command', 'add_check_arguments', 'check_command', 'describe_archive',
+           'describe_results', 'info_command', 'build_parser', 'add_info_arguments', 'main']
 
 # %% ../nbs/40_cli.ipynb #5257acf2
 import argparse
@@ -111,32 +111,65 @@ def demo_command(
         print(f"{what + ':':22}{demo[name].resolve()}")
     return 1 if demo["batch"].problem else 0
 
-# %% ../nbs/40_cli.ipynb #afa0b79d
+# %% ../nbs/40_cli.ipynb #cbfc023a
 def add_bench_arguments(
     parser: argparse.ArgumentParser,  # receives the options
 ):
     "The options of the bench command."
-    parser.add_argument("what", choices=["accuracy"], help="what to measure")
-    parser.add_argument("--sweeps", type=int, default=1080, metavar="N", help="sweeps of each regime, case and kind (default: %(default)s)")
+    parser.add_argument("what", choices=["accuracy", "spacecraft-potential"], help="what to measure")
+    parser.add_argument("--sweeps", type=int, default=1080, metavar="N", help="sweeps, for the accuracy of each regime, case and kind (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same numbers")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the tables here, too")
-    parser.add_argument("--workers", type=int, metavar="N", help="worker processes (default: cores less one)")
+    parser.add_argument("--workers", type=int, metavar="N", help="worker processes (default: cores less one; for a comparison at least 2)")
     parser.add_argument("-v", "--verbose", action="store_true", help="log at DEBUG level")
 
 
 def bench_command(
     args: argparse.Namespace,  # parsed options
-) -> int:  # exit status
+) -> int:  # exit status; 1 when workers change the results
     "Runs the benchmark and prints its tables."
     from lunar_potential.pipeline import worker_count
-    from lunar_potential.study import benchmark, benchmark_json, format_benchmark
+    from lunar_potential.study import benchmark, benchmark_json, format_benchmark, spacecraft_benchmark
 
-    announce = lambda part: print(f"{part} ...", file=sys.stderr, flush=True)
-    tables = benchmark(args.sweeps, args.seed, n_jobs=worker_count(args.workers), progress=announce)
+    if args.what == "accuracy":
+        announce = lambda part: print(f"{part} ...", file=sys.stderr, flush=True)
+        tables = benchmark(args.sweeps, args.seed, n_jobs=worker_count(args.workers), progress=announce)
+    else:
+        tables = spacecraft_benchmark(args.sweeps, args.seed, n_jobs=_several(args.workers))
     print(format_benchmark(tables))
     if args.json:
         args.json.write_text(benchmark_json(tables) + "\n")
-    return 0
+    return 0 if args.what == "accuracy" or tables["parallel"]["identical"].all() else 1
+
+
+def _several(workers):
+    "Workers for a comparison with one process: as many as wanted, else at least 2."
+    from lunar_potential.pipeline import worker_count
+
+    return max(2, worker_count()) if workers is None else worker_count(workers)
+
+# %% ../nbs/40_cli.ipynb #5364e969
+def add_check_arguments(
+    parser: argparse.ArgumentParser,  # receives the options
+):
+    "The options of the check command."
+    parser.add_argument("what", choices=["spacecraft-potential"], help="what to check")
+    parser.add_argument("--sweeps", type=int, default=90, metavar="N", help="simulated sweeps (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same sweeps")
+    parser.add_argument("--workers", type=int, metavar="N", help="worker processes (default: cores less one, at least 2)")
+    parser.add_argument("-v", "--verbose", action="store_true", help="log at DEBUG level")
+
+
+def check_command(
+    args: argparse.Namespace,  # parsed options
+) -> int:  # exit status; 1 when something does not hold
+    "Checks and prints what holds and what does not."
+    from lunar_potential.study import check_spacecraft
+
+    checked = check_spacecraft(args.sweeps, args.seed, _several(args.workers))
+    for sentence, holds in checked.items():
+        print(f"{'ok' if holds else 'FAILED':6} {sentence}")
+    return 0 if all(checked.values()) else 1
 
 # %% ../nbs/40_cli.ipynb #de2402d1
 def describe_archive(
@@ -183,17 +216,18 @@ def info_command(
     print("\n".join(map(describe_results, results)) if results else describe_archive(path))
     return 0
 
-# %% ../nbs/40_cli.ipynb #dfc16009
+# %% ../nbs/40_cli.ipynb #0ef1c693
 def build_parser() -> argparse.ArgumentParser:
     "The parser of `lunar-potential`; `command` in its result is the function to call."
     parser = argparse.ArgumentParser(prog="lunar-potential", description="Electrostatic potentials of the lunar surface from Lunar Prospector.")
     parser.add_argument("--version", action="version", version=f"lunar_potential {__version__}")
-    verbs = parser.add_subparsers(dest="verb", required=True, metavar="{batch,simulate,demo,bench,info}")
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="{batch,simulate,demo,bench,check,info}")
     for verb, help_text, add, command in (
         ("batch", "daily tables to potentials", add_batch_arguments, batch_command),
         ("simulate", "write an archive with known truth", add_simulate_arguments, simulate_command),
         ("demo", "simulate a day, process it, draw it", add_demo_arguments, demo_command),
-        ("bench", "measure accuracy and coverage on known truths", add_bench_arguments, bench_command),
+        ("bench", "measure accuracy, coverage and speed on known truths", add_bench_arguments, bench_command),
+        ("check", "tell whether workers and one process agree", add_check_arguments, check_command),
         ("info", "what an archive or a result file holds", add_info_arguments, info_command),
     ):
         sub = verbs.add_parser(verb, help=help_text, description=help_text)

@@ -14,12 +14,17 @@ from numba import njit
 from .units import E_CHARGE, M_ELECTRON, Flag
 
 # %% auto #0
-__all__ = ['INCIDENT_MU', 'NOMINAL_BACKGROUND', 'RING_FACTOR', 'RELATIVE_SCATTER', 'KAPPA_PRIOR', 'LOG_WIDTH_BOUNDS',
-           'LOG_KAPPA_BOUNDS', 'kappa_psd', 'kappa_flux', 'kappa_current', 'ambient_moments', 'Response',
-           'response_nodes', 'folded_spectrum', 'IncidentCounts', 'code_midpoint', 'cell_counts', 'incident_counts',
-           'pearson', 'fit_spectrum', 'plasma_of', 'KappaFit', 'usable_energy', 'fit_kappa', 'kappa_flags']
+__all__ = ['KAPPA_LIMIT', 'INCIDENT_MU', 'NOMINAL_BACKGROUND', 'RING_FACTOR', 'RELATIVE_SCATTER', 'KAPPA_PRIOR',
+           'LOG_WIDTH_BOUNDS', 'LOG_KAPPA_BOUNDS', 'MODELS', 'RATIO_PRIOR', 'TWO_STARTS', 'kappa_psd', 'kappa_flux',
+           'kappa_current', 'maxwellian_psd', 'maxwellian_flux', 'ambient_moments', 'Response', 'response_nodes',
+           'folded_spectrum', 'IncidentCounts', 'code_midpoint', 'cell_counts', 'incident_counts', 'pearson',
+           'fit_spectrum', 'plasma_of', 'KappaFit', 'usable_energy', 'fit_kappa', 'kappa_flags', 'seen_flux', 'Moments',
+           'moments', 'ModelComparison', 'compare_models', 'plot_models']
 
-# %% ../nbs/05_kappa.ipynb #5be69d58
+# %% ../nbs/05_kappa.ipynb #66931183
+KAPPA_LIMIT = 1e7  # a larger kappa, also an infinite one, is replaced by this: a Maxwellian to 2e-7 at E = 0
+
+# %% ../nbs/05_kappa.ipynb #bbcce275
 def kappa_psd(
     energy,  # kinetic energy far from any body, eV
     density,  # n, m^-3
@@ -29,6 +34,7 @@ def kappa_psd(
     "Phase space density of a kappa plasma (Vasyliunas 1968, doi:10.1029/JA073i009p02839)."
     from scipy.special import gammaln
 
+    kappa = np.minimum(kappa, KAPPA_LIMIT)
     width = (kappa - 1.5) * temperature
     norm = np.exp(gammaln(kappa + 1) - gammaln(kappa - 0.5)) * (M_ELECTRON / (2 * np.pi * E_CHARGE * width)) ** 1.5
     return density * norm * (1 + energy / width) ** (-kappa - 1)
@@ -43,7 +49,7 @@ def kappa_flux(
     "Differential flux of an isotropic kappa plasma."
     return 1e-4 * kappa_psd(energy, density, temperature, kappa) * 2 * E_CHARGE**2 * energy / M_ELECTRON**2
 
-# %% ../nbs/05_kappa.ipynb #5997c768
+# %% ../nbs/05_kappa.ipynb #f3fbb7d7
 def kappa_current(
     density,  # n, m^-3
     temperature,  # T, eV
@@ -52,8 +58,27 @@ def kappa_current(
     "Random electron current density of a kappa plasma onto an uncharged plane."
     from scipy.special import gammaln
 
+    kappa = np.minimum(kappa, KAPPA_LIMIT)
     shape = np.sqrt(kappa - 1.5) * np.exp(gammaln(kappa - 1) - gammaln(kappa - 0.5))
     return E_CHARGE * density * np.sqrt(E_CHARGE * temperature / (2 * np.pi * M_ELECTRON)) * shape
+
+# %% ../nbs/05_kappa.ipynb #1e5ec2ad
+def maxwellian_psd(
+    energy,  # kinetic energy far from any body, eV
+    density,  # n, m^-3
+    temperature,  # T, eV
+):  # phase space density, s^3 m^-6
+    "Phase space density of a Maxwellian plasma: the limit of `kappa_psd` for an infinite kappa."
+    return density * (M_ELECTRON / (2 * np.pi * E_CHARGE * temperature)) ** 1.5 * np.exp(-energy / temperature)
+
+# %% ../nbs/05_kappa.ipynb #b05c2160
+def maxwellian_flux(
+    energy,  # kinetic energy far from any body, eV
+    density,  # n, m^-3
+    temperature,  # T, eV
+):  # differential directional flux, cm^-2 s^-1 sr^-1 eV^-1
+    "Differential flux of an isotropic Maxwellian plasma."
+    return 1e-4 * maxwellian_psd(energy, density, temperature) * 2 * E_CHARGE**2 * energy / M_ELECTRON**2
 
 # %% ../nbs/05_kappa.ipynb #70cfa0d7
 @njit(cache=True)
@@ -387,3 +412,244 @@ def kappa_flags(
     at_bound = (np.abs(params[:, 1:3, None] - bounds) < 1e-6).any(axis=(1, 2))
     failed = ~np.isfinite(misfit)
     return np.where(failed, int(Flag.KAPPA_FAILED), 0) | np.where(at_bound & ~failed, int(Flag.KAPPA_AT_BOUND), 0)
+
+# %% ../nbs/05_kappa.ipynb #1923dedb
+def seen_flux(
+    flux,  # function of the ambient energy (eV): flux far from the body, cm^-2 s^-1 sr^-1 eV^-1
+    energy: np.ndarray,  # (...,) centres of the channels, eV
+    u: float = 0.0,  # potential of the body, V
+    response: Response = Response(),  # the instrument
+    number: int = 11,  # nodes of the band
+) -> np.ndarray:  # (...,) band-averaged flux on the body, cm^-2 s^-1 sr^-1 eV^-1
+    "The flux that the channels of an instrument on a charged body see, for any ambient spectrum."
+    offset, weight = response_nodes(response, number)
+    seen = np.asarray(energy, float)[..., None] * np.exp(offset)
+    ambient = np.where(seen > u, seen - u, 1.0)
+    return np.where(seen > u, flux(ambient) * seen / ambient, 0.0) @ weight
+
+# %% ../nbs/05_kappa.ipynb #22e33694
+def _moment_weights(energy, u):
+    "(3, N) factors of the measured flux whose sums are n (m^-3), n T (m^-3 eV) and q (eV m^-2 s^-1)."
+    weight, order = np.zeros((3, energy.size)), np.argsort(energy)
+    half = 0.5 * np.diff(np.log(energy[order]))
+    ambient = energy[order] - u
+    step = 1e4 * (np.append(half, 0) + np.append(0, half)) * ambient
+    speed = np.sqrt(2 * E_CHARGE * ambient / M_ELECTRON)
+    weight[:, order] = 4 * np.pi * step / speed, 8 / 3 * np.pi * step * ambient / speed, np.pi * step * ambient
+    return weight
+
+# %% ../nbs/05_kappa.ipynb #615488f9
+@dataclass(frozen=True)
+class Moments:
+    "Integrals over the incident spectra of S sweeps; arrays are (S,) unless said otherwise."
+
+    density: np.ndarray  # n, m^-3
+    temperature: np.ndarray  # T, eV
+    energy_flux: np.ndarray  # through a plane from one side, eV m^-2 s^-1; nan for kappa <= 2
+    density_error: np.ndarray  # standard error, relative
+    temperature_error: np.ndarray  # standard error, relative
+    energy_flux_error: np.ndarray  # standard error, relative
+    measured: np.ndarray  # (S, 3) share of n, n T and energy flux that was summed; the fit added the rest
+    flags: np.ndarray  # (S,) `Flag` bits of the kappa fit
+
+# %% ../nbs/05_kappa.ipynb #82ffe55a
+def _kappa_moments(n, T, kappa):
+    "(3,) closed forms of n, n T and energy flux."
+    carried = 2 * T * (kappa - 1.5) / (kappa - 2) if kappa > 2 else math.nan
+    return np.array([n, n * T, carried * kappa_current(n, T, kappa) / E_CHARGE])
+
+# %% ../nbs/05_kappa.ipynb #fd952a07
+def _completed(params, counts, background, weight, energy, exposure, u, response):
+    "Logarithms of n, T and energy flux; n, n T and energy flux and the added share of each; expected counts."
+    kappa = 1.5 + math.exp(params[2])
+    plasma = *ambient_moments(params[0], math.exp(params[1]), kappa, u), kappa
+    noise = background * math.exp(params[3])
+    model = seen_flux(lambda e: kappa_flux(e, *plasma), energy, u, response) * exposure
+    missing = _kappa_moments(*plasma) - weight @ model
+    total = weight @ (counts - noise) + missing
+    return np.log([total[0], total[1] / total[0], total[2]]), total, missing / total, model + noise
+
+# %% ../nbs/05_kappa.ipynb #45d04504
+def _sweep_moments(incident, s, u, fit, response):
+    "Value, relative error and measured share of n, T and energy flux of one sweep, (3, 3)."
+    use = np.array([usable_energy(e, u) for e in incident.energy[s]]) & (incident.exposure[s] > 0)
+    energy, exposure, counts, background = (a[s, use] for a in (incident.energy, incident.exposure, incident.counts, incident.background))
+    weight = _moment_weights(energy, u) / exposure
+    data = counts, background, weight, energy, exposure, u, response
+    value, total, added, mean = _completed(fit.params[s], *data)
+    near = [_completed(fit.params[s] + 1e-4 * unit, *data) for unit in np.eye(4)]
+    through = np.stack([(v - value) / 1e-4 for v, *_ in near], 1) @ fit.covariance[s]  # change of ln value, by the fit
+    slope = np.stack([(m - mean) / 1e-4 for *_, m in near])
+    variance = mean + (RELATIVE_SCATTER * mean) ** 2 + 0.25
+    direct = weight / total[:, None]
+    direct[1] -= direct[0]  # of ln T = ln nT - ln n
+    error = (direct + through @ slope / variance) ** 2 @ variance + (through[:, 2] / KAPPA_PRIOR[1]) ** 2 + (through[:, 3] / incident.background_sd[s]) ** 2
+    return np.array([np.exp(value), np.sqrt(error), 1 - added])
+
+# %% ../nbs/05_kappa.ipynb #70ea9bd0
+def moments(
+    incident: IncidentCounts,  # of S sweeps
+    u_spacecraft: np.ndarray | float = 0.0,  # (S,) potential of the spacecraft, V
+    response: Response = Response(),  # the instrument
+    fit: KappaFit | None = None,  # of the same sweeps, potential and response; None fits them here
+) -> Moments:  # of the S sweeps; nan where the kappa fit failed
+    "Density, temperature and energy flux of the incident electrons by integration, completed by the kappa fit."
+    u = np.broadcast_to(np.asarray(u_spacecraft, float), (len(incident.energy),))
+    fit = fit_kappa(incident, u, response) if fit is None else fit
+    out = np.full((len(u), 3, 3), np.nan)
+    for s in np.flatnonzero(np.isfinite(fit.density)):
+        out[s] = _sweep_moments(incident, s, u[s], fit, response)
+    return Moments(*out[:, 0].T, *out[:, 1].T, out[:, 2], fit.flags)
+
+# %% ../nbs/05_kappa.ipynb #9263f5c1
+MODELS = {  # ambient flux of each model, function of energy (eV) and its parameters (m^-3, eV)
+    "maxwellian": maxwellian_flux,
+    "kappa": kappa_flux,
+    "two-temperature": lambda energy, n_c, T_c, n_h, T_h: maxwellian_flux(energy, n_c, T_c) + maxwellian_flux(energy, n_h, T_h),
+}
+RATIO_PRIOR = (math.log(5.0), 1.0)  # mean and standard deviation of ln(T_h / T_c - 1)
+
+# %% ../nbs/05_kappa.ipynb #94b6aff6
+@dataclass(frozen=True)
+class ModelComparison:
+    "Three models of S sweeps, columns in the order of `MODELS`; nan where a fit failed."
+
+    criterion: np.ndarray  # (S, 3) AICc; the smallest is the best
+    density: np.ndarray  # (S, 3) total density, m^-3
+    temperature: np.ndarray  # (S, 3) mean temperature, eV
+    maxwellian: np.ndarray  # (S, 2) n, T
+    kappa: np.ndarray  # (S, 3) n, T, kappa
+    two_temperature: np.ndarray  # (S, 4) n_c, T_c, n_h, T_h
+    background_factor: np.ndarray  # (S, 3) fitted background over the expected one
+
+    @property
+    def best(self):
+        "(S,) column of the chosen model; -1 where no fit succeeded."
+        known = np.where(np.isfinite(self.criterion), self.criterion, np.inf)
+        return np.where(np.isfinite(known).any(1), known.argmin(1), -1)
+
+    @property
+    def chosen(self):
+        "(S,) name of the chosen model; empty where no fit succeeded."
+        return np.array([*MODELS, ""])[self.best]
+
+# %% ../nbs/05_kappa.ipynb #f1be0e78
+def _residuals(expected, counts, log_factor, background_sd):
+    "Residuals whose squares sum to Q + N ln 4, the background's prior included."
+    v = expected + (RELATIVE_SCATTER * expected) ** 2 + 0.25
+    return np.concatenate([(counts - expected) / np.sqrt(v), np.sqrt(np.log(4 * v)), [log_factor / background_sd]])
+
+# %% ../nbs/05_kappa.ipynb #46f6c885
+@dataclass
+class _Sweep:
+    "The usable channels of one sweep, ready to be compared with an ambient flux."
+
+    ambient: np.ndarray  # (N, Q) ambient energies of the nodes, eV
+    fold: np.ndarray  # (N, Q) factors that turn ambient flux into counts
+    counts: np.ndarray  # (N,)
+    background: np.ndarray  # (N,)
+    background_sd: float
+
+    @classmethod
+    def of(cls, incident, s, u, response):
+        use = np.array([usable_energy(e, u) for e in incident.energy[s]]) & (incident.exposure[s] > 0)
+        offset, weight = response_nodes(response)
+        seen = incident.energy[s, use, None] * np.exp(offset)
+        ambient = np.where(seen > u, seen - u, 1.0)
+        fold = np.where(seen > u, weight * seen / ambient, 0.0) * incident.exposure[s, use, None]
+        return cls(ambient, fold, incident.counts[s, use], incident.background[s, use], incident.background_sd[s])
+
+    def expected(self, model, plasma):
+        "(N,) counts of a plasma, without background."
+        return (MODELS[model](self.ambient, *plasma) * self.fold).sum(1)
+
+    def misfit(self, model, plasma, log_factor):
+        "Q + N ln 4."
+        return (_residuals(self.expected(model, plasma) + self.background * math.exp(log_factor), self.counts, log_factor, self.background_sd) ** 2).sum()
+
+    def criterion(self, q, parameters):
+        "AICc; infinite with too few channels."
+        left = len(self.counts) - parameters - 1
+        return q - len(self.counts) * math.log(4) + 2 * parameters * (1 + (parameters + 1) / left) if left > 0 else math.inf
+
+# %% ../nbs/05_kappa.ipynb #4586781a
+def _plasma(p):
+    "Plasma of the logarithmic parameters: ln n, ln T of a Maxwellian, then ln n_h, ln(T_h / T_c - 1)."
+    e = np.exp(np.clip(p, -60.0, 60.0))
+    return e if len(p) == 2 else np.array([e[0], e[1], e[2], e[1] * (1 + e[3])])
+
+# %% ../nbs/05_kappa.ipynb #f2469600
+def _fit_model(sweep, model, starts):
+    "Best plasma and ln background factor of several starting points; scipy's Levenberg-Marquardt."
+    from scipy.optimize import least_squares
+
+    def residuals(p):
+        expected = sweep.expected(model, _plasma(p[:-1])) + sweep.background * math.exp(np.clip(p[-1], -4.0, 4.0))
+        prior = [(p[3] - RATIO_PRIOR[0]) / RATIO_PRIOR[1]] if len(p) > 3 else []
+        return np.append(_residuals(expected, sweep.counts, p[-1], sweep.background_sd), prior)
+
+    net, fits = max((sweep.counts - sweep.background).sum(), 1.0), []
+    for start in starts:
+        p = np.append(start, 0.0)
+        p[[0, 2][: len(start) // 2]] += math.log(net / max(sweep.expected(model, _plasma(start)).sum(), 1e-300))  # the right total
+        fits.append(least_squares(residuals, p, method="lm", xtol=1e-7, ftol=1e-7, max_nfev=600))
+    best = min(fits, key=lambda f: f.cost).x
+    return _plasma(best[:-1]), float(np.clip(best[-1], -4.0, 4.0))
+
+# %% ../nbs/05_kappa.ipynb #44398b6c
+TWO_STARTS = [(0.7, 0.1, 6.0), (0.4, 0.5, 4.0), (0.95, 0.02, 10.0)]  # core over mean temperature, share of the halo, T_h / T_c
+
+def _compare(sweep, kappa, log_factor):
+    "Criterion, plasma and ln background factor of each model for one sweep."
+    centre = sweep.ambient[:, sweep.ambient.shape[1] // 2]
+    net = np.maximum(sweep.counts - sweep.background, 0.0)
+    mean = 0.5 * (net @ centre) / max(net.sum(), 1.0)
+    one = _fit_model(sweep, "maxwellian", [np.log([1e6, t * mean]) for t in (1.0, 0.5)])
+    mean = one[0][1]
+    two = _fit_model(sweep, "two-temperature", [np.log([1e6, c * mean, 1e6 * h, r - 1]) for c, h, r in TWO_STARTS])
+    fits = {"maxwellian": one, "kappa": (kappa, log_factor), "two-temperature": two}
+    return [(sweep.criterion(sweep.misfit(m, *f), len(f[0]) + 1), *f) for m, f in fits.items()]
+
+# %% ../nbs/05_kappa.ipynb #6eaaee4e
+def compare_models(
+    incident: IncidentCounts,  # of S sweeps
+    u_spacecraft: np.ndarray | float = 0.0,  # (S,) potential of the spacecraft, V
+    response: Response = Response(),  # the instrument
+) -> ModelComparison:  # of the S sweeps
+    "Fits a Maxwellian, a kappa and a two-temperature plasma to each sweep and says which describes it best."
+    u = np.broadcast_to(np.asarray(u_spacecraft, float), (len(incident.energy),))
+    fit = fit_kappa(incident, u, response)
+    criterion, factor, plasma = np.full((len(u), 3), np.nan), np.full((len(u), 3), np.nan), [np.full((len(u), k), np.nan) for k in (2, 3, 4)]
+    for s in np.flatnonzero(np.isfinite(fit.density)):
+        known = fit.density[s], fit.temperature[s], fit.kappa[s]
+        for m, (score, values, log_factor) in enumerate(_compare(_Sweep.of(incident, s, u[s], response), known, fit.params[s, 3])):
+            criterion[s, m], plasma[m][s], factor[s, m] = score, values, math.exp(log_factor)
+    one, kappa, two = plasma
+    density = np.stack([one[:, 0], kappa[:, 0], two[:, 0] + two[:, 2]], 1)
+    pressure = two[:, 0] * two[:, 1] + two[:, 2] * two[:, 3]
+    return ModelComparison(criterion, density, np.stack([one[:, 1], kappa[:, 1], pressure / density[:, 2]], 1), one, kappa, two, factor)
+
+# %% ../nbs/05_kappa.ipynb #509cc40f
+def plot_models(
+    incident: IncidentCounts,  # of S sweeps
+    comparison: ModelComparison,  # of the same sweeps
+    sweep: int = 0,  # which one
+    u: float = 0.0,  # potential of the spacecraft, V
+    response: Response = Response(),  # the instrument
+    ax=None,  # axes; None makes new ones
+):  # the axes
+    "A sweep's incident flux with the three models; the chosen one is drawn thick."
+    import matplotlib.pyplot as plt
+
+    ax = plt.subplots(layout="constrained")[1] if ax is None else ax
+    energy, exposure = incident.energy[sweep], incident.exposure[sweep]
+    ax.errorbar(energy, np.maximum(incident.flux[sweep], 1e-9), np.sqrt(incident.counts[sweep] + 1) / exposure, fmt="k.", ms=5, lw=0.8, zorder=3)
+    fine = np.geomspace(np.nanmin(energy), np.nanmax(energy), 80)
+    for m, name in enumerate(MODELS):
+        plasma = getattr(comparison, name.replace("-", "_"))[sweep]
+        score = comparison.criterion[sweep, m] - np.nanmin(comparison.criterion[sweep])
+        ax.loglog(fine, seen_flux(lambda e: MODELS[name](e, *plasma), fine, u, response), lw=2.5 if m == comparison.best[sweep] else 1, label=f"{name} (+{score:.0f})")
+    floor = np.nanmin((incident.background[sweep] + 1) / exposure)
+    ax.set(xlabel="energy on the spacecraft (eV)", ylabel="flux (cm⁻² s⁻¹ sr⁻¹ eV⁻¹)", ylim=(0.1 * floor, None))
+    ax.legend(fontsize=8, title="model (AICc above the best)", title_fontsize=8)
+    return ax

@@ -44,7 +44,7 @@ def cell_solid_angle(
     upper, lower = math.radians(theta + 11.25), math.radians(theta - 11.25)
     return 2 * math.pi * (math.sin(upper) - math.sin(lower)) / cells_in_ring(theta)
 
-# %% ../nbs/00_units.ipynb #fd8f3f7c
+# %% ../nbs/00_units.ipynb #1a10d7a0
 class Flag(enum.IntFlag):
     "Reasons attached to a sweep; several may hold at once."
     NO_MAGNETIC_FIELD = 1
@@ -64,8 +64,9 @@ class Flag(enum.IntFlag):
     FIT_FAILED = 16384
     ENERGY_INVALID = 32768
     POOR_FIT = 65536
+    PARTLY_LIT = 131072
 
-# %% ../nbs/00_units.ipynb #3088a94d
+# %% ../nbs/00_units.ipynb #0eca7615
 FLAG_TEXT = {
     Flag.NO_MAGNETIC_FIELD: "magnetic field missing, below 1e-9 nT or above 1000 nT",
     Flag.NO_KERNEL_COVERAGE: "time outside the coverage of the SPICE kernels",
@@ -84,6 +85,7 @@ FLAG_TEXT = {
     Flag.FIT_FAILED: "the surface fit did not end in a finite value",
     Flag.ENERGY_INVALID: "an energy is missing, not positive or given twice",
     Flag.POOR_FIT: "the model of the loss cone does not describe the sweep",
+    Flag.PARTLY_LIT: "the spacecraft is in penumbra, where its potential changes within seconds",
 }
 
 # %% ../nbs/00_units.ipynb #91b51e28

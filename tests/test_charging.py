@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lunar_potential.charging import (
-    ERROR_FLOOR, FLUX_ERROR, U_MAX, U_MIN_LIT, ChargingModel, balance_root, ion_current, landing_current, net_current, photo_current, photo_potential, secondary_current,
+    ERROR_FLOOR, FLUX_ERROR, U_MAX, ambient_params, ambient_roots, U_MIN_LIT, ChargingModel, balance_root, ion_current, landing_current, net_current, photo_current, photo_potential, secondary_current,
     secondary_yield, spacecraft_potential,
 )
 from lunar_potential.er import count_factor
@@ -314,16 +314,17 @@ CASES = {"solar wind": (5e6, 12.0, 4.0, 1.0, 4.0), "lobe": (8e4, 90.0, 3.0, 1.0,
     ("photo_a", 1.3, "solar wind", 1), ("photo_b", 1.3, "solar wind", 1), ("photo_c", 1.3, "lobe", 1), ("photo_d", 1.3, "lobe", 1),
     ("yield_max", 1.1, "wake", 1), ("yield_energy", 1.2, "wake", -1), ("secondary_temperature", 1.5, "plasma sheet", 1),
     ("ion_temperature_ratio", 2.0, "wake", 1), ("ion_exponent", 2.0, "wake", 1), ("ion_mass", 4.0, "wake", -1),
+    ("ion_speed", 1.0, "wake", 1),
 ])
 def test_each_constant_moves_the_root_the_right_way(name, change, case, sign):
     before = root(*CASES[case])
-    after = root(*CASES[case], replace(MODEL, **{name: change * getattr(MODEL, name)}))
+    after = root(*CASES[case], replace(MODEL, **{name: change * (getattr(MODEL, name) or 1e5)}))  # ions do not drift unless told to
     assert sign * (after - before) > 0.01
 
 
 def test_all_constants_are_covered_above():
     assert {f.name for f in fields(ChargingModel)} == {"photo_a", "photo_b", "photo_c", "photo_d", "yield_max", "yield_energy", "secondary_temperature",
-                                                       "ion_temperature_ratio", "ion_exponent", "ion_mass"}
+                                                       "ion_temperature_ratio", "ion_exponent", "ion_mass", "ion_speed"}
 
 
 def test_replaced_constants_reach_the_sweeps():
@@ -435,3 +436,42 @@ def test_the_input_is_left_alone():
 def test_no_sweeps_at_all():
     found = spacecraft_potential(IncidentCounts(*(np.zeros((0, 15)) for _ in range(4)), np.zeros(0)), np.zeros(0))
     assert len(found.u) == len(found.flags) == len(found.fit.density) == 0
+
+
+# --- roots in an ambient plasma
+
+@pytest.mark.parametrize("n, T, kappa", [(2e5, 60.0, 3.3), (5e4, 40.0, 4.0), (3e5, 400.0, 3.8), (2e5, 670.0, 3.0), (1e6, 1500.0, 5.0)])
+def test_roots_alternate_and_a_measured_spectrum_gives_its_own_root_back(n, T, kappa):
+    roots = ambient_roots(n, T, kappa)
+    assert [root.stable for root in roots] == [k % 2 == 0 for k in range(len(roots))] and len(roots) % 2 == 1
+    for u, _ in roots:
+        found, number = balance_root(0.0, ambient_params(n, T, kappa, u), astuple(MODEL), U_MAX)
+        assert found == pytest.approx(u, rel=1e-3, abs=0.01) and number == 1
+
+
+def test_hot_plasma_has_three_roots_and_a_denser_one_the_same():
+    roots = ambient_roots(2e5, 670.0, 3.0)
+    assert len(roots) == 3 and roots[0].u < -1000 < roots[1].u < 0 < roots[2].u < 2
+    assert [root.u for root in ambient_roots(2e6, 670.0, 3.0)] == pytest.approx([root.u for root in roots], rel=1e-6)
+
+
+def test_a_root_in_full_sunlight_is_that_of_the_curve():
+    (root,) = ambient_roots(5e6, 12.0, 4.5, lit=1.0)
+    assert root.stable and root.u == pytest.approx(sunlit(5e6, 12.0, 4.5), abs=0.01)
+
+
+def test_ions_that_drift_are_collected_by_the_whole_cross_section():
+    n, T, mass = 5e6, 10.0, MODEL.ion_mass
+    speed = 4e5
+    assert ion_current(n, T, 0.0, 1.0, mass, speed) == pytest.approx(1.602176634e-19 * n * speed / 4, rel=0.01)
+    for exponent in (0.0, 0.5, 1.0):
+        slow = ion_current(n, T, -20.0, exponent, mass, 30.0)
+        assert slow == pytest.approx(ion_current(n, T, -20.0, exponent, mass), rel=1e-4)
+        currents = [ion_current(n, T, u, exponent, mass, speed) for u in (-50.0, -10.0, 0.0, 10.0)]
+        assert all(a >= b for a, b in zip(currents, currents[1:]))
+
+
+def test_penumbra_is_flagged():
+    sums = sweeps_of(2e5, 60.0, 3.3, -20.0, size=3)
+    flags = spacecraft_potential(sums, np.array([0.0, 0.4, 1.0])).flags
+    assert [bool(f & Flag.PARTLY_LIT) for f in flags] == [False, True, False]

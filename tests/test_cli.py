@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from lunar_potential import __version__
+from lunar_potential import __version__, study
 from lunar_potential.batch import add_batch_arguments
 from lunar_potential.cache import read_results
 from lunar_potential.cli import build_parser, error_table, main
@@ -67,6 +67,28 @@ def test_bench(tmp_path, capsys):
     assert {row["sweeps"] for row in tables["null"].values()} == {8}
 
 
+def test_bench_spacecraft_potential(tmp_path, capsys):
+    assert main(["bench", "spacecraft-potential", "--sweeps", "20", "--workers", "2", "--json", str(tmp_path / "bench.json")]) == 0
+    out = capsys.readouterr().out
+    assert all(word in out for word in ("sequential_s", "parallel_s", "speed_up", "identical", "True", "shade", "sd_robust"))
+    tables = json.loads((tmp_path / "bench.json").read_text())
+    assert list(tables) == ["parallel", "spacecraft"] and tables["parallel"]["spacecraft potential"]["rows"] == 300
+
+
+def test_check_spacecraft_potential(capsys):
+    assert main(["check", "spacecraft-potential", "--sweeps", "20"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 5 and all(line.startswith("ok ") for line in lines)
+
+
+@pytest.mark.parametrize("verb", ["bench", "check"])
+def test_a_difference_is_a_failure(verb, monkeypatch, capsys):
+    monkeypatch.setattr(study, "_identical", lambda one, other: False)
+    assert main([verb, "spacecraft-potential", "--sweeps", "20"]) == 1
+    out = capsys.readouterr().out
+    assert "False" in out if verb == "bench" else [line.split()[0] for line in out.splitlines()] == ["FAILED", "ok", "ok", "ok", "ok"]
+
+
 def test_error_table(results, truth):
     table = error_table(results, truth)
     assert table.loc["all", "sweeps"] == len(truth) and table.loc["all", "connected"] == truth.connected.sum()
@@ -74,7 +96,7 @@ def test_error_table(results, truth):
     assert table.loc["all", "U_surface |error|"] < 6
 
 
-@pytest.mark.parametrize("argv, status, words", [(["info", "nowhere"], 1, "does not exist"), (["simulate", "x", "--sweeps", "0"], 1, "sweeps"), (["bench", "accuracy", "--sweeps", "0"], 1, "0 sweeps")])
+@pytest.mark.parametrize("argv, status, words", [(["info", "nowhere"], 1, "does not exist"), (["simulate", "x", "--sweeps", "0"], 1, "sweeps"), (["bench", "accuracy", "--sweeps", "0"], 1, "0 sweeps"), (["bench", "spacecraft-potential", "--workers", "1"], 1, "2 or more"), (["check", "spacecraft-potential", "--sweeps", "0"], 1, "0 sweeps")])
 def test_mistakes(argv, status, words, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert main(argv) == status
@@ -88,7 +110,7 @@ def test_verbose_shows_where(tmp_path, monkeypatch, caplog, capsys):
     assert any(record.exc_info for record in caplog.records)
 
 
-@pytest.mark.parametrize("argv", [[], ["paint"], ["batch", "--month", "13"], ["batch", "--fit-method", "magic"]])
+@pytest.mark.parametrize("argv", [[], ["paint"], ["bench", "speed"], ["check"], ["batch", "--month", "13"], ["batch", "--fit-method", "magic"]])
 def test_usage(argv, capsys):
     with pytest.raises(SystemExit) as stop:
         main(argv)

@@ -11,8 +11,8 @@ from scipy.special import gamma
 from lunar_potential.er import count_factor
 from lunar_potential.geometry import cell_pitch
 from lunar_potential.kappa import (
-    INCIDENT_MU, NOMINAL_BACKGROUND, RING_FACTOR, IncidentCounts, Response, ambient_moments, cell_counts, code_midpoint, fit_kappa, folded_spectrum,
-    incident_counts, kappa_current, kappa_flux, kappa_psd, response_nodes, usable_energy,
+    INCIDENT_MU, MODELS, NOMINAL_BACKGROUND, RING_FACTOR, IncidentCounts, Response, ambient_moments, cell_counts, code_midpoint, compare_models, fit_kappa,
+    folded_spectrum, incident_counts, kappa_current, kappa_flux, kappa_psd, maxwellian_flux, maxwellian_psd, moments, response_nodes, seen_flux, usable_energy,
 )
 from lunar_potential.simulate import THETA, SimulationOptions, Truth, ambient_flux, energy_table, log_compress, measured_flux, simulate_sweeps
 from lunar_potential.units import E_CHARGE, M_ELECTRON, Flag, electron_speed
@@ -450,3 +450,124 @@ def test_rows_that_are_missing_cost_nothing():
     sums.counts[:, [2, 9]] = sums.exposure[:, [2, 9]] = 0
     short = fit_kappa(sums, 5.0)
     assert np.allclose(short.density, whole.density, rtol=0.02) and np.allclose(short.temperature, whole.temperature, rtol=0.02) and not short.flags.any()
+
+
+# --- the Maxwellian limit
+
+def test_maxwellian_has_its_moments_and_its_value_at_rest():
+    n, T = 3e6, 25.0
+    energy = T * np.geomspace(1e-8, 60, 20_001)
+    omni = 4 * np.pi * 1e4 * maxwellian_flux(energy, n, T) / electron_speed(energy)
+    assert integral(omni, energy) == pytest.approx(n, rel=1e-5)
+    assert 2 / 3 * integral(omni * energy, energy) / n == pytest.approx(T, rel=1e-5)
+    assert maxwellian_psd(0.0, n, T) == pytest.approx(n * (M_ELECTRON / (2 * math.pi * E_CHARGE * T)) ** 1.5, rel=1e-12)
+
+
+@pytest.mark.parametrize("kappa", [200.0, 1000.0, 1e5])
+def test_kappa_leaves_the_maxwellian_as_its_series_says(kappa):
+    x = np.linspace(0, 8, 41)
+    ratio = kappa_psd(40 * x, 1e6, 40.0, kappa) / maxwellian_psd(40 * x, 1e6, 40.0)
+    assert np.allclose(kappa * np.log(ratio), 15 / 8 - 2.5 * x + x**2 / 2, atol=150 / kappa + 1e-3)
+
+
+@pytest.mark.parametrize("kappa", [1e7, 1e12, math.inf])
+def test_an_infinite_kappa_is_a_maxwellian(kappa):
+    energy = np.linspace(0, 800, 81)
+    assert np.allclose(kappa_flux(energy, 1e6, 40.0, kappa), maxwellian_flux(energy, 1e6, 40.0), rtol=2e-5, atol=0)
+    assert kappa_current(1e6, 40.0, kappa) == pytest.approx(1e6 * E_CHARGE * math.sqrt(40 * E_CHARGE / (2 * math.pi * M_ELECTRON)), rel=1e-6)
+
+
+@pytest.mark.parametrize("n, T", [(3e5, 60.0), (3e5, 400.0)])
+def test_a_maxwellian_costs_the_kappa_fit_a_few_per_cent_and_shows_in_the_misfit(n, T):
+    fit = fit_kappa(sweep_of(lambda e: maxwellian_flux(e, n, T)))
+    assert fit.density[0] == pytest.approx(n, rel=0.1) and fit.temperature[0] == pytest.approx(T, rel=0.12) and fit.kappa[0] > 20
+    assert fit.misfit[0] > 1 or fit.temperature[0] == pytest.approx(T, rel=0.02)
+
+
+# --- moments
+
+def sweep_of(flux, u=0.0, size=1, seed=None):
+    "Sweeps of an ambient spectrum with a nominal background; noisy where a seed is given."
+    exposure = np.tile(0.17 * ENERGY, (size, 1))
+    background = np.full((size, len(ENERGY)), 10.0)
+    expected = seen_flux(flux, ENERGY, u, number=101) * exposure
+    if seed is not None:
+        rng = np.random.default_rng(seed)
+        expected = rng.poisson(expected * rng.normal(1, 0.02, expected.shape) + background) - background
+    return IncidentCounts(np.tile(ENERGY.astype(float), (size, 1)), expected + background, exposure, background, np.full(size, 0.7))
+
+
+@pytest.mark.parametrize("u", [-30.0, 0.0, 15.0])
+@pytest.mark.parametrize("T", [5.0, 20.0, 80.0, 300.0, 1000.0])
+def test_moments_of_a_kappa_plasma(T, u):
+    n, kappa = 3e6, 3.8
+    if u > (kappa - 1.5) * T:
+        return  # the fit needs a positive width on the spacecraft
+    got = moments(sweep_of(lambda e: kappa_flux(e, n, T, kappa), u), u)
+    assert got.density[0] == pytest.approx(n, rel=0.03) and got.temperature[0] == pytest.approx(T, rel=0.02)
+    carried = integral(math.pi * 1e4 * kappa_flux(wide := T * np.geomspace(1e-6, 1e7, 8001), n, T, kappa) * wide, wide)
+    assert got.energy_flux[0] == pytest.approx(carried, rel=0.03)
+
+
+def test_the_measured_share_follows_the_energy_range():
+    share = np.array([moments(sweep_of(lambda e: kappa_flux(e, 3e6, T, 3.8))).measured[0] for T in (5.0, 20.0, 80.0, 300.0)])
+    assert (np.diff(share[:, 0]) > 0).all() and share[0, 0] < 0.05 and share[-1, 0] > 0.9
+    assert (share[:, 1] > share[:, 0]).all()
+
+
+def test_moments_scatter_as_their_errors_say():
+    n, T, kappa = 3e5, 80.0, 3.5
+    got = moments(sweep_of(lambda e: kappa_flux(e, n, T, kappa), -10.0, 150, seed=4), -10.0)
+    for value, error, truth in ((got.density, got.density_error, n), (got.temperature, got.temperature_error, T)):
+        assert abs(np.median(value) / truth - 1) < 0.02
+        assert 0.6 < np.std(value / truth - 1) / np.median(error) < 1.4
+
+
+def test_moments_of_a_measured_plasma_do_not_need_the_right_model():
+    n, T = 3e5, 400.0
+    sweep = sweep_of(lambda e: maxwellian_flux(e, n, T))
+    assert moments(sweep).density[0] == pytest.approx(n, rel=0.015) and moments(sweep).temperature[0] == pytest.approx(T, rel=0.015)
+
+
+def test_moments_keep_failures_and_take_a_known_fit():
+    sweep = sweep_of(lambda e: kappa_flux(e, 1e6, 50.0, 4.0), size=2)
+    sweep.counts[1] = 0.0
+    got = moments(sweep, fit=fit_kappa(sweep))
+    assert np.isfinite(got.density).tolist() == [True, False] and got.flags[1] == Flag.KAPPA_FAILED
+    assert np.array_equal(got.density, moments(sweep).density, equal_nan=True)
+
+
+# --- which model
+
+SHAPES = {"maxwellian": (4e5, 60.0), "kappa": (4e5, 60.0, 3.5), "two-temperature": (4e5, 50.0, 2e4, 350.0)}
+
+
+@pytest.mark.parametrize("u", [-20.0, 0.0, 10.0])
+@pytest.mark.parametrize("model", SHAPES)
+def test_the_right_model_comes_back_without_noise(model, u):
+    truth = SHAPES[model]
+    got = compare_models(sweep_of(lambda e: MODELS[model](e, *truth), u), u)
+    assert got.chosen.tolist() == [model]
+    assert getattr(got, model.replace("-", "_"))[0] == pytest.approx(truth, rel=0.03)
+    total = truth[0] + (truth[2] if len(truth) == 4 else 0)
+    assert got.density[0, got.best[0]] == pytest.approx(total, rel=0.03)
+
+
+@pytest.mark.parametrize("model", SHAPES)
+def test_the_right_model_is_mostly_chosen_with_noise(model):
+    got = compare_models(sweep_of(lambda e: MODELS[model](e, *SHAPES[model]), 0.0, 25, seed=6))
+    assert (got.chosen == model).mean() >= 0.8
+    values = np.median(getattr(got, model.replace("-", "_")), axis=0)
+    assert values == pytest.approx(SHAPES[model], rel=0.1)
+
+
+def test_a_mean_temperature_is_that_of_the_pressure():
+    got = compare_models(sweep_of(lambda e: MODELS["two-temperature"](e, *SHAPES["two-temperature"])))
+    assert got.temperature[0, 2] == pytest.approx((4e5 * 50 + 2e4 * 350) / 4.2e5, rel=0.03)
+
+
+def test_no_model_without_a_spectrum():
+    sweep = sweep_of(lambda e: kappa_flux(e, 1e6, 50.0, 4.0), size=2)
+    sweep.counts[0] = 0.0
+    got = compare_models(sweep)
+    assert got.chosen.tolist()[0] == "" and got.best.tolist()[0] == -1 and np.isnan(got.density[0]).all() and got.chosen[1] == "kappa"

@@ -9,13 +9,15 @@ import pytest
 from scipy.stats import binom, norm
 
 import lunar_potential.study
+from lunar_potential import pipeline
 from lunar_potential.geometry import cell_pitch
 from lunar_potential.pipeline import Config
-from lunar_potential.simulate import COUNT_FACTOR, REGIMES, SimulationOptions, Truth, draw_gains, sunlit_potential
+from lunar_potential.simulate import COUNT_FACTOR, REGIMES, SimulationOptions, Truth, draw_gains, simulate_sweeps, sunlit_potential
 from lunar_potential.study import (
-    BAR, DAY, NULL_KINDS, Case, Injection, _cut, accuracy_table, benchmark_json, coverage_study, draw_day, false_identification,
-    format_benchmark, inject, median_by_width, null_sweeps, plot_coverage, plot_errors, plot_truths, plot_widths, spacecraft_truth,
-    stress_cases, stress_study, truth_grid,
+    BAR, DAY, NULL_KINDS, Case, Injection, _cut, _identical, _measured_day, _numbered, accuracy_table, benchmark_json, check_spacecraft,
+    coverage_study, draw_day, false_identification, fit_measured, format_benchmark, inject, median_by_width, null_sweeps, plot_coverage,
+    plot_errors, plot_truths, plot_widths, spacecraft_benchmark, spacecraft_errors, spacecraft_input, spacecraft_truth, stress_cases,
+    stress_study, truth_grid,
 )
 from lunar_potential.units import Flag
 
@@ -366,3 +368,93 @@ def test_tables_as_text_and_json():
     table = pd.DataFrame({"sweeps": [3], "error": [np.nan], "width_95": [np.inf]}, index=["all"])
     assert json.loads(benchmark_json({"accuracy": table})) == {"accuracy": {"all": {"sweeps": 3, "error": None, "width_95": None}}}
     assert "volts" in format_benchmark({"accuracy": table}) and "all" in format_benchmark({"accuracy": table})
+
+
+# spacecraft potential
+
+
+@pytest.mark.parametrize("n_sweeps, factor", [(40, 1.0), (250, 1.0), (250, 0.1)])
+def test_spacecraft_input_is_that_of_the_pipeline(n_sweeps, factor):
+    truth, options = draw_day(tuple(REGIMES), n_sweeps, seed=6), SimulationOptions(count_scale=factor)
+    er = _measured_day(truth, 6, options=options)
+    config = Config(choose_response=False)
+    arrays, response = spacecraft_input(er, truth, config)
+    _, found = pipeline._spacecraft_potential_per_row(er, arrays, config, response)
+    whole, calibration = fit_measured(simulate_sweeps(_numbered(truth), options, 6), truth, config)
+    assert (calibration.count_scale != 1) == (factor != 1)
+    for name in ("u_spacecraft", "u_spacecraft_error", "kappa", "electron_density", "background_factor"):
+        np.testing.assert_array_equal(found[name], whole[name], err_msg=name)
+
+
+def test_identical_is_to_the_last_bit():
+    found = {"u": np.array([1.0, np.nan]), "flags": np.array([0, 64])}
+    other = {**found, "u": np.array([1.0 + 2**-52, np.nan])}
+    rows = np.zeros(4)
+    assert _identical((rows, found), (rows.copy(), {name: a.copy() for name, a in found.items()}))
+    assert not _identical((rows, found), (rows, other)) and not _identical((rows, found), (-rows, found))
+    assert not _identical((rows, found), (rows, {"u": found["u"]})) and not _identical((rows, found), (rows.astype(np.float32), found))
+
+
+def test_spacecraft_errors():
+    truth = Truth.of(6, sc_sun=np.array([True, True, True, False, False, False]), u_sc=np.array([1.0, 2, 3, -10, -20, -30]))
+    spec = {"u_spacecraft": truth.u_sc + [2, 0, -2, 8, np.nan, 0], "u_spacecraft_error": np.array([1.0, 1, 1, 4, 1, 4])}
+    table = spacecraft_errors(truth, spec)
+    assert table["sweeps"].tolist() == [3, 3, 6] and table["found"].tolist() == [3, 2, 5]
+    assert table["error"].tolist() == [2, 4, 2]
+    np.testing.assert_allclose(table["sd"].iloc[:2], [np.sqrt(8 / 3), 1])
+    np.testing.assert_allclose(table["sd_robust"].iloc[:2], [1.4826 * 2, 1.4826])
+    assert spacecraft_errors(draw_day("wake", 3), {"u_spacecraft": np.full(3, np.nan), "u_spacecraft_error": np.full(3, np.nan)})["error"].isna().all()
+
+
+def test_spacecraft_benchmark(monkeypatch):
+    monkeypatch.setattr(lunar_potential.study, "DAY", 25)
+    tables = spacecraft_benchmark(40, seed=2)
+    run = tables["parallel"].iloc[0]
+    assert (run["sweeps"], run["rows"], run["workers"]) == (40, 40 * 15, 2) and run["identical"]
+    assert (run[["start_s", "sequential_s", "parallel_s"]] > 0).all() and tables["spacecraft"].loc["all", "sweeps"] == 40
+    assert tables["spacecraft"].loc["sun", "error"] < 3
+    assert "every bit" in format_benchmark(tables) and json.loads(benchmark_json(tables))["parallel"]["spacecraft potential"]["identical"] is True
+
+
+@pytest.mark.parametrize("compute", [spacecraft_benchmark, check_spacecraft])
+def test_spacecraft_needs_sweeps_and_workers(compute):
+    with pytest.raises(ValueError, match="0 sweeps"):
+        compute(0)
+    with pytest.raises(ValueError, match="2 or more"):
+        compute(10, n_jobs=1)
+
+
+def _spoiled(change):
+    "The way with workers, here without them, and with changed answers."
+
+    def per_row(er, arrays, config, response, n_jobs):
+        rows, found = pipeline._spacecraft_potential_per_row(er, arrays, config, response)
+        return change(rows.copy(), {name: a.copy() for name, a in found.items()})
+
+    return per_row
+
+
+def test_check_sees_a_changed_bit(monkeypatch):
+    def last_bit(rows, found):
+        found["u_spacecraft_error"][0] = np.nextafter(found["u_spacecraft_error"][0], np.inf)
+        return rows, found
+
+    monkeypatch.setattr(lunar_potential.study, "_spacecraft_potential_per_row_parallel", _spoiled(lambda *both: both))
+    assert all(check_spacecraft(20).values())
+    monkeypatch.setattr(lunar_potential.study, "_spacecraft_potential_per_row_parallel", _spoiled(last_bit))
+    assert list(check_spacecraft(20).values()) == [False, True, True, True, True]
+
+
+def test_check_sees_lost_potentials_missing_reasons_shifted_rows_and_other_chunks(monkeypatch):
+    honest = pipeline._spacecraft_potential_per_row
+
+    def wrong(*args):
+        rows, found = honest(*args)
+        assert np.isnan(found["u_spacecraft"]).any()
+        half = np.where(np.arange(20) % 2, np.nan, found["u_spacecraft"])
+        return np.roll(rows, 1), {**found, "u_spacecraft": half, "flags": 0 * found["flags"]}
+
+    monkeypatch.setattr(lunar_potential.study, "_spacecraft_potential_per_row_parallel", _spoiled(lambda *both: both))
+    monkeypatch.setattr(lunar_potential.study, "_spacecraft_potential_per_row", wrong)
+    monkeypatch.setattr(lunar_potential.study, "chunk_size", lambda n, jobs: n)
+    assert not any(check_spacecraft(20).values())
