@@ -202,14 +202,14 @@ def balance_root(lit, params, model, highest, near=-1e9):
         return math.nan, 0
     return root, count
 
-# %% ../nbs/06_charging.ipynb #0ad3d169
+# %% ../nbs/06_charging.ipynb #a0753fff
 class Root(NamedTuple):
     "A potential at which the currents to a body cancel."
 
     u: float  # V
     stable: bool  # whether a small change of the potential decays
 
-
+# %% ../nbs/06_charging.ipynb #a4645794
 def ambient_params(
     density: float,  # n, m^-3
     temperature: float,  # T, eV
@@ -218,11 +218,10 @@ def ambient_params(
 ) -> np.ndarray:  # (3,) ln C, ln W_m, ln(kappa - 3/2)
     "Parameters of the spectrum that a body at potential `u` measures in a kappa plasma."
     width = (kappa - 1.5) * temperature - u
-    flux = kappa_flux(100.0 + max(-u, 0.0), density, temperature, kappa)  # at this ambient energy; on the body j / E is the same
-    ambient = 100.0 + max(-u, 0.0)
-    return np.array([math.log(flux / ambient) + (kappa + 1) * math.log(width + ambient + u), math.log(width), math.log(kappa - 1.5)])
+    ambient = 100.0 + max(-u, 0.0)  # eV, any energy that reaches the body
+    return np.array([math.log(kappa_flux(ambient, density, temperature, kappa) / ambient) + (kappa + 1) * math.log(width + ambient + u), math.log(width), math.log(kappa - 1.5)])
 
-
+# %% ../nbs/06_charging.ipynb #0fd2a2d0
 def ambient_current(
     u: float,  # potential of the body, V
     density: float,  # n, m^-3
@@ -237,7 +236,7 @@ def ambient_current(
     secondaries = secondary_current(p[0], width, kappa, constants[4], constants[5])
     return net_current(u, lit, p[0], width, kappa, secondaries, constants)
 
-
+# %% ../nbs/06_charging.ipynb #6549add0
 def ambient_roots(
     density: float,  # n, m^-3
     temperature: float,  # T, eV

@@ -25,8 +25,8 @@ __all__ = ['NODE', 'NODES', 'PARTS', 'COUNTS', 'NOISE', 'FULL', 'COSINE', 'SEEN'
            'RATIO_GRID', 'COARSE_WIDTH', 'COARSE_RANGE', 'COARSE_STEPS', 'ROOT_95', 'ROOT_68', 'CANDIDATES', 'ROUNDS',
            'POLISHED_MARGIN', 'COARSE_MARGIN', 'LEAST_CHANNELS', 'POOR_FIT', 'HOPELESS_FIT', 'IDENTIFIED', 'COLUMNS',
            'FLOOR', 'METHODS', 'HALF_WIDTHS', 'FWHMS', 'CUTS', 'RELUCTANCE', 'VOTE', 'critical_angle', 'Cells',
-           'make_cells', 'Work', 'make_work', 'coarse_index', 'LossConeFit', 'LossConeFitter', 'profile_misfit',
-           'choose_response']
+           'make_cells', 'Work', 'make_work', 'coarse_index', 'LossConeFit', 'sweep_potential', 'LossConeFitter',
+           'profile_misfit', 'choose_response']
 
 # %% ../nbs/07_losscone.ipynb #64e4ba21
 @njit(cache=True, error_model="numpy")
@@ -291,7 +291,7 @@ def _band_weights(work, u_sc, offset, response):
         for q in range(offset.size):
             work.band[WEIGHT, i, q] /= total[i]
 
-# %% ../nbs/07_losscone.ipynb #4c372796
+# %% ../nbs/07_losscone.ipynb #c4c826d0
 @njit(cache=True, error_model="numpy")
 def _node_weights(work, i, u, ratio):
     "Sets `work.share`, the weights of the table's nodes in S, dS/dU and dS/dratio of channel i; returns the first node with one and the first after them."
@@ -317,6 +317,7 @@ def _node_weights(work, i, u, ratio):
             share[k + 1, 2] += d_ratio
     return first, after
 
+# %% ../nbs/07_losscone.ipynb #ec5ccae1
 @njit(cache=True, error_model="numpy")
 def _returned_share(work, i, u, ratio):
     "S of every fitted cell of channel i, dS/dU and dS/dratio, in the first three parts of `work.returned`."
@@ -333,6 +334,7 @@ def _returned_share(work, i, u, ratio):
             out[N_CELLS + c] += b * low[c] + f * high[c]
             out[2 * N_CELLS + c] += d * low[c] + g * high[c]
 
+# %% ../nbs/07_losscone.ipynb #7de9077f
 @njit(cache=True, error_model="numpy")
 def _band_spread(work, i, u, ratio):
     "Second moment of T over the band and dS/dalpha (1/deg) of every fitted cell, in the last two parts of `work.returned`."
@@ -1091,7 +1093,32 @@ def _as_fit(raw, u_error, relative, with_sets):
     channels = np.nan_to_num(c["n_channels"]).astype(np.int8)
     return LossConeFit(*value, *bounds, components, kind, identified, at_u | at_ratio, quality, c["gain"], channels, c["shift"], flags)
 
-# %% ../nbs/07_losscone.ipynb #7438532b
+# %% ../nbs/07_losscone.ipynb #ad933579
+def sweep_potential(
+    u_spacecraft,  # scalar, (S,) or (S, C), V
+    size: int,  # S
+) -> np.ndarray:  # (S,) potential of each sweep, V; nan where no row has one
+    "One potential for each sweep: the median of its rows; raises ValueError for another number of sweeps."
+    u = np.asarray(u_spacecraft, float)
+    if u.ndim < 2:
+        return np.broadcast_to(u, (size,)).copy()
+    if len(u) != size:
+        raise ValueError(f"u_spacecraft has {len(u)} rows of sweeps, the data have {size}")
+    known = np.isfinite(u).any(axis=1)
+    out = np.full(size, np.nan)
+    out[known] = np.nanmedian(u[known], axis=1)
+    return out
+
+# %% ../nbs/07_losscone.ipynb #c572fe47
+def _full_arrays(energy, flux, phi, b_moonward, u_sc, last, gain, background):
+    "The arguments of a fit as contiguous arrays of full size."
+    b = np.asarray(b_moonward, float)
+    b = np.repeat(b[:, None], energy.shape[1], axis=1) if b.ndim == 2 else b
+    gain = np.ones(N_CELLS) if gain is None else np.asarray(gain, float)
+    noise = np.broadcast_to(np.asarray(background, float), (len(energy),)).copy()
+    return [np.ascontiguousarray(a, float) for a in (energy, flux, phi, b, u_sc, last)], gain, noise
+
+# %% ../nbs/07_losscone.ipynb #869faee1
 METHODS = {"likelihood": LIKELIHOOD, "halekas": HALEKAS, "lillis": LILLIS}
 
 @dataclass(frozen=True)
@@ -1122,7 +1149,7 @@ class LossConeFitter:
     ) -> LossConeFit:  # values, confidence sets and flags of S sweeps
         "Surface potentials of S sweeps."
         size = len(energy)
-        u_sc = self.sweep_potential(u_spacecraft, size)
+        u_sc = sweep_potential(u_spacecraft, size)
         relative = ~np.isfinite(u_sc)
         error = np.where(relative, 0.0, np.nan_to_num(np.broadcast_to(np.asarray(u_error, float), (size,))))
         raw = np.full((size, len(COLUMNS)), np.nan)
@@ -1140,22 +1167,13 @@ class LossConeFitter:
         out = np.full((len(energy), len(responses)), np.nan)
         u_sc = np.where(np.isfinite(known).all(axis=1), u_spacecraft, np.nan)
         offset, weight = (np.array(a) for a in zip(*(response_nodes(response, self.nodes) for response in responses)))
-        arrays, gain, noise = self._arrays(energy, flux, phi, b_moonward, u_sc, known, gain, background)
+        arrays, gain, noise = _full_arrays(energy, flux, phi, b_moonward, u_sc, known, gain, background)
         _score_many(*arrays, cells, gain, noise, self.response.half_width, offset, weight, self.workspace(energy.shape[1]), out)
         return out
 
-    @staticmethod
-    def _arrays(energy, flux, phi, b_moonward, u_sc, last, gain, background):
-        "The arguments as contiguous arrays of full size."
-        b = np.asarray(b_moonward, float)
-        b = np.repeat(b[:, None], energy.shape[1], axis=1) if b.ndim == 2 else b
-        gain = np.ones(N_CELLS) if gain is None else np.asarray(gain, float)
-        noise = np.broadcast_to(np.asarray(background, float), (len(energy),)).copy()
-        return [np.ascontiguousarray(a, float) for a in (energy, flux, phi, b, u_sc, last)], gain, noise
-
     def _run(self, energy, flux, phi, cells, b_moonward, u_sc, error, gain, background, work, raw):
         offset, weight = response_nodes(self.response, self.nodes)
-        arrays, gain, noise = self._arrays(energy, flux, phi, b_moonward, u_sc, error, gain, background)
+        arrays, gain, noise = _full_arrays(energy, flux, phi, b_moonward, u_sc, error, gain, background)
         _fit_many(*arrays, cells, gain, noise, self.response.half_width, coarse_index(), offset, weight, work, raw)
 
     def workspace(
@@ -1166,22 +1184,6 @@ class LossConeFitter:
         work = make_work(channels, len(response_nodes(self.response, self.nodes)[0]))
         work.setting[SCATTER], work.setting[METHOD], work.setting[FIELD_ERROR] = self.scatter, METHODS[self.method], self.field_error
         return work
-
-    @staticmethod
-    def sweep_potential(
-        u_spacecraft,  # scalar, (S,) or (S, C), V
-        size: int,  # S
-    ) -> np.ndarray:  # (S,) potential of each sweep, V; nan where no row has one
-        "One potential for each sweep: the median of its rows."
-        u = np.asarray(u_spacecraft, float)
-        if u.ndim < 2:
-            return np.broadcast_to(u, (size,)).copy()
-        if len(u) != size:
-            raise ValueError(f"u_spacecraft has {len(u)} rows of sweeps, the data have {size}")
-        known = np.isfinite(u).any(axis=1)
-        out = np.full(size, np.nan)
-        out[known] = np.nanmedian(u[known], axis=1)
-        return out
 
 # %% ../nbs/07_losscone.ipynb #ca78ec2c
 def profile_misfit(
@@ -1233,13 +1235,13 @@ def _line_minimum(
     width = round(float(np.clip(width, FWHMS[0], FWHMS[-1])), 2)
     return width, float(curve(width))
 
-# %% ../nbs/07_losscone.ipynb #795b60fd
+# %% ../nbs/07_losscone.ipynb #767a84bb
 def choose_response(
     energy: np.ndarray,  # (S, C) as in `LossConeFitter.fit`, and so on; about a hundred connected sweeps
     flux: np.ndarray,  # (S, C, 88)
     phi: np.ndarray,  # (S, C, 88)
     cells: Cells,  # of `make_cells`
-    b_moonward: np.ndarray,  # (S, 3)
+    b_moonward: np.ndarray,  # (S, 3) or (S, C, 3)
     u_spacecraft: np.ndarray,  # (S,) V, finite
     scatter: float,  # relative scatter of the cells
     gain: np.ndarray,  # (88,) relative gain
