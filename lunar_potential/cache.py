@@ -57,7 +57,7 @@ ROWS = {
     "bound_hit": Field("bool", "", "the sweep's best value lies at a bound of the search"),
 }
 
-# %% ../nbs/09_cache.ipynb #348661d7
+# %% ../nbs/09_cache.ipynb #e88172cb
 SPEC = {
     "spec_no": Field("int64", "", "number of the sweep, unique in this file"),
     "file_index": Field("int64", "", "which entry of meta_files the sweep comes from"),
@@ -78,7 +78,8 @@ SPEC = {
     "subsolar_latitude": Field("float64", "deg", "latitude of the subsolar point"),
     "subsolar_longitude": Field("float64", "deg", "longitude of the subsolar point"),
     "u_spacecraft": Field("float64", "V", "spacecraft against the ambient plasma"),
-    "u_spacecraft_error": Field("float64", "V", "one standard error of u_spacecraft"),
+    "u_spacecraft_error": Field("float64", "V", "one standard error of u_spacecraft, of this sweep alone"),
+    "u_spacecraft_constants_error": Field("float64", "V", "one standard error of u_spacecraft from the constants of the balance, shared by all sweeps"),
     "electron_density": Field("float64", "m^-3", "density of the incident electrons, kappa fit"),
     "electron_density_error": Field("float64", "m^-3", "its standard error"),
     "electron_temperature": Field("float64", "eV", "temperature of the incident electrons, kappa fit"),

@@ -14,7 +14,7 @@ from numba import njit
 from .units import E_CHARGE, M_ELECTRON, Flag
 
 # %% auto #0
-__all__ = ['KAPPA_LIMIT', 'INCIDENT_MU', 'NOMINAL_BACKGROUND', 'RING_FACTOR', 'RELATIVE_SCATTER', 'KAPPA_PRIOR',
+__all__ = ['KAPPA_LIMIT', 'INCIDENT_MU', 'NOMINAL_BACKGROUND', 'RING_FACTOR', 'RELATIVE_SCATTER', 'FLUX_ERROR', 'KAPPA_PRIOR',
            'LOG_WIDTH_BOUNDS', 'LOG_KAPPA_BOUNDS', 'MODELS', 'RATIO_PRIOR', 'TWO_STARTS', 'kappa_psd', 'kappa_flux',
            'kappa_current', 'maxwellian_psd', 'maxwellian_flux', 'ambient_moments', 'Response', 'response_nodes',
            'folded_spectrum', 'IncidentCounts', 'code_midpoint', 'cell_counts', 'incident_counts', 'pearson',
@@ -123,14 +123,15 @@ def response_nodes(
     weight = np.exp(-0.5 * (offset / sigma) ** 2)
     return (np.log1p(np.maximum(offset, -0.95)) if response.shape == "linear" else offset), weight / weight.sum()
 
-# %% ../nbs/05_kappa.ipynb #268b5a6c
+# %% ../nbs/05_kappa.ipynb #30801c09
 @njit(cache=True)
 def folded_spectrum(energy, log_c, width, kappa, u, offset, weight, flux, d_width, d_kappa):
     "Fills `flux` with the band-averaged model of each channel and its derivatives with respect to W_m and kappa."
+    ratio = np.exp(offset)
     for i in range(energy.size):
         flux[i] = d_width[i] = d_kappa[i] = 0.0
         for q in range(offset.size):
-            e = energy[i] * math.exp(offset[q])
+            e = energy[i] * ratio[q]
             if e > u:
                 log_w = math.log(width + e)
                 v = weight[q] * e * math.exp(log_c - (kappa + 1) * log_w)
@@ -195,8 +196,9 @@ def incident_counts(
     noise = (use * (factor / RING_FACTOR)).sum(2) * background
     return IncidentCounts(energy, summed, exposure, noise, np.full(len(energy), float(background_sd)))
 
-# %% ../nbs/05_kappa.ipynb #4ce1321b
-RELATIVE_SCATTER = 0.02  # of a channel's summed counts, beyond Poisson
+# %% ../nbs/05_kappa.ipynb #aa1e524d
+RELATIVE_SCATTER = 0.01  # of a channel's summed counts, beyond Poisson
+FLUX_ERROR = 0.01  # relative, of the absolute flux of all channels together: energy band, telemetry code
 KAPPA_PRIOR = (math.log(2.5), 1.0)  # mean and standard deviation of ln(kappa - 3/2)
 LOG_WIDTH_BOUNDS = (-2.0, 11.0)
 LOG_KAPPA_BOUNDS = (-2.0, 4.0)  # kappa between 1.64 and 56
@@ -303,14 +305,17 @@ def _descend(energy, counts, exposure, background, background_sd, use, u, offset
                 break
     return q
 
-# %% ../nbs/05_kappa.ipynb #c159cc78
+# %% ../nbs/05_kappa.ipynb #bb4484c8
 @njit(cache=True)
-def fit_spectrum(energy, counts, exposure, background, background_sd, use, u, offset, weight, params, covariance):
+def fit_spectrum(energy, counts, exposure, background, background_sd, use, u, offset, weight, params, covariance, warm=False):
     """Fits one sweep in place: `params` (ln C, ln W_m, ln(kappa - 3/2), ln of the background factor) and their (4, 4) `covariance`.
 
-    Returns the minimum of Q; nan when fewer than three channels are populated."""
-    if _start(energy, counts, exposure, background, use, 2.5, params) < 3:
+    Returns the minimum of Q; nan when fewer than three channels are populated. A `warm` start goes on from `params`."""
+    cold = np.empty(4)
+    if _start(energy, counts, exposure, background, use, 2.5, cold) < 3:
         return math.nan
+    if not warm:
+        params[:] = cold
     curvature = np.zeros((4, 4))
     q = _descend(energy, counts, exposure, background, background_sd, use, u, offset, weight, params, curvature)
     if pearson(energy, counts, exposure, background, use, u, offset, weight, params) > 3.0 * energy.size:
@@ -323,10 +328,10 @@ def fit_spectrum(energy, counts, exposure, background, background_sd, use, u, of
     covariance[:] = np.linalg.inv(curvature)
     return q
 
-# %% ../nbs/05_kappa.ipynb #b4d01668
+# %% ../nbs/05_kappa.ipynb #437305c3
 @njit(cache=True)
-def plasma_of(params, covariance, u, values, errors):
-    "Sets `values` (n, T, kappa) and `errors` (relative, relative, absolute standard errors) at potential `u`."
+def plasma_of(params, covariance, u, u_error, values, errors):
+    "Sets `values` (n, T, kappa) and `errors` (relative, relative, absolute standard errors) at potential `u`, known to `u_error`."
     jacobian = np.zeros((3, 4))
     kappa = 1.5 + math.exp(params[2])
     values[0], values[1] = ambient_moments(params[0], math.exp(params[1]), kappa, u)
@@ -339,8 +344,10 @@ def plasma_of(params, covariance, u, values, errors):
         jacobian[1, a] = math.log(t / values[1]) / 1e-4
     jacobian[2, 2] = kappa - 1.5
     c = jacobian @ covariance @ jacobian.T
+    shift = u_error / (math.exp(params[1]) + u)
+    more = (((0.5 - kappa) * shift) ** 2 + FLUX_ERROR**2, shift**2, 0.0)
     for a in range(3):
-        errors[a] = math.sqrt(max(c[a, a], 0.0))
+        errors[a] = math.sqrt(max(c[a, a], 0.0) + more[a])
 
 # %% ../nbs/05_kappa.ipynb #31729c4c
 @dataclass(frozen=True)
@@ -372,7 +379,7 @@ def usable_energy(
     "Whether a channel is clear of the cut at E = U: photoelectrons of a positive spacecraft lie below it."
     return math.isfinite(energy) and energy - max(u, 0.0) > 2.0 + 0.35 * energy
 
-# %% ../nbs/05_kappa.ipynb #0353e09a
+# %% ../nbs/05_kappa.ipynb #631760e1
 @njit(cache=True)
 def _fit_many(energy, counts, exposure, background, background_sd, u, offset, weight, params, covariance, values, errors, misfit):
     for s in range(energy.shape[0]):
@@ -384,7 +391,7 @@ def _fit_many(energy, counts, exposure, background, background_sd, u, offset, we
         q = fit_spectrum(energy[s], counts[s], exposure[s], background[s], background_sd[s], use, max(u[s], 0.0), offset, weight, params[s], covariance[s])
         misfit[s] = math.nan
         if math.isfinite(q):
-            plasma_of(params[s], covariance[s], u[s], values[s], errors[s])
+            plasma_of(params[s], covariance[s], u[s], 0.0, values[s], errors[s])
             misfit[s] = pearson(energy[s], counts[s], exposure[s], background[s], use, max(u[s], 0.0), offset, weight, params[s]) / max(ok - 3, 1)
 
 # %% ../nbs/05_kappa.ipynb #ae00ec47

@@ -7,9 +7,10 @@ __all__ = ['log', 'FIT_METHODS', 'ROOMS', 'SPACECRAFT', 'SURFACE', 'RESPONSE_SWE
            'number_sweeps', 'sweep_table', 'regime_table', 'PotentialResults', 'hash_of', 'input_hashes', 'code_hash',
            'fingerprint', 'worker_count', 'map_items', 'chunk_size', 'load_all_data', 'locate', 'moonward_field',
            'row_field', 'spacecraft_stage', 'surface_stage', 'run_stage', 'spacecraft_potential_worker',
-           'surface_potential_worker', 'fit_sweeps', 'without_sunlight', 'process_merged_data', 'process_lp_file']
+           'surface_potential_worker', 'Prepared', 'prepare_sweeps', 'fit_sweeps', 'without_sunlight',
+           'process_merged_data', 'process_lp_file']
 
-# %% ../nbs/08_pipeline.ipynb #e43b9805
+# %% ../nbs/08_pipeline.ipynb #01010371
 import concurrent.futures.process
 import contextlib
 import dataclasses
@@ -20,6 +21,7 @@ import logging
 import os
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -294,7 +296,7 @@ def row_field(
     measured = (strength > 1e-9) & (strength < 1e3)
     return np.where(measured[..., None], block["b_rows"], block["b"][:, None])
 
-# %% ../nbs/08_pipeline.ipynb #9cde5d30
+# %% ../nbs/08_pipeline.ipynb #206207ed
 def spacecraft_stage(
     config: Config,  # settings
     response,  # `Response` of the instrument
@@ -312,10 +314,10 @@ def spacecraft_stage(
     incident = IncidentCounts(energy, counts, exposure, background, background_sd)
     if config.u_spacecraft is None:
         found = spacecraft_potential(incident, lit, response=response)
-        return {"u_spacecraft": found.u, "u_spacecraft_error": found.error, **_plasma(found.fit), "flags": found.flags}
+        return {"u_spacecraft": found.u, "u_spacecraft_error": found.error, "u_spacecraft_constants_error": found.constants_error, **_plasma(found.fit), "flags": found.flags}
     constant = np.full(len(energy), float(config.u_spacecraft))
     fit = fit_kappa(incident, constant, response)
-    return {"u_spacecraft": constant, "u_spacecraft_error": np.zeros(len(energy)), **_plasma(fit), "flags": fit.flags}
+    return {"u_spacecraft": constant, "u_spacecraft_error": 0 * constant, "u_spacecraft_constants_error": 0 * constant, **_plasma(fit), "flags": fit.flags}
 
 
 def _plasma(fit):
@@ -349,10 +351,11 @@ def surface_stage(
     flags = np.where(missed, fit.flags & ~int(Flag.TOO_FEW_CHANNELS), fit.flags)
     return {**{name: getattr(fit, name) for name in SURFACE if name not in ("fit_gain", "flags")}, "fit_gain": fit.gain, "flags": flags}
 
-# %% ../nbs/08_pipeline.ipynb #03d4aeea
+# %% ../nbs/08_pipeline.ipynb #2dc6b9f9
 SPACECRAFT = {  # results of `spacecraft_stage` for a sweep at which it raises an error
-    "u_spacecraft": np.nan, "u_spacecraft_error": np.nan, "electron_density": np.nan, "electron_density_error": np.nan,
-    "electron_temperature": np.nan, "electron_temperature_error": np.nan, "kappa": np.nan, "kappa_error": np.nan,
+    "u_spacecraft": np.nan, "u_spacecraft_error": np.nan, "u_spacecraft_constants_error": np.nan,
+    "electron_density": np.nan, "electron_density_error": np.nan, "electron_temperature": np.nan, "electron_temperature_error": np.nan,
+    "kappa": np.nan, "kappa_error": np.nan,
     "kappa_fit_quality": np.nan, "background_factor": 1.0, "flags": int(Flag.KAPPA_FAILED | Flag.NO_U_SPACECRAFT),
 }
 SURFACE = {  # the same for `surface_stage`
@@ -462,7 +465,49 @@ class _Clock:
         yield
         self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - started
 
-# %% ../nbs/08_pipeline.ipynb #fccc9037
+# %% ../nbs/08_pipeline.ipynb #6947fa12
+class Prepared(NamedTuple):
+    "Sweeps of one file, ready to be fitted."
+    block: dict  # of `ERData.padded`, flux NaN in cells that look at the Sun
+    b_moonward: np.ndarray  # (S, C, 3) of `moonward_field`
+    cells: object  # of `losscone.make_cells`
+    incident: object  # `IncidentCounts`
+    calibration: object  # `Calibration`
+
+
+def prepare_sweeps(
+    er,  # `ERData` of S sweeps of one file
+    block: dict,  # its `padded` arrays
+    polarity,  # (S,) +1, -1 or 0: along which direction of the field the Moon lies
+    lit,  # (S,) lit fraction of the Sun's disc at the spacecraft, NaN unknown
+    sun_latitude,  # (S,) of the Sun in SCD, deg
+    config: Config = Config(),  # settings
+    clock=None,  # seconds by stage are added here
+) -> Prepared:
+    "Calibrates sweeps whose place is known and sums their incident electrons."
+    from lunar_potential.calibration import calibrate
+    from lunar_potential.er import count_factor
+    from lunar_potential.geometry import cell_pitch
+    from lunar_potential.kappa import cell_counts, incident_counts
+    from lunar_potential.losscone import make_cells
+
+    clock, polarity = clock or _Clock(), np.asarray(polarity)[:, None]
+    with clock.stage("coordinates"):
+        block = without_sunlight(block, er.theta, sun_latitude, lit, config.direction)
+        field = row_field(block)
+        mu = cell_pitch(block["phi"], er.theta, field, np.repeat(polarity, field.shape[1], axis=1), config.direction)
+        b_moonward = moonward_field(field, polarity, config.direction)
+    with clock.stage("calibration"):
+        factor = count_factor(er.theta)
+        counts = cell_counts(block["energy"], block["flux"], factor)
+        calibration = calibrate(block["energy"], counts, mu, factor, config.flat_field)
+        if calibration.count_scale != 1:
+            factor = factor / calibration.count_scale
+            counts = cell_counts(block["energy"], block["flux"], factor)
+        incident = incident_counts(block["energy"], counts, mu, factor, calibration.background, calibration.background_sd, calibration.gain)
+    return Prepared(block, b_moonward, make_cells(er.theta, factor), incident, calibration)
+
+# %% ../nbs/08_pipeline.ipynb #2932e564
 def fit_sweeps(
     er,  # `ERData` of S sweeps of one file
     block: dict,  # its `padded` arrays
@@ -473,30 +518,12 @@ def fit_sweeps(
     n_jobs: int = 1,  # worker processes
     progress=None,  # called with the number of sweeps done
     clock=None,  # seconds by stage are added here
+    u_shift=0.0,  # standard errors, () or (S,), added to the spacecraft potential that the surface fit sees, for studies of its influence
 ) -> tuple:  # (n,) U_sc of the rows, V; name -> (S,) of plasma and U_sc; name -> (S,) of the surface; `Calibration`
     "Potentials of sweeps whose place is known: calibration, spacecraft, surface."
-    from lunar_potential.calibration import calibrate
-    from lunar_potential.er import count_factor
-    from lunar_potential.geometry import cell_pitch
-    from lunar_potential.kappa import cell_counts, incident_counts
-    from lunar_potential.losscone import make_cells
-
     clock = clock or _Clock()
-    with clock.stage("coordinates"):
-        block = without_sunlight(block, er.theta, sun_latitude, lit, config.direction)
-        field = row_field(block)
-        mu = cell_pitch(block["phi"], er.theta, field, np.repeat(np.asarray(polarity)[:, None], field.shape[1], axis=1), config.direction)
-        b_moonward = moonward_field(field, np.asarray(polarity)[:, None], config.direction)
-    with clock.stage("calibration"):
-        factor = count_factor(er.theta)
-        cells = make_cells(er.theta, factor)
-        counts = cell_counts(block["energy"], block["flux"], factor)
-        calibration = calibrate(block["energy"], counts, mu, factor, config.flat_field)
-        if calibration.count_scale != 1:
-            factor = factor / calibration.count_scale
-            cells, counts = make_cells(er.theta, factor), cell_counts(block["energy"], block["flux"], factor)
+    block, b_moonward, cells, incident, calibration = prepare_sweeps(er, block, polarity, lit, sun_latitude, config, clock)
     with clock.stage("spacecraft_potential"):
-        incident = incident_counts(block["energy"], counts, mu, factor, calibration.background, calibration.background_sd, calibration.gain)
         arrays = {**vars(incident), "lit": lit}
         per_row = _spacecraft_potential_per_row if n_jobs == 1 else functools.partial(_spacecraft_potential_per_row_parallel, n_jobs=n_jobs)
         u_rows, charged = per_row(er, arrays, config, calibration.response)
@@ -508,7 +535,8 @@ def fit_sweeps(
             u_rows, charged = per_row(er, arrays, config, response)
     with clock.stage("surface_fit"):
         arrays = {name: block[name] for name in ("energy", "flux", "phi")}
-        arrays |= {"b_moonward": b_moonward, "u_spacecraft": charged["u_spacecraft"], "u_error": charged["u_spacecraft_error"], "background_factor": charged["background_factor"]}
+        u_error = charged["u_spacecraft_error"]
+        arrays |= {"b_moonward": b_moonward, "u_spacecraft": charged["u_spacecraft"] + u_shift * u_error, "u_error": u_error, "background_factor": charged["background_factor"]}
         size = CHUNK if n_jobs == 1 else chunk_size(er.n_sweeps, n_jobs)
         tasks = list(_tasks(er, arrays, size, config, cells, calibration))
         fitted = _run_chunks(surface_potential_worker, tasks, SURFACE, n_jobs, progress)

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lunar_potential.charging import (
-    ERROR_FLOOR, FLUX_ERROR, U_MAX, ambient_params, ambient_roots, U_MIN_LIT, ChargingModel, balance_root, ion_current, landing_current, net_current, photo_current, photo_potential, secondary_current,
-    secondary_yield, spacecraft_potential,
+    ROOTS, U_MAX, U_MIN_LIT, ChargingErrors, ChargingModel, ambient_params, ambient_roots, balance_root, balance_roots, followed_slope, ion_current, landing_current, net_current,
+    photo_current, photo_potential, root_error, secondary_current, secondary_yield, spacecraft_potential,
 )
 from lunar_potential.er import count_factor
 from lunar_potential.geometry import cell_pitch
@@ -44,6 +44,12 @@ def sunlit(n, T, kappa):
     return sunlit_potential(np.array([float(n)]), np.array([float(T)]), np.array([float(kappa)]))[0]
 
 
+def every_root(lit, params, model=MODEL):
+    "All potentials consistent with a spectrum."
+    roots = np.empty(ROOTS)
+    return roots[: balance_roots(lit, params, astuple(model), roots)]
+
+
 def net(u, lit, params, model=MODEL):
     "Net current at `u`, as the search for roots sees it."
     width, kappa = math.exp(params[1]), 1.5 + math.exp(params[2])
@@ -53,8 +59,11 @@ def net(u, lit, params, model=MODEL):
 
 def sweeps_of(n, T, kappa, u, size=40, noise=False, seed=0):
     "Incident counts of sweeps measured at spacecraft potential `u`."
-    b = 8 * np.random.default_rng(seed).normal(size=(size, 3))
-    truth = Truth.of(size, n=n, T=T, kappa=kappa, u_sc=u, b=b)
+    return counts_of(Truth.of(size, n=n, T=T, kappa=kappa, u_sc=u, b=8 * np.random.default_rng(seed).normal(size=(size, 3))), noise, seed)
+
+
+def counts_of(truth, noise=True, seed=0):
+    "Incident counts of simulated sweeps."
     background = NOMINAL_BACKGROUND if noise else 0.0
     measured = simulate_sweeps(truth, SimulationOptions(gain_error=0.0, flag_rate=0.0, background=8 / 2.5 * background), noise=noise, seed=seed)
     mu = cell_pitch(measured.phi, measured.theta, measured.b, truth.polarity)
@@ -300,9 +309,35 @@ def test_thin_plasma_in_sunlight_has_several_roots_of_which_the_smallest_counts(
     found, number = balance_root(1.0, params, astuple(MODEL), U_MAX)
     axis = np.linspace(U_MIN_LIT, U_MAX, 20_001)
     current = np.array([net(v, 1.0, params) for v in axis])
-    falls = np.flatnonzero((current[:-1] > 0) & (current[1:] <= 0))
-    assert number == len(falls) > 1 and axis[falls[0]] <= found + 1e-3 and found - 1e-3 <= axis[falls[0] + 1]
+    crossings = np.flatnonzero((current[:-1] > 0) != (current[1:] > 0))
+    assert number == len(crossings) > 1 and axis[crossings[0]] <= found + 1e-3 and found - 1e-3 <= axis[crossings[0] + 1]
     assert balance_root(1.0, params, astuple(MODEL), found + 1e-3)[1] == 1  # others count only below the lowest populated energy
+    assert any(abs(u - sunlit(n, T, kappa)) < 0.01 for u in every_root(1.0, params))
+
+
+@anytime
+@given(st.floats(5, 1000), st.floats(2.2, 8), st.floats(1e4, 2e7))
+def test_the_true_potential_is_among_the_roots(T, kappa, n):
+    expected = sunlit(n, T, kappa)
+    if not 0.2 < expected < min(0.95 * (kappa - 1.5) * T, 140):
+        return
+    roots = every_root(1.0, on_body(n, T, kappa, expected))
+    assert (np.diff(roots) > 0).all() and np.abs(roots - expected).min() < 0.01 + 0.06 * expected
+
+
+def test_the_unstable_root_of_three_is_called_so():
+    plasma = (2e5, 670.0, 3.0)
+    for root in ambient_roots(*plasma):
+        assert (followed_slope(root.u, 0.0, ambient_params(*plasma, root.u), astuple(MODEL)) < 0) == root.stable
+
+
+def test_the_error_of_a_root_on_an_exponential_curve():
+    curve = replace(MODEL, photo_c=0.0)
+    params = on_body(1e4, 1e5, 4.0, 8.0)  # so hot that a few volts do not change its current
+    u, _ = balance_root(1.0, params, astuple(curve), U_MAX)
+    for part in (0.01, 0.1, 0.3):
+        up, down = (-curve.photo_b * math.log(1 - sign * part) * sign for sign in (1, -1))
+        assert root_error(u, part * photo_current(u, curve), 1.0, params, astuple(curve)) == pytest.approx(math.sqrt((up**2 + down**2) / 2), rel=0.02)
 
 
 # --- every constant can be replaced
@@ -342,20 +377,71 @@ def test_replaced_constants_reach_the_sweeps():
 def test_known_plasmas_give_their_potential(n, T, kappa, lit):
     expected = sunlit(n, T, kappa) if lit else dark(T, kappa)
     clean = spacecraft_potential(sweeps_of(n, T, kappa, expected, size=4), np.full(4, lit), response=Response(cut=SimulationOptions().response_cut))
-    assert np.allclose(clean.u, expected, atol=0.2 if lit else 0.5) and not clean.flags.any() and (clean.roots == 1).all()
+    assert np.allclose(clean.u, expected, atol=0.2 if lit else 0.5) and not clean.flags.any() and (clean.n_roots == 1).all() and np.array_equal(clean.roots[:, 0], clean.u) and clean.stable[:, 0].all()
     noisy = spacecraft_potential(sweeps_of(n, T, kappa, expected, size=60, noise=True), np.full(60, lit))
     off = np.abs(noisy.u - expected)
-    assert np.median(off) < (0.5 if lit else 1.0) and (noisy.error > 0).all() and (off < 3 * noisy.error + 0.1).mean() > 0.95
+    assert np.median(off) < (0.5 if lit else 1.0) and (noisy.error > 0).all() and (off < 3 * noisy.error).mean() > 0.95
     assert np.median(noisy.fit.temperature) == pytest.approx(T, rel=0.05) and np.median(noisy.fit.density) == pytest.approx(n, rel=0.1)
 
 
 def test_the_error_in_sunlight_holds_that_of_the_absolute_flux():
-    sums = sweeps_of(3e5, 400.0, 4.0, sunlit(3e5, 400.0, 4.0), size=3)
-    found = spacecraft_potential(sums, np.ones(3))
-    moved = spacecraft_potential(replace(sums, exposure=sums.exposure / (1 + FLUX_ERROR)), np.ones(3)).u - found.u
-    assert FLUX_ERROR == 0.02 and (np.abs(moved) > 0.02).all() and (found.error > 0.98 * np.abs(moved)).all()
+    sums, stated = sweeps_of(3e5, 400.0, 4.0, sunlit(3e5, 400.0, 4.0), size=3), ChargingErrors(flux=0.03)
+    found = spacecraft_potential(sums, np.ones(3), stated=stated)
+    moved = spacecraft_potential(replace(sums, exposure=sums.exposure / (1 + stated.flux)), np.ones(3)).u - found.u
     bright = IncidentCounts(sums.energy, 1e4 * sums.counts, 1e4 * sums.exposure, sums.background, sums.background_sd)
-    assert spacecraft_potential(bright, np.ones(3)).error == pytest.approx(np.hypot(moved, ERROR_FLOOR), rel=0.1)  # more counts do not take it away
+    assert (np.abs(moved) > 0.02).all()  # more counts do not take it away
+    assert spacecraft_potential(bright, np.ones(3), stated=replace(stated, balance=0.0)).error == pytest.approx(np.abs(moved), rel=0.1)
+
+
+@pytest.mark.parametrize("name, change, lit", [
+    ("photo", dict(photo_a=1.1 * MODEL.photo_a, photo_c=1.1 * MODEL.photo_c), 1.0), ("yield_max", dict(yield_max=1.65), 0.0),
+    ("yield_energy", dict(yield_energy=550.0), 0.0), ("secondary_temperature", dict(secondary_temperature=2.5), 0.0), ("ions", dict(ion_mass=M_PROTON / 1.44), 0.0),
+])
+def test_each_stated_uncertainty_reaches_the_error_shared_by_all_sweeps(name, change, lit):
+    n, T, kappa = (8e4, 90.0, 3.0) if lit else (3e5, 40.0, 5.0)
+    if name == "secondary_temperature":
+        n, T, kappa = 3e5, 400.0, 4.0
+    sums = sweeps_of(n, T, kappa, sunlit(n, T, kappa) if lit else dark(T, kappa), size=2)
+    none = dict.fromkeys(("photo", "yield_max", "yield_energy", "secondary_temperature", "ions"), 0.0)
+    alone = spacecraft_potential(sums, np.full(2, lit), stated=ChargingErrors(**none | {name: getattr(ChargingErrors(), name)}))
+    moved = spacecraft_potential(sums, np.full(2, lit), replace(MODEL, **change)).u - alone.u
+    assert alone.constants_error == pytest.approx(np.abs(moved), rel=0.5) and (np.abs(moved) > 0.05).all()
+    exact = spacecraft_potential(sums, np.full(2, lit), stated=ChargingErrors(**none))
+    assert (exact.constants_error < 0.01).all() and np.array_equal(exact.error, alone.error)
+    assert np.array_equal(alone.total_error, np.hypot(alone.error, alone.constants_error))
+
+
+def test_standardised_errors_have_unit_spread():
+    "Sweeps whose absolute flux and balance differ as the stated uncertainties say."
+    rng, z, stated = np.random.default_rng(8), [], ChargingErrors()
+    for n, T, kappa, lit in [(5e6, 12.0, 4.0, 1.0), (8e4, 90.0, 3.0, 1.0), (3e5, 400.0, 4.0, 1.0), (3e5, 40.0, 5.0, 0.0), (2e5, 60.0, 3.3, 0.0), (3e5, 400.0, 4.0, 0.0)]:
+        balance = (sunlit(n, T, kappa) if lit else dark(T, kappa)) * np.ones(60)
+        true = balance + rng.normal(0, stated.balance, 60)
+        sums = sweeps_of(n * (1 + rng.normal(0, stated.flux, 60)), T, kappa, true, size=60, noise=True)
+        found = spacecraft_potential(sums, np.full(60, lit), response=Response(cut=SimulationOptions().response_cut))
+        z.append((found.u - true) / found.error)
+    assert all(0.5 < np.std(part) < 1.5 for part in z) and 0.8 < np.std(z) < 1.2
+
+
+def test_cool_dense_wind_has_two_potentials_and_says_so():
+    n, T, kappa = 8e6, 5.0, 3.5  # all of its core lies below the lowest channel
+    expected = sunlit(n, T, kappa)
+    found = spacecraft_potential(sweeps_of(n, T, kappa, expected, size=20, noise=True), np.ones(20), response=Response(cut=SimulationOptions().response_cut))
+    assert (found.n_roots == 2).all() and (found.flags & Flag.SEVERAL_ROOTS).all() and found.stable[:, :2].all()
+    assert (np.abs(found.roots[:, :2] - expected).min(axis=1) < 3 * found.error).all()
+    assert (np.abs(found.fit.density / n - 1) < 3 * found.fit.density_error).all() and (np.abs(found.fit.temperature / T - 1) < 3 * found.fit.temperature_error).all()
+
+
+def test_plasmas_between_5_ev_and_1_kev_come_back():
+    rng = np.random.default_rng(3)
+    T, kappa, wanted = np.geomspace(5, 1000, 60), rng.uniform(2.5, 6.0, 60), rng.uniform(3.5, 12.0, 60)
+    n = np.array([1e6 * photo_current(u) / kappa_current(1e6, t, k) for u, t, k in zip(wanted, T, kappa)])
+    truth = Truth.of(60, n=n, T=T, kappa=kappa, u_sc=wanted, b=8 * rng.normal(size=(60, 3)))
+    found = spacecraft_potential(counts_of(truth), np.ones(60), response=Response(cut=SimulationOptions().response_cut))
+    for got, true, bar in ((found.fit.density, n, 0.05), (found.fit.temperature, T, 0.05)):
+        assert np.median(np.abs(got / true - 1)) < bar
+    assert np.median(np.abs(found.fit.kappa - kappa)) < 0.3 and np.nanmedian(np.abs(found.u - wanted)) < 0.5
+    assert (np.isfinite(found.u) | (found.flags > 0)).all()
 
 
 def test_thin_plasma_in_sunlight_leaves_no_wild_potential():
@@ -389,19 +475,22 @@ def test_a_missing_spectrum_has_neither():
     sums.counts[1] = 0
     found = spacecraft_potential(sums, np.zeros(3))
     assert np.isfinite(found.u).tolist() == np.isfinite(found.fit.density).tolist() == [True, False, True]
-    assert found.flags.tolist() == [0, int(Flag.NO_U_SPACECRAFT | Flag.KAPPA_FAILED), 0] and found.roots.tolist() == [1, 0, 1]
+    assert found.flags.tolist() == [0, int(Flag.NO_U_SPACECRAFT | Flag.KAPPA_FAILED), 0] and found.n_roots.tolist() == [1, 0, 1]
 
 
 def test_a_balance_without_root_is_flagged():
     found = spacecraft_potential(sweeps_of(1e2, 200.0, 4.0, 0.0, size=2), np.ones(2), replace(MODEL, photo_d=600.0))
-    assert np.isnan(found.u).all() and (found.flags == int(Flag.NO_U_SPACECRAFT)).all() and (found.roots == 0).all()
+    assert np.isnan(found.u).all() and (found.flags == int(Flag.NO_U_SPACECRAFT)).all() and (found.n_roots == 0).all() and np.isnan(found.roots).all()
 
 
 @pytest.mark.parametrize("n, T, kappa", [(3e5, 400.0, 4.0), (1e6, 20.0, 4.0)])
 def test_sweeps_in_penumbra_lie_between_shade_and_sunlight(n, T, kappa):
     shade, light = dark(T, kappa), sunlit(n, T, kappa)
     found = spacecraft_potential(sweeps_of(n, T, kappa, 0.5 * (shade + light), size=3), np.full(3, 0.33))
-    assert ((found.u > shade - 2) & (found.u < light + 2)).all()
+    assert ((found.u > shade - 2) & (found.u < light + 2)).all() and (found.flags & Flag.PARTLY_LIT).all()
+    for body in (shade, light):  # where it was when half of the channels were measured
+        moving = spacecraft_potential(sweeps_of(n, T, kappa, body, size=3), np.full(3, 0.33))
+        assert (np.abs(moving.u - body) < 1.5 * moving.error + 0.5).all()
 
 
 def test_a_sunlit_body_charged_negatively_is_not_called_neutral():

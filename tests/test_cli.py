@@ -72,7 +72,7 @@ def test_bench_spacecraft_potential(tmp_path, capsys):
     out = capsys.readouterr().out
     assert all(word in out for word in ("sequential_s", "parallel_s", "speed_up", "identical", "True", "shade", "sd_robust"))
     tables = json.loads((tmp_path / "bench.json").read_text())
-    assert list(tables) == ["parallel", "spacecraft"] and tables["parallel"]["spacecraft potential"]["rows"] == 300
+    assert list(tables) == ["parallel", "spacecraft", "influence"] and tables["parallel"]["spacecraft potential"]["rows"] == 300
 
 
 def test_check_spacecraft_potential(capsys):

@@ -6,17 +6,18 @@ import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.stats import binom, norm
+from scipy.stats import binom, binomtest, norm
 
 import lunar_potential.study
 from lunar_potential import pipeline
+from lunar_potential.charging import ChargingErrors
 from lunar_potential.geometry import cell_pitch
 from lunar_potential.pipeline import Config
 from lunar_potential.simulate import COUNT_FACTOR, REGIMES, SimulationOptions, Truth, draw_gains, simulate_sweeps, sunlit_potential
 from lunar_potential.study import (
-    BAR, DAY, NULL_KINDS, Case, Injection, _cut, _identical, _measured_day, _numbered, accuracy_table, benchmark_json, check_spacecraft,
+    BAR, DAY, NULL_KINDS, Case, Injection, _cut, _identical, _measured_day, _numbered, accuracy_table, as_stated, benchmark_json, check_spacecraft,
     coverage_study, draw_day, false_identification, fit_measured, format_benchmark, inject, median_by_width, null_sweeps, plot_coverage,
-    plot_errors, plot_truths, plot_widths, spacecraft_benchmark, spacecraft_errors, spacecraft_input, spacecraft_truth, stress_cases,
+    plot_errors, plot_truths, plot_widths, spacecraft_benchmark, spacecraft_errors, spacecraft_influence, spacecraft_input, spacecraft_truth, stress_cases,
     stress_study, truth_grid,
 )
 from lunar_potential.units import Flag
@@ -458,3 +459,20 @@ def test_check_sees_lost_potentials_missing_reasons_shifted_rows_and_other_chunk
     monkeypatch.setattr(lunar_potential.study, "_spacecraft_potential_per_row", wrong)
     monkeypatch.setattr(lunar_potential.study, "chunk_size", lambda n, jobs: n)
     assert not any(check_spacecraft(20).values())
+
+
+# --- the spacecraft potential and the surface
+
+def test_drawn_errors_are_the_stated_ones():
+    truth, stated = draw_day("wake", 4000, seed=1), ChargingErrors(flux=0.03, balance=0.5)
+    drawn = as_stated(truth, 1, stated)
+    assert np.std(drawn.n / truth.n) == pytest.approx(0.03, rel=0.05) and np.std(drawn.u_sc - truth.u_sc) == pytest.approx(0.5, rel=0.05)
+    assert all(np.array_equal(getattr(drawn, name), getattr(truth, name)) for name in ("T", "kappa", "u_surface", "bs_over_bm"))
+
+
+def test_a_moved_spacecraft_potential_stays_within_the_sets():
+    table = spacecraft_influence(300, seed=3)
+    assert table.loc["potential as found", "moved"] == 0 and (table["moved"].iloc[1:] > 0).all() and (table["sweeps"] > 150).all()
+    assert (table["inside_95"] >= 0.95).all()
+    low = [binomtest(round(row.covered_95 * row.sweeps), row.sweeps).proportion_ci(0.999).high for row in table.itertuples()]
+    assert min(low) > 0.94  # with the estimated potential, a moved one and the true one
