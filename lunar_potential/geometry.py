@@ -558,7 +558,7 @@ def cell_pitch(
     mu += z * np.sin(theta)
     return np.clip(mu, -1, 1, out=mu)
 
-# %% ../nbs/04_geometry.ipynb #5b0f46fe
+# %% ../nbs/04_geometry.ipynb #1d9fdcc0
 SUN_HALF_WIDTH = 7.0  # deg, of the feature that sunlight makes
 
 def sun_cells(
@@ -571,10 +571,13 @@ def sun_cells(
     "Cells into which sunlight falls."
     turn, sign = (180.0, -1.0) if direction == "travel" else (0.0, 1.0)
     latitude = sign * np.nan_to_num(np.asarray(sun_latitude, float))[:, None]
-    half = 180.0 / np.array([cells_in_ring(t) for t in theta])
     above = np.maximum(np.abs(theta - latitude) - 11.25, 0)[:, None]
-    aside = np.maximum(np.abs((phi - turn + 180) % 360 - 180) - half, 0) * np.cos(np.radians(theta))
-    return (above**2 + aside**2 < SUN_HALF_WIDTH**2) & ~(np.asarray(lit) <= 0)[:, None, None]
+    near = np.flatnonzero((above < SUN_HALF_WIDTH).any(axis=(0, 1)))  # most rings never see the Sun
+    half = 180.0 / np.array([cells_in_ring(t) for t in theta[near]])
+    aside = np.maximum(np.abs((phi[..., near] - turn + 180) % 360 - 180) - half, 0) * np.cos(np.radians(theta[near]))
+    hit = np.zeros(phi.shape, bool)
+    hit[..., near] = (above[..., near] ** 2 + aside**2 < SUN_HALF_WIDTH**2) & ~(np.asarray(lit) <= 0)[:, None, None]
+    return hit
 
 # %% ../nbs/04_geometry.ipynb #2223cf1e
 def plot_cells(

@@ -1217,10 +1217,10 @@ def profile_misfit(
             out[k] = _profile(work, u[k], p) - least
     return out
 
-# %% ../nbs/07_losscone.ipynb #c720f3e4
+# %% ../nbs/07_losscone.ipynb #cd9b28db
 HALF_WIDTHS = (1.25, 2.5, 3.75)  # deg
 FWHMS = (0.40, 0.45, 0.5, 0.55, 0.6)
-CUTS = (2.0, 2.5, 3.0)
+CUTS = {"log": (2.5,), "linear": (2.5, 3.0)}  # standard deviations
 RELUCTANCE = {"log": 0.0, "linear": 0.5}  # misfit per sweep that a shape must gain over the other
 VOTE = 15.0  # most a sweep adds to or takes from the sum
 
@@ -1235,7 +1235,7 @@ def _line_minimum(
     width = round(float(np.clip(width, FWHMS[0], FWHMS[-1])), 2)
     return width, float(curve(width))
 
-# %% ../nbs/07_losscone.ipynb #767a84bb
+# %% ../nbs/07_losscone.ipynb #bd5a0dec
 def choose_response(
     energy: np.ndarray,  # (S, C) as in `LossConeFitter.fit`, and so on; about a hundred connected sweeps
     flux: np.ndarray,  # (S, C, 88)
@@ -1262,7 +1262,7 @@ def choose_response(
     reference = LossConeFitter(response=start, scatter=scatter).score(*data, gain, background, known, [start])
     blur = [votes([replace(start, half_width=h)])[0] for h in HALF_WIDTHS]
     start = replace(start, half_width=HALF_WIDTHS[int(np.argmin(blur))])
-    lines = [[replace(start, shape=shape, cut=cut, fwhm=fwhm) for fwhm in FWHMS] for shape in RELUCTANCE for cut in CUTS]
+    lines = [[replace(start, shape=shape, cut=cut, fwhm=fwhm) for fwhm in FWHMS] for shape in RELUCTANCE for cut in CUTS[shape]]
     of_lines = votes([response for line in lines for response in line]).reshape(len(lines), -1)
     least = [_line_minimum(line_votes) for line_votes in of_lines]
     best = int(np.argmin([vote + RELUCTANCE[line[0].shape] for line, (_, vote) in zip(lines, least)]))
