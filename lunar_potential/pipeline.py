@@ -507,7 +507,7 @@ def prepare_sweeps(
         incident = incident_counts(block["energy"], counts, mu, factor, calibration.background, calibration.background_sd, calibration.gain)
     return Prepared(block, b_moonward, make_cells(er.theta, factor), incident, calibration)
 
-# %% ../nbs/08_pipeline.ipynb #2932e564
+# %% ../nbs/08_pipeline.ipynb #e36c8efd
 def fit_sweeps(
     er,  # `ERData` of S sweeps of one file
     block: dict,  # its `padded` arrays
@@ -525,14 +525,12 @@ def fit_sweeps(
     block, b_moonward, cells, incident, calibration = prepare_sweeps(er, block, polarity, lit, sun_latitude, config, clock)
     with clock.stage("spacecraft_potential"):
         arrays = {**vars(incident), "lit": lit}
-        per_row = _spacecraft_potential_per_row if n_jobs == 1 else functools.partial(_spacecraft_potential_per_row_parallel, n_jobs=n_jobs)
-        u_rows, charged = per_row(er, arrays, config, calibration.response)
     with clock.stage("calibration"):
-        response = _response_of_file(block, polarity, b_moonward, charged, calibration, cells, config)
-    if response != calibration.response:
+        response = _response_of_file(block, polarity, b_moonward, arrays, calibration, cells, config)
         calibration = dataclasses.replace(calibration, response=response)
-        with clock.stage("spacecraft_potential"):
-            u_rows, charged = per_row(er, arrays, config, response)
+    with clock.stage("spacecraft_potential"):
+        per_row = _spacecraft_potential_per_row if n_jobs == 1 else functools.partial(_spacecraft_potential_per_row_parallel, n_jobs=n_jobs)
+        u_rows, charged = per_row(er, arrays, config, response)
     with clock.stage("surface_fit"):
         arrays = {name: block[name] for name in ("energy", "flux", "phi")}
         u_error = charged["u_spacecraft_error"]
@@ -565,23 +563,26 @@ def _process_file(er, attitude, config, n_jobs, progress, clock):
     u_rows, charged, fitted, calibration = fit_sweeps(er, block, sweeps.polarity, sweeps.sc_lit, sweeps.sun_latitude, config, n_jobs, progress, clock)
     return _row_arrays(er, rows, u_rows, fitted), _sweep_arrays(er, sweeps, charged, fitted), calibration
 
-# %% ../nbs/08_pipeline.ipynb #c014bc9c
+# %% ../nbs/08_pipeline.ipynb #215b345a
 RESPONSE_SWEEPS = 100  # about so many sweeps of a file choose the response
 
 
-def _response_of_file(block, polarity, b_moonward, charged, calibration, cells, config):
+def _response_of_file(block, polarity, b_moonward, incident, calibration, cells, config):
     "Response that the file's connected sweeps prefer; the calibration's own where there are too few, or none is asked for."
     from lunar_potential.losscone import choose_response
 
     if not config.choose_response or config.fit_method != "likelihood" or calibration.gain is None:
         return calibration.response
     stride = max(int(block["spec_no"].max() / (1.5 * RESPONSE_SWEEPS)), 1)  # some two thirds are connected
-    some = np.flatnonzero((block["spec_no"] % stride == 0) & (polarity != 0) & np.isfinite(charged["u_spacecraft"]))
+    some = np.flatnonzero((block["spec_no"] % stride == 0) & (polarity != 0))
+    charged = run_stage(functools.partial(spacecraft_stage, config, calibration.response), {name: a[some] for name, a in incident.items()}, SPACECRAFT)
+    known = np.isfinite(charged["u_spacecraft"])
+    some, u = some[known], charged["u_spacecraft"][known]
     if len(some) < RESPONSE_SWEEPS // 2:
         return calibration.response
     arrays = [block[name][some] for name in ("energy", "flux", "phi")]
-    background = calibration.background * charged["background_factor"][some] / calibration.count_scale
-    return choose_response(*arrays, cells, b_moonward[some], charged["u_spacecraft"][some], calibration.scatter, calibration.gain, background, calibration.response)
+    background = calibration.background * charged["background_factor"][known] / calibration.count_scale
+    return choose_response(*arrays, cells, b_moonward[some], u, calibration.scatter, calibration.gain, background, calibration.response)
 
 # %% ../nbs/08_pipeline.ipynb #34ce2362
 CHUNK = 128  # sweeps in a chunk when nothing runs in parallel

@@ -11,18 +11,18 @@ __all__ = ['ENERGY_MAX', 'THETA', 'RING_CELLS', 'OPEN_TIME', 'COUNT_FACTOR', 'SU
            'smooth_noise', 'Regime', 'draw_regimes', 'draw_plasma', 'draw_surface', 'moon_surroundings', 'draw_field',
            'draw_attitude', 'spacecraft_axes', 'locate', 'draw_truth', 'day_path', 'simulate_archive', 'plot_truth']
 
-# %% ../nbs/12_simulate.ipynb #31bcf310
+# %% ../nbs/12_simulate.ipynb #1bfe4cc4
 import dataclasses
 import datetime
 import math
 from pathlib import Path
 
 import numpy as np
-from numba import njit
 from scipy.special import gammaln, ndtr, roots_genlaguerre, roots_hermitenorm
 
 from . import kernels
 from .archive import find_er_files
+from .compiled import compiled
 from .er import COLUMNS, FLUX_ERRONEOUS, FLUX_MISSING, PHI_ERRONEOUS, PHI_MISSING, write_er_table
 from .units import E_CHARGE, M_ELECTRON, M_PROTON, MAX_ROWS, N_CELLS, R_MOON_KM, cells_in_ring
 
@@ -301,8 +301,8 @@ def cell_pieces(
     steps = (np.arange(n) + 0.5) / n - 0.5
     return THETA[:, None] + 22.5 * steps, (360 / RING_CELLS)[:, None] * steps
 
-# %% ../nbs/12_simulate.ipynb #d6967dd1
-@njit(cache=True)
+# %% ../nbs/12_simulate.ipynb #870ff137
+@compiled
 def _fold(moonward, connected, anisotropy, phi, latitude, azimuth, incident, cone, upward, beam, beam_sigma, blur, blur_weight, glint):
     "Mean over each cell of the flux (S, C, 88), and the share of the cell within `glint` (cosine) of sunlight."
     flux, sunlit = np.zeros(phi.shape), np.zeros(phi.shape)
@@ -329,8 +329,8 @@ def _fold(moonward, connected, anisotropy, phi, latitude, azimuth, incident, con
                             sunlit[s, i, c] += 1
     return flux / n_pieces**2, sunlit / n_pieces**2
 
-# %% ../nbs/12_simulate.ipynb #16682234
-@njit(cache=True)
+# %% ../nbs/12_simulate.ipynb #0d2f97b9
+@compiled
 def _returning(mu, cone, upward, blur, blur_weight):
     "Upward flux of a channel at cosine `mu` < 0, from its ascending cones and the flux that returns below each."
     if len(blur) == 1:
@@ -342,7 +342,7 @@ def _returning(mu, cone, upward, blur, blur_weight):
     return total
 
 
-@njit(cache=True)
+@compiled
 def _count_below(values, limit):
     "Number of ascending `values` not above `limit`."
     low, high = 0, len(values)
