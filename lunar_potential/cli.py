@@ -66,12 +66,12 @@ def _errors(group):
     errors = {"U_surface |error|": surface.abs().median(), "95 % below": surface.abs().quantile(0.95)}
     return {**counts, **{name: round(value, 2) for name, value in {**medians, **errors}.items()}}
 
-# %% ../nbs/40_cli.ipynb #7f9fcc03
+# %% ../nbs/40_cli.ipynb #22b66a41
 def run_demo(
     output_dir="demo",  # folder for everything
     sweeps: int = 1080,  # sweeps of the simulated day
     seed: int = 0,  # of the simulated day
-    n_jobs: int | None = None,  # worker processes; None: cores less one
+    n_jobs: int | None = None,  # worker processes; None: cores less one, but two where there are two
     quiet: bool | None = None,  # no progress bars; None: none unless standard error is a terminal
 ) -> dict:  # "npz", "png", "html": the files; "table": errors against the truth; "batch": what `run_day` returned
     "Simulates 1998-04-01, processes it, compares with the truth and draws a map and a globe."
@@ -86,7 +86,7 @@ def run_demo(
     html = globe_html(batch.results, folder / f"{stem}.html")
     return {"npz": batch.paths[0], "png": png, "html": html, "table": error_table(batch.results, truth), "batch": batch}
 
-# %% ../nbs/40_cli.ipynb #c0673fe5
+# %% ../nbs/40_cli.ipynb #4ffdf04e
 def add_demo_arguments(
     parser: argparse.ArgumentParser,  # receives the options
 ):
@@ -94,7 +94,7 @@ def add_demo_arguments(
     parser.add_argument("--output-dir", type=Path, default=Path("demo"), help="folder for everything (default: %(default)s)")
     parser.add_argument("--sweeps", type=int, default=1080, metavar="N", help="sweeps of the day (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of the simulation")
-    parser.add_argument("--workers", type=int, metavar="N", help="worker processes (default: cores less one)")
+    parser.add_argument("--workers", type=int, metavar="N", help="worker processes (default: cores less one, but two where there are two)")
     parser.add_argument("--quiet", action="store_true", help="no progress bars")
     parser.add_argument("-v", "--verbose", action="store_true", help="log at DEBUG level")
 
@@ -111,7 +111,7 @@ def demo_command(
         print(f"{what + ':':22}{demo[name].resolve()}")
     return 1 if demo["batch"].problem else 0
 
-# %% ../nbs/40_cli.ipynb #cbfc023a
+# %% ../nbs/40_cli.ipynb #868114da
 def add_bench_arguments(
     parser: argparse.ArgumentParser,  # receives the options
 ):
@@ -120,7 +120,7 @@ def add_bench_arguments(
     parser.add_argument("--sweeps", type=int, default=1080, metavar="N", help="sweeps, for the accuracy of each regime, case and kind (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same numbers")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the tables here, too")
-    parser.add_argument("--workers", type=int, metavar="N", help="worker processes (default: cores less one; for a comparison at least 2)")
+    parser.add_argument("--workers", type=int, metavar="N", help="worker processes (default: cores less one, but two where there are two)")
     parser.add_argument("-v", "--verbose", action="store_true", help="log at DEBUG level")
 
 
@@ -148,7 +148,7 @@ def _several(workers):
 
     return max(2, worker_count()) if workers is None else worker_count(workers)
 
-# %% ../nbs/40_cli.ipynb #5364e969
+# %% ../nbs/40_cli.ipynb #9caee963
 def add_check_arguments(
     parser: argparse.ArgumentParser,  # receives the options
 ):
@@ -156,7 +156,7 @@ def add_check_arguments(
     parser.add_argument("what", choices=["spacecraft-potential"], help="what to check")
     parser.add_argument("--sweeps", type=int, default=90, metavar="N", help="simulated sweeps (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same sweeps")
-    parser.add_argument("--workers", type=int, metavar="N", help="worker processes (default: cores less one, at least 2)")
+    parser.add_argument("--workers", type=int, metavar="N", help="worker processes (default: cores less one, but two where there are two)")
     parser.add_argument("-v", "--verbose", action="store_true", help="log at DEBUG level")
 
 

@@ -5,13 +5,11 @@
 # %% auto #0
 __all__ = ['log', 'FIT_METHODS', 'ROOMS', 'SPACECRAFT', 'SURFACE', 'RESPONSE_SWEEPS', 'CHUNK', 'SET_KEYS', 'Config',
            'number_sweeps', 'sweep_table', 'regime_table', 'PotentialResults', 'hash_of', 'input_hashes', 'code_hash',
-           'fingerprint', 'worker_count', 'map_items', 'chunk_size', 'load_all_data', 'locate', 'moonward_field',
-           'row_field', 'spacecraft_stage', 'surface_stage', 'run_stage', 'spacecraft_potential_worker',
-           'surface_potential_worker', 'Prepared', 'prepare_sweeps', 'fit_sweeps', 'without_sunlight',
-           'process_merged_data', 'process_lp_file']
+           'fingerprint', 'worker_count', 'chunk_size', 'load_all_data', 'locate', 'moonward_field', 'row_field',
+           'spacecraft_stage', 'surface_stage', 'run_stage', 'spacecraft_potential_worker', 'surface_potential_worker',
+           'Prepared', 'prepare_sweeps', 'fit_sweeps', 'without_sunlight', 'process_merged_data', 'process_lp_file']
 
-# %% ../nbs/08_pipeline.ipynb #01010371
-import concurrent.futures.process
+# %% ../nbs/08_pipeline.ipynb #0e9d6a50
 import contextlib
 import dataclasses
 import functools
@@ -28,6 +26,7 @@ import numpy as np
 from . import __file__ as package_file
 from . import __version__
 from .archive import Archive, default_data_dir, file_hash
+from .jobs import default_workers, map_items
 from .units import Flag
 
 # %% ../nbs/08_pipeline.ipynb #aae5c8d4
@@ -183,66 +182,15 @@ def fingerprint(
     text = json.dumps([sha256, sorted(inputs.items()), config.to_dict(), __version__, code_hash()], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
-# %% ../nbs/08_pipeline.ipynb #d5c78ca1
+# %% ../nbs/08_pipeline.ipynb #257eb3f2
 def worker_count(
-    n_jobs: int | None = None,  # worker processes wanted; None: the cores of this process less one
+    n_jobs: int | None = None,  # worker processes wanted; None: `jobs.default_workers`
 ) -> int:  # at least 1
     "Number of worker processes; raises ValueError below 1."
-    if n_jobs is None:
-        import joblib
-
-        return max(1, joblib.cpu_count() - 1)
+    n_jobs = default_workers() if n_jobs is None else n_jobs
     if n_jobs < 1:
         raise ValueError(f"{n_jobs} workers cannot do anything; give 1 or more")
     return n_jobs
-
-
-def _parallel(n_jobs):
-    import joblib
-
-    default = type(joblib.parallel.get_active_backend()[0]).__name__ == "LokyBackend"
-    settings = joblib.parallel_config(backend="loky", inner_max_num_threads=1) if default else contextlib.nullcontext()
-    with settings:
-        return joblib.Parallel(n_jobs=n_jobs, batch_size=1, return_as="generator_unordered")
-
-
-def _numbered(number, function, item):
-    return number, function(item)
-
-# %% ../nbs/08_pipeline.ipynb #2e7a2715
-def map_items(
-    function,  # item -> answer; importable by name
-    items: list,  # arguments
-    n_jobs: int = 1,  # worker processes; 1: none, all happens here
-    on_done=lambda item, answer: None,  # called here as each item ends, in any order
-) -> list:  # answers in the order of `items`; None for an item that killed two workers
-    "Maps `function` over `items`; no trouble with the pool loses an item."
-    answers = {}
-
-    def collect(pairs):
-        for number, answer in pairs:
-            answers[number] = answer
-            on_done(items[number], answer)
-
-    def calls(numbers, jobs):
-        import joblib
-
-        return _parallel(jobs)(joblib.delayed(_numbered)(n, function, items[n]) for n in numbers)
-
-    left = lambda: [n for n in range(len(items)) if n not in answers]
-    try:
-        if n_jobs > 1 and len(items) > 1:
-            collect(calls(left(), n_jobs))
-    except concurrent.futures.process.BrokenProcessPool as error:
-        log.warning("a worker died (%s); what it was doing runs again, each item in a process of its own", type(error).__name__)
-        for number in left():
-            with contextlib.suppress(concurrent.futures.process.BrokenProcessPool):
-                collect(calls([number], 2))
-            answers.setdefault(number, None)
-    except OSError as error:
-        log.warning("no pool of workers (%s); everything runs in this process", error)
-    collect((number, _numbered(number, function, items[number])[1]) for number in left())
-    return [answers[n] for n in range(len(items))]
 
 # %% ../nbs/08_pipeline.ipynb #44d4a0bd
 def chunk_size(
@@ -618,14 +566,14 @@ def _sweep_arrays(er, sweeps, charged, fitted):
         **{name: a for name, a in {**charged, **fitted}.items() if name != "flags"}, "flags": flags,
     }
 
-# %% ../nbs/08_pipeline.ipynb #f0cbccb1
+# %% ../nbs/08_pipeline.ipynb #ebf3e148
 def process_merged_data(
     er_data,  # `ERData` of one or more files; not changed
     *,
     use_parallel: bool | str = False,  # worker processes for both potentials: False, True, or "auto" for more than 50,000 rows and 4 cores or more
     archive: Archive | None = None,  # where kernels and attitude.tab are; None: the default data folder
     config: Config = Config(),  # settings
-    n_jobs: int | None = None,  # worker processes; None: cores less one
+    n_jobs: int | None = None,  # worker processes; None: `jobs.default_workers`
     progress=None,  # called with the number of sweeps done; True: a progress bar; None: nothing
 ) -> PotentialResults:
     """Spacecraft and surface potentials of every sweep.

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from conftest import SWEEPS, same_results
 
-from lunar_potential import batch, cache, pipeline
+from lunar_potential import batch, pipeline
 from lunar_potential.archive import ArchiveError
 from lunar_potential.batch import OutputError, Period, main, output_name, run_all, run_day, run_month, run_year
 from lunar_potential.cache import read_meta, read_results
@@ -172,7 +172,7 @@ def test_full_disk(archive, tmp_path, monkeypatch):
     def full(*args):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(cache.os, "replace", full)
+    monkeypatch.setattr(os, "replace", full)
     with pytest.raises(OutputError, match="No space left"):
         run_all(archive.root, tmp_path / "out", n_jobs=1)
     assert [path for path in (tmp_path / "out").rglob("*") if path.is_file()] == []
@@ -268,7 +268,7 @@ def test_ctrl_c(home, monkeypatch, capsys):
 
     monkeypatch.setattr(batch, "process_days", stopped)
     assert main(["--year", "1998"]) == 130
-    _one_sentence(capsys, "the same command goes on")
+    _one_sentence(capsys, "stopped", "the same again does the rest")
 
 
 def test_as_a_module(home, archive, results):
@@ -297,9 +297,11 @@ def test_stages_stand_beside_the_month_of_the_seed(home, capsys):
     lines = {line.split("  ")[0]: line.split() for line in out.splitlines()}
     for stage, seconds in (("coordinates", "71.0"), ("spacecraft potential", "1890.0"), ("surface fit", "683.0")):
         assert lines[stage][-1] == seconds
-    assert "NaN" not in out and "another machine" in out and len(lines["read"]) == 3
+    assert "NaN" not in out and "another machine" in out and len(lines["read"]) == 4
     result = run_day(1998, 6, 15)
     assert result.stage_table().empty and "another machine" not in result._repr_html_(), "nothing ran"
     again = run_day(1998, 6, 15, overwrite=True)
     assert "another machine" in again._repr_html_() and "NaN" not in again._repr_html_()
-    assert again.stage_table()["share %"].sum() == pytest.approx(100, abs=0.5)
+    table = again.stage_table()
+    assert table["of the run (s)"].sum() == pytest.approx(again.wall, rel=0.05, abs=0.06) and table["share %"].sum() == pytest.approx(100, abs=1)
+    assert {"plan", "other", "start and wait", "merge", "report"} <= set(table.index) and again.memory > 50

@@ -179,3 +179,25 @@ def test_counts_and_select(results, tmp_path):
     assert sum(row["fitted"] for row in counts.values()) == results.spec["has_fit"].sum()
     half = results.select(np.arange(results.n_sweeps) % 2 == 0)
     same_arrays(read_results(write_results(half, path)).rows, half.rows)
+
+
+# --- merging files
+
+
+@pytest.mark.parametrize("limit", [1, 2**10, 2**28])
+def test_merged_files_have_the_bytes_of_merged_results(days, tmp_path, monkeypatch, limit):
+    monkeypatch.setattr(cache, "MERGE_BYTES", limit)  # one array at a time, a few, all
+    paths = [write_results(day, tmp_path / f"{number}.npz") for number, day in enumerate(days)]
+    cache.merge_files(paths, tmp_path / "files.npz")
+    write_results(cache.merge(days), tmp_path / "results.npz")
+    assert (tmp_path / "files.npz").read_bytes() == (tmp_path / "results.npz").read_bytes()
+
+
+def test_a_damaged_file_is_named_and_nothing_is_written(days, tmp_path):
+    whole, half = write_results(days[0], tmp_path / "whole.npz"), tmp_path / "half.npz"
+    half.write_bytes(whole.read_bytes()[:-300])
+    with pytest.raises(cache.CacheError, match="half.npz"):
+        cache.merge_files([whole, half], tmp_path / "both.npz")
+    assert not (tmp_path / "both.npz").exists() and not list(tmp_path.glob(".*"))
+    with pytest.raises(cache.CacheError, match="nothing"):
+        cache.merge_files([], tmp_path / "both.npz")

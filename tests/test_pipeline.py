@@ -13,7 +13,8 @@ from lunar_potential import pipeline
 from lunar_potential.archive import Archive, ArchiveError
 from lunar_potential.er import ERData
 from lunar_potential.geometry import sun_cells
-from lunar_potential.pipeline import Config, load_all_data, map_items, process_lp_file, process_merged_data
+from lunar_potential.jobs import map_items
+from lunar_potential.pipeline import Config, load_all_data, process_lp_file, process_merged_data
 from lunar_potential.simulate import THETA, SimulationOptions, Truth, simulate_sweeps
 from lunar_potential.study import draw_day, inject
 from lunar_potential.units import Flag
