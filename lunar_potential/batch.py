@@ -444,7 +444,7 @@ def run_all(
     "Everything, to `potential_batch_all.npz`, or a range of dates."
     return run_batch(Period(start=start, end=end), data_dir, output_dir, **options)
 
-# %% ../nbs/11_batch.ipynb #191d9224
+# %% ../nbs/11_batch.ipynb #068bdc3e
 def add_batch_arguments(
     parser: argparse.ArgumentParser,  # receives the options
 ):
@@ -471,17 +471,18 @@ def add_batch_arguments(
     work.add_argument("--fit-method", default="likelihood", choices=FIT_METHODS, help="surface fit (default: %(default)s)")
     work.add_argument("--u-spacecraft", type=float, metavar="V", help="take this spacecraft potential for every sweep")
     work.add_argument("--direction", default="travel", choices=("travel", "look"), help="what phi and theta point along (default: %(default)s)")
+    work.add_argument("--constants-error", action="store_true", help="count the uncertainty of the charging constants in the confidence sets")
     work.add_argument("--quiet", action="store_true", help="no progress bars, no tables")
     work.add_argument("-v", "--verbose", action="store_true", help="log at DEBUG level")
 
-# %% ../nbs/11_batch.ipynb #30168e4c
+# %% ../nbs/11_batch.ipynb #bafc3f62
 def batch_command(
     args: argparse.Namespace,  # parsed options of `add_batch_arguments`
 ) -> int:  # exit status
     "Runs the batch as the options say and prints what came of it."
     try:
         period = Period(args.year, args.month, args.day, args.start, args.end)
-        config = Config(fit_method=args.fit_method, u_spacecraft=args.u_spacecraft, direction=args.direction)
+        config = Config(fit_method=args.fit_method, u_spacecraft=args.u_spacecraft, direction=args.direction, constants_error=args.constants_error)
     except ValueError as error:
         raise UsageError(error) from error
     if args.dry_run:

@@ -285,8 +285,8 @@ def merge(
     timings = {name: sum(p.timings.get(name, 0.0) for p in parts) for name in dict.fromkeys(n for p in parts for n in p.timings)}
     return PotentialResults(rows=rows, spec=spec, rejected=rejected, meta=meta, timings=timings)
 
-# %% ../nbs/09_cache.ipynb #3d366ded
-MERGE_BYTES = 2**28  # most memory for arrays in a merge of files
+# %% ../nbs/09_cache.ipynb #8d5b0176
+MERGE_BYTES = 2**28  # of joined arrays at a time; with their parts and their bytes a merge holds about three times as much
 
 
 def merge_files(

@@ -32,9 +32,9 @@ from .units import E_CHARGE, M_PROTON, Flag
 # %% auto #0
 __all__ = ['U_MIN_LIT', 'U_LEAST_LIT', 'U_MAX', 'GRID', 'ROOTS', 'NEAR_ROOT', 'SETTLED', 'EDGE_TRUST', 'BELOW_CUT',
            'HOPELESS_MISFIT', 'STARTS', 'BAD_MISFIT', 'ChargingModel', 'ChargingErrors', 'photo_current',
-           'photo_potential', 'landing_current', 'secondary_yield', 'secondary_current', 'ion_current', 'net_current',
-           'followed_slope', 'balance_roots', 'balance_root', 'Root', 'ambient_params', 'ambient_current',
-           'ambient_roots', 'root_error', 'SpacecraftPotential', 'spacecraft_potential']
+           'photo_potential', 'landing_current', 'secondary_yield', 'secondary_current', 'swept_up', 'ion_current',
+           'net_current', 'followed_slope', 'balance_roots', 'balance_root', 'ambient_params', 'Root',
+           'ambient_current', 'ambient_roots', 'root_error', 'SpacecraftPotential', 'spacecraft_potential']
 
 # %% ../nbs/06_charging.ipynb #1c257f0a
 @dataclass(frozen=True)
@@ -144,7 +144,24 @@ def secondary_current(
         total += secondary_yield(e, yield_max, yield_energy) * e * e * math.exp(log_c - (kappa + 1) * math.log(width + e))
     return 1e4 * math.pi * E_CHARGE * total * h
 
-# %% ../nbs/06_charging.ipynb #f5b5a08b
+# %% ../nbs/06_charging.ipynb #86aa8295
+@compiled
+def _moment(a, chi):
+    "F(a): ions of a stream along one direction that reach a sphere."
+    edge = math.sqrt(max(chi, 0.0)) - a
+    return (0.5 * edge + a) * math.exp(-edge * edge) + 0.5 * math.sqrt(math.pi) * (a * a - chi + 0.5) * math.erfc(edge)
+
+@compiled
+def swept_up(
+    s,  # drift over thermal speed
+    chi,  # U / T_i
+):  # current over the thermal one
+    "Ions of a drifting Maxwellian that a sphere collects in the orbit-motion limit, over those of a resting one at U = 0."
+    if s < 1e-3:
+        return math.exp(-chi) if chi > 0 else 1 - chi
+    return (_moment(s, chi) - _moment(-s, chi)) / (2 * s)
+
+# %% ../nbs/06_charging.ipynb #2d5e1667
 @compiled
 def ion_current(
     density,  # n, m^-3
@@ -157,12 +174,8 @@ def ion_current(
     "Ion current, attracted by a negative body and repelled by a positive one, in the orbit-motion limit."
     thermal = E_CHARGE * density * math.sqrt(E_CHARGE * temperature / (2 * math.pi * mass))
     s = speed / math.sqrt(2 * E_CHARGE * temperature / mass)
-    ram = 0.5 * (math.exp(-s * s) + math.sqrt(math.pi) * (s + 0.5 / s) * math.erf(s)) if s > 1e-3 else 1.0
-    if u > 0:
-        return thermal * ram * math.exp(-u / temperature)
-    if exponent == 1 and s > 1e-3:
-        return thermal * (ram - 0.5 * math.sqrt(math.pi) * u / temperature * math.erf(s) / s)
-    return thermal * ram * (1 - u / temperature) ** exponent
+    uncharged = swept_up(s, 0.0)
+    return thermal * uncharged * (swept_up(s, u / temperature) / uncharged) ** (1.0 if u > 0 else exponent)
 
 # %% ../nbs/06_charging.ipynb #413f12c4
 @compiled
@@ -262,13 +275,6 @@ def balance_root(lit, params, model, highest, near=-1e9):
         count += not negative and (count == 0 or roots[i] < highest)
     return best, count
 
-# %% ../nbs/06_charging.ipynb #a0753fff
-class Root(NamedTuple):
-    "A potential at which the currents to a body cancel."
-
-    u: float  # V
-    stable: bool  # whether a small change of the potential decays
-
 # %% ../nbs/06_charging.ipynb #a4645794
 def ambient_params(
     density: float,  # n, m^-3
@@ -280,6 +286,13 @@ def ambient_params(
     width = (kappa - 1.5) * temperature - u
     ambient = 100.0 + max(-u, 0.0)  # eV, any energy that reaches the body
     return np.array([math.log(kappa_flux(ambient, density, temperature, kappa) / ambient) + (kappa + 1) * math.log(width + ambient + u), math.log(width), math.log(kappa - 1.5)])
+
+# %% ../nbs/06_charging.ipynb #a0753fff
+class Root(NamedTuple):
+    "A potential at which the currents to a body cancel."
+
+    u: float  # V
+    stable: bool  # whether a small change of the potential decays
 
 # %% ../nbs/06_charging.ipynb #0fd2a2d0
 def ambient_current(

@@ -111,13 +111,16 @@ def demo_command(
         print(f"{what + ':':22}{demo[name].resolve()}")
     return 1 if demo["batch"].problem else 0
 
-# %% ../nbs/40_cli.ipynb #868114da
+# %% ../nbs/40_cli.ipynb #778ebc43
 def add_bench_arguments(
     parser: argparse.ArgumentParser,  # receives the options
 ):
     "The options of the bench command."
-    parser.add_argument("what", choices=["accuracy", "spacecraft-potential"], help="what to measure")
-    parser.add_argument("--sweeps", type=int, default=1080, metavar="N", help="sweeps, for the accuracy of each regime, case and kind (default: %(default)s)")
+    parser.add_argument("what", nargs="?", default="month", choices=["month", "accuracy", "spacecraft-potential"], help="what to measure (default: %(default)s)")
+    parser.add_argument("--sweeps", type=int, default=1080, metavar="N", help="sweeps of a day, or for the accuracy of each regime, case and kind (default: %(default)s)")
+    parser.add_argument("--days", type=int, default=30, metavar="N", help="days of the month (default: %(default)s)")
+    parser.add_argument("--repeats", type=int, default=1, metavar="N", help="runs of the month for each number of workers, the median counts (default: %(default)s)")
+    parser.add_argument("--data-dir", type=Path, help="for the month: this archive instead of a simulated one")
     parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same numbers")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the tables here, too")
     parser.add_argument("--workers", type=int, metavar="N", help="worker processes (default: cores less one, but two where there are two)")
@@ -128,18 +131,22 @@ def bench_command(
     args: argparse.Namespace,  # parsed options
 ) -> int:  # exit status; 1 when workers change the results
     "Runs the benchmark and prints its tables."
+    from lunar_potential.bench import HEADINGS as OF_MONTH
+    from lunar_potential.bench import month_benchmark
     from lunar_potential.pipeline import worker_count
-    from lunar_potential.study import benchmark, benchmark_json, format_benchmark, spacecraft_benchmark
+    from lunar_potential.study import HEADINGS, benchmark, benchmark_json, format_benchmark, spacecraft_benchmark
 
-    if args.what == "accuracy":
-        announce = lambda part: print(f"{part} ...", file=sys.stderr, flush=True)
+    announce = lambda part: print(f"{part} ...", file=sys.stderr, flush=True)
+    if args.what == "month":
+        tables = month_benchmark(args.days, args.sweeps, args.seed, (1, _several(args.workers)), args.repeats, args.data_dir, announce)
+    elif args.what == "accuracy":
         tables = benchmark(args.sweeps, args.seed, n_jobs=worker_count(args.workers), progress=announce)
     else:
         tables = spacecraft_benchmark(args.sweeps, args.seed, n_jobs=_several(args.workers))
-    print(format_benchmark(tables))
+    print(format_benchmark(tables, OF_MONTH | HEADINGS))
     if args.json:
         args.json.write_text(benchmark_json(tables) + "\n")
-    return 0 if args.what == "accuracy" or tables["parallel"]["identical"].all() else 1
+    return 0 if all(table["identical"].all() for table in tables.values() if "identical" in table) else 1
 
 
 def _several(workers):

@@ -15,12 +15,12 @@ from numba.core.caching import FunctionCache
 
 from . import __file__ as package_file
 
-# %% ../nbs/00a_compiled.ipynb #83cf76c3
+# %% ../nbs/00a_compiled.ipynb #25702bf1
 @functools.cache
 def source_stamp() -> str:  # hexadecimal digits
-    "Hash of the source files that hold compiled functions."
-    sources = [path.read_bytes() for path in sorted(Path(package_file).parent.glob("*.py"))]
-    return hashlib.sha256(b"\0".join(source for source in sources if b"@compiled" in source)).hexdigest()
+    "Hash of the source files that hold compiled functions, and of the constants they have in common."
+    sources = {path: path.read_bytes() for path in sorted(Path(package_file).parent.rglob("*.py"))}
+    return hashlib.sha256(b"\0".join(source for path, source in sources.items() if b"@compiled" in source or path.name == "units.py")).hexdigest()
 
 # %% ../nbs/00a_compiled.ipynb #381b5b13
 class _PackageCache(FunctionCache):

@@ -57,20 +57,23 @@ def generic_error(
     "The category of an exception when the caller makes no difference between them."
     return "generic"
 
-# %% ../nbs/10_jobs.ipynb #1551d9be
+# %% ../nbs/10_jobs.ipynb #2c812f69
 def attempt(
     function,  # item -> value
     item,  # its argument
     categorize=generic_error,  # exception -> category
     fatal: tuple = (),  # exceptions that end the whole run: the answer carries them under "fatal"
+    away: bool = False,  # the value has to travel: one that cannot is an error of this item
 ) -> dict:  # fields of an `Outcome`, without the item
     "Calls the function and turns its exception into a category and a reason."
     started, clock, made = time.time(), time.perf_counter(), {}
     try:
         made = {"value": function(item)}
+        if away:
+            pickle.dumps(made)
     except fatal as error:
         made = {"fatal": _portable(error)}
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         made = {"category": categorize(error), "reason": f"{type(error).__name__}: {error}", "traceback": traceback.format_exc()}
     return {**made, "started": started, "seconds": time.perf_counter() - clock, "worker": os.getpid()}
 
@@ -227,7 +230,7 @@ class _LogFile(logging.handlers.RotatingFileHandler):
             self.silent = True
             print(f"warning: the log {self.baseFilename} cannot be written: {sys.exc_info()[1]}", file=sys.stderr)
 
-# %% ../nbs/10_jobs.ipynb #d287bd8e
+# %% ../nbs/10_jobs.ipynb #5e08616a
 @contextlib.contextmanager
 def log_to(
     path,  # the log file; None: no file
@@ -239,7 +242,8 @@ def log_to(
     if path is None:
         yield None
         return
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    with contextlib.suppress(OSError):  # writing says so
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
     file = _LogFile(path, maxBytes=max_bytes, backupCount=1, encoding="utf-8", delay=True)
     file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(process)d %(name)s: %(message)s"))
     handler = logging.handlers.MemoryHandler(batch_size, logging.CRITICAL + 1, file)
@@ -253,7 +257,7 @@ def log_to(
         handler.close()
         file.close()
 
-# %% ../nbs/10_jobs.ipynb #832ddead
+# %% ../nbs/10_jobs.ipynb #5d1752f9
 class Line:
     "The parent's end: what each worker is at, and a function that gets the log records."
 
@@ -284,10 +288,16 @@ class Line:
         with contextlib.suppress(OSError, EOFError):
             while True:
                 kind, worker, what = link.recv()
-                if kind == "log":
-                    self.on_record(what)
-                else:
+                if kind == "begin":
                     self.busy[worker] = (what, time.time())
+                else:
+                    self._take(what)
+
+    def _take(self, record):
+        try:
+            self.on_record(record)
+        except Exception as error:  # or the worker would wait for this thread for ever
+            print(f"warning: a log record of a worker was lost: {error}", file=sys.stderr)
 
     def workers(self, number):
         "Process ids and starting times of the workers whose last item this was."
@@ -381,7 +391,7 @@ def _forward(reporter):
     root.addHandler(_Forward(reporter))
     root.setLevel(reporter.level)
 
-# %% ../nbs/10_jobs.ipynb #200c5840
+# %% ../nbs/10_jobs.ipynb #08540ca3
 @dataclasses.dataclass(frozen=True)
 class Task:
     "The work on items as it travels to a worker."
@@ -399,7 +409,7 @@ class Task:
         if self.reporter:
             self.reporter.send("begin", number)
         with _alone:
-            return number, attempt(self.function, item, self.categorize, self.fatal)
+            return number, attempt(self.function, item, self.categorize, self.fatal, bool(self.reporter) and os.getpid() != self.reporter.parent)
 
 # %% ../nbs/10_jobs.ipynb #34d73464
 def work_here(
@@ -702,7 +712,7 @@ class Interrupted(KeyboardInterrupt):
         super().__init__(text)
         self.number = int(number)
 
-# %% ../nbs/10_jobs.ipynb #34500927
+# %% ../nbs/10_jobs.ipynb #5da0209f
 @contextlib.contextmanager
 def stop_signals(
     install: bool = True,  # False: nothing is changed
@@ -717,10 +727,10 @@ def stop_signals(
             signal.signal(each, signal.SIG_IGN)
         raise Interrupted("stopped by " + signal.Signals(number).name, number)
 
-    before = {}
+    before = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
     try:
-        for each in (signal.SIGINT, signal.SIGTERM):
-            before[each] = signal.signal(each, stop)
+        for each in before:
+            signal.signal(each, stop)
         yield
     finally:
         for each, handler in before.items():

@@ -32,7 +32,7 @@ from .units import Flag
 # %% ../nbs/08_pipeline.ipynb #aae5c8d4
 log = logging.getLogger(__name__)
 
-# %% ../nbs/08_pipeline.ipynb #ef7ccb9b
+# %% ../nbs/08_pipeline.ipynb #a87d066c
 FIT_METHODS = ("likelihood", "halekas", "lillis")
 
 
@@ -45,6 +45,7 @@ class Config:
     flat_field: bool = True  # estimate the relative gain of the cells from the day's own incident electrons
     field_error: float = 0.3  # standard error of the direction of the magnetic field, deg
     choose_response: bool = True  # let the day's own sweeps choose width and blur of the instrument's response
+    constants_error: bool = False  # count the uncertainty of the charging constants, shared by all sweeps, in the confidence sets
 
     def __post_init__(self):
         _one_of("fit_method", self.fit_method, FIT_METHODS)
@@ -455,7 +456,7 @@ def prepare_sweeps(
         incident = incident_counts(block["energy"], counts, mu, factor, calibration.background, calibration.background_sd, calibration.gain)
     return Prepared(block, b_moonward, make_cells(er.theta, factor), incident, calibration)
 
-# %% ../nbs/08_pipeline.ipynb #e36c8efd
+# %% ../nbs/08_pipeline.ipynb #af34c274
 def fit_sweeps(
     er,  # `ERData` of S sweeps of one file
     block: dict,  # its `padded` arrays
@@ -466,13 +467,12 @@ def fit_sweeps(
     n_jobs: int = 1,  # worker processes
     progress=None,  # called with the number of sweeps done
     clock=None,  # seconds by stage are added here
-    u_shift=0.0,  # standard errors, () or (S,), added to the spacecraft potential that the surface fit sees, for studies of its influence
+    u_shift=0.0,  # V, () or (S,), added to the spacecraft potential that the surface fit sees, for studies of its influence
 ) -> tuple:  # (n,) U_sc of the rows, V; name -> (S,) of plasma and U_sc; name -> (S,) of the surface; `Calibration`
     "Potentials of sweeps whose place is known: calibration, spacecraft, surface."
     clock = clock or _Clock()
     block, b_moonward, cells, incident, calibration = prepare_sweeps(er, block, polarity, lit, sun_latitude, config, clock)
-    with clock.stage("spacecraft_potential"):
-        arrays = {**vars(incident), "lit": lit}
+    arrays = {**vars(incident), "lit": lit}
     with clock.stage("calibration"):
         response = _response_of_file(block, polarity, b_moonward, arrays, calibration, cells, config)
         calibration = dataclasses.replace(calibration, response=response)
@@ -481,8 +481,8 @@ def fit_sweeps(
         u_rows, charged = per_row(er, arrays, config, response)
     with clock.stage("surface_fit"):
         arrays = {name: block[name] for name in ("energy", "flux", "phi")}
-        u_error = charged["u_spacecraft_error"]
-        arrays |= {"b_moonward": b_moonward, "u_spacecraft": charged["u_spacecraft"] + u_shift * u_error, "u_error": u_error, "background_factor": charged["background_factor"]}
+        u_error = np.hypot(charged["u_spacecraft_error"], charged["u_spacecraft_constants_error"] if config.constants_error else 0.0)
+        arrays |= {"b_moonward": b_moonward, "u_spacecraft": charged["u_spacecraft"] + u_shift, "u_error": u_error, "background_factor": charged["background_factor"]}
         size = CHUNK if n_jobs == 1 else chunk_size(er.n_sweeps, n_jobs)
         tasks = list(_tasks(er, arrays, size, config, cells, calibration))
         fitted = _run_chunks(surface_potential_worker, tasks, SURFACE, n_jobs, progress)

@@ -30,7 +30,7 @@ __all__ = ['DAY', 'DAYS_APART', 'BAND', 'NULL_KINDS', 'BAR', 'STRESSED', 'HEADIN
            'plot_truths', 'truth_grid', 'Injection', 'fit_measured', 'inject', 'accuracy_table', 'CoverageStudy',
            'coverage_study', 'plot_coverage', 'plot_errors', 'median_by_width', 'plot_widths', 'null_sweeps',
            'false_identification', 'Case', 'stress_cases', 'stress_study', 'fit_times', 'spacecraft_influence',
-           'spacecraft_input', 'as_stated', 'spacecraft_errors', 'spacecraft_benchmark', 'check_spacecraft',
+           'as_stated', 'spacecraft_input', 'spacecraft_errors', 'spacecraft_benchmark', 'check_spacecraft',
            'benchmark', 'format_benchmark', 'benchmark_json']
 
 # %% ../nbs/13_study.ipynb #1c1e3ff0
@@ -547,7 +547,7 @@ def fit_times(
     median, slow = 1e3 * np.percentile(seconds[1:], [50, 95])
     return pd.DataFrame({"sweeps": n_sweeps, "ms_median": median, "ms_p95": slow}, index=pd.Index(["surface fit"], name="stage"))
 
-# %% ../nbs/13_study.ipynb #b70a67b8
+# %% ../nbs/13_study.ipynb #71f05a3f
 def spacecraft_influence(
     n_sweeps: int = DAY,  # sweeps of all regimes by turns, at most a day
     seed: int = 0,  # same seed, same sweeps
@@ -560,8 +560,8 @@ def spacecraft_influence(
     sweeps = simulate_sweeps(_numbered(truth), seed=seed)
     fit = lambda shift: _fit_frame(sweeps.to_frame(), sweeps.theta, truth, config, shift)[0]
     base = fit(0.0)
-    to_truth = np.nan_to_num((truth.u_sc - base["u_spacecraft"]) / base["u_spacecraft_error"])
-    given = {"potential as found": 0.0, "one error higher": 1.0, "one error lower": -1.0, "true potential": to_truth}
+    error = np.hypot(base["u_spacecraft_error"], base["u_spacecraft_constants_error"] if config.constants_error else 0.0)
+    given = {"potential as found": 0.0, "one error higher": error, "one error lower": -error, "true potential": truth.u_sc - base["u_spacecraft"]}
     return pd.DataFrame([_moved(truth, base, fit(shift)) for shift in given.values()], index=list(given))
 
 
@@ -570,6 +570,16 @@ def _moved(truth, base, other):
     inside = lambda u, spec: ((u >= spec["u_surface_lower_95"]) & (u <= spec["u_surface_upper_95"]))[both]
     moved = np.abs(other["u_surface"] - base["u_surface"])[both]
     return {"sweeps": int(both.sum()), "inside_95": inside(other["u_surface"], base).mean(), "moved": np.median(moved), "covered_95": inside(truth.u_surface, other).mean()}
+
+# %% ../nbs/13_study.ipynb #c244fb44
+def as_stated(
+    truth: Truth,  # sweeps
+    seed: int = 0,  # same seed, same draws
+    stated: ChargingErrors = ChargingErrors(),  # what is drawn
+) -> Truth:
+    "The same sweeps with absolute fluxes and potentials of the spacecraft that are off as stated; in full shade and full sunlight alike."
+    flux, balance = np.random.default_rng([seed, 6]).normal(size=(2, len(truth)))
+    return dataclasses.replace(truth, n=truth.n * (1 + stated.flux * flux), u_sc=truth.u_sc + stated.balance * balance)
 
 # %% ../nbs/13_study.ipynb #7c17cc4a
 def spacecraft_input(
@@ -615,16 +625,6 @@ def _timed(function, *args):
 def _several(n_jobs):
     if n_jobs < 2:
         raise ValueError(f"{n_jobs} worker compares nothing; give 2 or more")
-
-# %% ../nbs/13_study.ipynb #c244fb44
-def as_stated(
-    truth: Truth,  # sweeps
-    seed: int = 0,  # same seed, same draws
-    stated: ChargingErrors = ChargingErrors(),  # what is drawn
-) -> Truth:
-    "The same sweeps with absolute fluxes and potentials of the spacecraft that are off as stated; in full shade and full sunlight alike."
-    flux, balance = np.random.default_rng([seed, 6]).normal(size=(2, len(truth)))
-    return dataclasses.replace(truth, n=truth.n * (1 + stated.flux * flux), u_sc=truth.u_sc + stated.balance * balance)
 
 # %% ../nbs/13_study.ipynb #690d0461
 def spacecraft_errors(
@@ -738,7 +738,7 @@ def benchmark(
         tables[name] = compute()
     return tables
 
-# %% ../nbs/13_study.ipynb #26bdfa6b
+# %% ../nbs/13_study.ipynb #734f2910
 HEADINGS = {
     "accuracy": "Connected sweeps; errors and widths in volts; covered_..: share of sets that hold the truth",
     "stress": "The same, all of the regimes " + ", ".join(STRESSED) + ", where assumptions fail",
@@ -753,9 +753,10 @@ HEADINGS = {
 
 def format_benchmark(
     tables: dict,  # of `benchmark`
+    headings: dict = HEADINGS,  # what each shows
 ) -> str:
     "The tables as text, each below what it shows."
-    return "\n\n".join(f"{HEADINGS[name]}\n{table.round(3).to_string()}" for name, table in tables.items())
+    return "\n\n".join(f"{headings[name]}\n{table.round(3).to_string()}" for name, table in tables.items())
 
 
 def benchmark_json(

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -73,4 +74,14 @@ def hangs(item):
 
 def sleeps(number):
     time.sleep(0.3 if number < 30 else 3)
+    return number
+
+
+def gives_a_lock_for_two(number):
+    return threading.Lock() if number == 2 else number
+
+
+def exits_for_two(number):
+    if number == 2:
+        sys.exit("two")
     return number

@@ -15,6 +15,7 @@ from lunar_potential.archive import ArchiveError
 from lunar_potential.batch import OutputError, Period, main, output_name, run_all, run_day, run_month, run_year
 from lunar_potential.cache import read_meta, read_results
 from lunar_potential.pipeline import Config
+from lunar_potential.simulate import simulate_archive
 
 
 @pytest.fixture
@@ -305,3 +306,13 @@ def test_stages_stand_beside_the_month_of_the_seed(home, capsys):
     table = again.stage_table()
     assert table["of the run (s)"].sum() == pytest.approx(again.wall, rel=0.05, abs=0.06) and table["share %"].sum() == pytest.approx(100, abs=1)
     assert {"plan", "other", "start and wait", "merge", "report"} <= set(table.index) and again.memory > 50
+
+
+def test_days_that_choose_their_response_are_the_same_on_any_number_of_workers(tmp_path):
+    simulate_archive(tmp_path / "data", dates=("1998-04-01", "1998-04-11"), sweeps_per_day=210, cadence=400, seed=6, response_fwhm=0.58)
+    written = set()
+    for n_jobs in (1, 2, 3):
+        result = run_all(tmp_path / "data", tmp_path / str(n_jobs), n_jobs=n_jobs, quiet=True)
+        assert all(day["response"]["fwhm"] > 0.53 for day in read_results(result.paths[0]).meta["calibration"].values())
+        written.add(result.paths[0].read_bytes())
+    assert len(written) == 1

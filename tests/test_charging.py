@@ -490,7 +490,8 @@ def test_sweeps_in_penumbra_lie_between_shade_and_sunlight(n, T, kappa):
     assert ((found.u > shade - 2) & (found.u < light + 2)).all() and (found.flags & Flag.PARTLY_LIT).all()
     for body in (shade, light):  # where it was when half of the channels were measured
         moving = spacecraft_potential(sweeps_of(n, T, kappa, body, size=3), np.full(3, 0.33))
-        assert (np.abs(moving.u - body) < 1.5 * moving.error + 0.5).all()
+        far = max(shade - moving.u.min(), moving.u.max() - shade, light - moving.u.min(), moving.u.max() - light)
+        assert (moving.error > 0.7 * np.abs(moving.u - body)).all() and (moving.error < 1.5 * far + 1).all()
 
 
 def test_a_sunlit_body_charged_negatively_is_not_called_neutral():

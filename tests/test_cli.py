@@ -75,6 +75,14 @@ def test_bench_spacecraft_potential(tmp_path, capsys):
     assert list(tables) == ["parallel", "spacecraft", "influence"] and tables["parallel"]["spacecraft potential"]["rows"] == 300
 
 
+def test_bench_month(tmp_path, capsys):
+    assert main(["bench", "--days", "2", "--sweeps", "8", "--workers", "2", "--json", str(tmp_path / "bench.json")]) == 0
+    out, err = capsys.readouterr()
+    assert all(word in out for word in ("efficiency", "sweeps_per_s", "worker_mb", "surface fit", "start and wait", "connected sweep")) and "simulating" in err
+    tables = json.loads((tmp_path / "bench.json").read_text())
+    assert list(tables) == ["runs", "stages", "costs"] and all(run["identical"] for run in tables["runs"].values())
+
+
 def test_check_spacecraft_potential(capsys):
     assert main(["check", "spacecraft-potential", "--sweeps", "20"]) == 0
     lines = capsys.readouterr().out.splitlines()
@@ -96,7 +104,7 @@ def test_error_table(results, truth):
     assert table.loc["all", "U_surface |error|"] < 6
 
 
-@pytest.mark.parametrize("argv, status, words", [(["info", "nowhere"], 1, "does not exist"), (["simulate", "x", "--sweeps", "0"], 1, "sweeps"), (["bench", "accuracy", "--sweeps", "0"], 1, "0 sweeps"), (["bench", "spacecraft-potential", "--workers", "1"], 1, "2 or more"), (["check", "spacecraft-potential", "--sweeps", "0"], 1, "0 sweeps")])
+@pytest.mark.parametrize("argv, status, words", [(["info", "nowhere"], 1, "does not exist"), (["simulate", "x", "--sweeps", "0"], 1, "sweeps"), (["bench", "accuracy", "--sweeps", "0"], 1, "0 sweeps"), (["bench", "--days", "0"], 1, "0 days"), (["bench", "--data-dir", "nowhere"], 1, "nowhere"), (["bench", "spacecraft-potential", "--workers", "1"], 1, "2 or more"), (["check", "spacecraft-potential", "--sweeps", "0"], 1, "0 sweeps")])
 def test_mistakes(argv, status, words, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert main(argv) == status

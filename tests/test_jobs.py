@@ -394,3 +394,20 @@ def test_on_dask_a_cluster_that_is_gone_is_not_waited_for(cluster):
 
     answers = list(jobs.work_on_dask(jobs.Task(jobs_work.sleeps), [30], [0], Gone(), patience=0.1))
     assert answers == [(0, {"category": "died", "reason": "the cluster has had no worker for 0.1 s"})]
+
+
+@pytest.mark.parametrize("way", [dict(n_jobs=2), dict(n_jobs=2, deadline=30)], ids=["joblib", "deadline"])
+def test_a_value_that_cannot_travel_costs_only_its_item(way):
+    outcomes = run_jobs(jobs_work.gives_a_lock_for_two, [1, 2, 3, 4], **way)
+    assert [outcome.ok for outcome in outcomes] == [True, False, True, True] and "lock" in outcomes[1].reason
+
+
+def test_an_item_that_exits_costs_only_itself():
+    outcomes = run_jobs(jobs_work.exits_for_two, [1, 2, 3], n_jobs=2)
+    assert [outcome.ok for outcome in outcomes] == [True, False, True]
+
+
+def test_a_log_that_cannot_be_written_loses_no_work(tmp_path, capsys):
+    (tmp_path / "file").write_text("in the way")
+    outcomes = run_jobs(abs, [-1, -2], log_file=tmp_path / "file" / "log")
+    assert [outcome.value for outcome in outcomes] == [1, 2] and "cannot be written" in capsys.readouterr().err
