@@ -511,9 +511,15 @@ class MinorTicks(Artist):
         renderer.draw_path(graphics, MplPath(ends, [MplPath.MOVETO, MplPath.LINETO] * len(marks)), IdentityTransform())
         graphics.restore()
 
-# %% ../nbs/22_spectrogram.ipynb #dae983e7
+# %% ../nbs/22_spectrogram.ipynb #a92658e5
 class Picture(Figure):
     "A Matplotlib figure that shows itself in a notebook without `pyplot`."
+
+    def __init__(
+        self,
+        **options,  # of `matplotlib.figure.Figure`
+    ):
+        super().__init__(**options)
 
     def _repr_png_(self):
         import io
@@ -749,14 +755,14 @@ def energy_spectrum(
     "Mean flux over all directions that were measured."
     return finite_mean(flux, -1, np.array([cell_solid_angle(t) for t in theta]))
 
-# %% ../nbs/22_spectrogram.ipynb #ca96c895
+# %% ../nbs/22_spectrogram.ipynb #fdb21c01
 def pitch_spectrum(
     energy,  # (S, C) eV
     flux,  # (S, C, 88), NaN masked
     mu,  # cosine of the pitch angle, (S, C, 88)
     theta,  # latitudes of the cells, (88,) deg
     band=(200.0, 1000.0),  # energies used, eV
-    edges=np.arange(0.0, 181.0, 15.0),  # of the pitch angles, deg, (P + 1,)
+    edges=tuple(range(0, 181, 15)),  # of the pitch angles, deg, (P + 1,)
 ) -> np.ndarray:  # (S, P), NaN where no cell looks
     "Flux by pitch angle over the mean flux at less than 90 deg, averaged over the channels of a band."
     solid = np.array([cell_solid_angle(t) for t in theta])
