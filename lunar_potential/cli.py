@@ -7,7 +7,7 @@ __all__ = ['add_simulate_arguments', 'simulate_command', 'error_table', 'run_dem
            'add_bench_arguments', 'bench_command', 'add_check_arguments', 'check_command', 'describe_archive',
            'describe_results', 'info_command', 'build_parser', 'add_info_arguments', 'main']
 
-# %% ../nbs/40_cli.ipynb #5257acf2
+# %% ../nbs/40_cli.ipynb #dc236f2e
 import argparse
 import os
 import sys
@@ -15,6 +15,7 @@ from pathlib import Path
 
 from . import __version__
 from .batch import add_batch_arguments, batch_command, print_outcome, run_command, run_day
+from .movie import add_movie_arguments, movie_command
 
 # %% ../nbs/40_cli.ipynb #f253a2d4
 def add_simulate_arguments(
@@ -223,16 +224,17 @@ def info_command(
     print("\n".join(map(describe_results, results)) if results else describe_archive(path))
     return 0
 
-# %% ../nbs/40_cli.ipynb #0ef1c693
+# %% ../nbs/40_cli.ipynb #4236eaf7
 def build_parser() -> argparse.ArgumentParser:
     "The parser of `lunar-potential`; `command` in its result is the function to call."
     parser = argparse.ArgumentParser(prog="lunar-potential", description="Electrostatic potentials of the lunar surface from Lunar Prospector.")
     parser.add_argument("--version", action="version", version=f"lunar_potential {__version__}")
-    verbs = parser.add_subparsers(dest="verb", required=True, metavar="{batch,simulate,demo,bench,check,info}")
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="{batch,simulate,demo,movie,bench,check,info}")
     for verb, help_text, add, command in (
         ("batch", "daily tables to potentials", add_batch_arguments, batch_command),
         ("simulate", "write an archive with known truth", add_simulate_arguments, simulate_command),
         ("demo", "simulate a day, process it, draw it", add_demo_arguments, demo_command),
+        ("movie", "the Moon turning: an MP4 film or a page that plays", add_movie_arguments, movie_command),
         ("bench", "measure accuracy, coverage and speed on known truths", add_bench_arguments, bench_command),
         ("check", "tell whether workers and one process agree", add_check_arguments, check_command),
         ("info", "what an archive or a result file holds", add_info_arguments, info_command),

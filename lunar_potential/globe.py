@@ -7,9 +7,9 @@ __all__ = ['UNTRUSTED', 'MARIA', 'RAY_CRATERS', 'EXTENT', 'SUN_STYLE', 'MARKER_R
            'downsample', 'footpoints', 'PotentialScale', 'potential_scale', 'confidence_weight', 'unit_vectors',
            'pixel_centres', 'sphere_noise', 'schematic_albedo', 'Texture', 'quantise', 'texture_size', 'moon_texture',
            'plain_texture', 'shade_night', 'draw_grid', 'view_axes', 'project', 'unproject', 'terminator', 'moon_image',
-           'draw_moon', 'draw_points', 'plot_map', 'plot_sphere', 'save_figure', 'great_circle_angle', 'local_time_map',
-           'potential_vs_sza', 'plot_timeseries', 'sphere_grid', 'moon_surface', 'hover_text', 'marker_traces',
-           'camera', 'plotly_globe', 'globe_page', 'globe_html']
+           'draw_moon', 'draw_points', 'plot_map', 'plot_sphere', 'save_figure', 'great_circle_angle', 'subsolar_at',
+           'local_time_map', 'potential_vs_sza', 'plot_timeseries', 'sphere_grid', 'moon_surface', 'hover_text',
+           'marker_traces', 'camera', 'plotly_globe', 'globe_page', 'globe_html']
 
 # %% ../nbs/20_globe.ipynb #35d8f01a
 import contextlib
@@ -746,6 +746,20 @@ def _with_sun(results, select):
         raise ValueError("the results do not say where the Sun stood: add arrays subsolar_latitude and subsolar_longitude, deg, one value a sweep")
     return points
 
+# %% ../nbs/20_globe.ipynb #5458573a
+def subsolar_at(
+    results,  # results with sub-solar arrays
+    time,  # instant: ISO string, datetime or datetime64, UTC
+) -> tuple:  # latitude, longitude of the sub-solar point, deg
+    "Where the Sun stood at a time; raises ValueError when the results do not say it or do not reach that time by a day."
+    table = sweep_table(results)
+    table = table[np.isfinite(table[["sun_latitude", "sun_longitude"]].to_numpy(float)).all(1)]
+    when, seconds = np.datetime64(time, "ms").astype(float) / 1000, table["time"].to_numpy("datetime64[ms]").astype(float) / 1000
+    if not len(table) or np.abs(seconds - when).min() > 86400:
+        raise ValueError(f"the results do not say where the Sun stood at {time}")
+    longitude = np.interp(when, seconds, np.unwrap(table["sun_longitude"].to_numpy(float), period=360))
+    return float(np.interp(when, seconds, table["sun_latitude"])), float((longitude + 180) % 360 - 180)
+
 # %% ../nbs/20_globe.ipynb #08a96d37
 def local_time_map(
     results,  # results with sub-solar arrays, or a table of `footpoints`
@@ -990,7 +1004,7 @@ def plotly_globe(
         title={"text": title, "x": 0.5, "y": 1, "yanchor": "top", "pad": {"t": 16}}, margin={"l": 10, "r": 10, "t": 70, "b": 10}, template="plotly_white",
         legend={"orientation": "h", "x": 0.5, "xanchor": "center", "y": 0.0, "yanchor": "bottom", "itemsizing": "constant", "bgcolor": "#c4c4c4"}, uirevision="globe")
 
-# %% ../nbs/20_globe.ipynb #8f9c0fa5
+# %% ../nbs/20_globe.ipynb #af4c4d9c
 GLOBE_CONFIG = {"responsive": True, "displaylogo": False, "showSendToCloud": False, "modeBarButtonsToRemove": ["resetCameraLastSave3d"]}
 
 _PAGE = """<!DOCTYPE html>
@@ -1007,13 +1021,14 @@ for (const trace of figure.data) if (trace.meta && trace.meta.sphere) {{
   trace.y = grid((b, l) => Math.cos(b) * Math.sin(l));
   trace.z = grid((b, l) => Math.sin(b));
 }}
-Plotly.newPlot("globe", {{...figure, config: {config}}});
-</script></body></html>
+const shown = Plotly.newPlot("globe", {{...figure, config: {config}}});
+</script>{controls}</body></html>
 """
 
 def globe_page(
     figure,  # a Plotly figure with a `moon_surface`
     title: str = "Lunar surface potential",  # name of the page
+    controls: str = "",  # more HTML for the end of the page; its scripts find the promise `shown` and the element `globe`
 ) -> str:  # HTML that needs no network
     "A self-contained page that shows a globe, plotly.js included."
     import html
@@ -1021,7 +1036,7 @@ def globe_page(
     from plotly.offline import get_plotlyjs
     parts = figure.to_plotly_json()
     parts["data"] = [{k: v for k, v in trace.items() if k not in "xyz" or "sphere" not in (trace.get("meta") or {})} for trace in parts["data"]]
-    return _PAGE.format(title=html.escape(title), plotly=get_plotlyjs(), config=json.dumps(GLOBE_CONFIG), figure=to_json_plotly(parts).replace("</", "<\\/"))
+    return _PAGE.format(title=html.escape(title), plotly=get_plotlyjs(), config=json.dumps(GLOBE_CONFIG), figure=to_json_plotly(parts).replace("</", "<\\/"), controls=controls)
 
 def globe_html(
     results,  # anything `plotly_globe` takes, or its figure

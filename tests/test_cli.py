@@ -104,7 +104,7 @@ def test_error_table(results, truth):
     assert table.loc["all", "U_surface |error|"] < 6
 
 
-@pytest.mark.parametrize("argv, status, words", [(["info", "nowhere"], 1, "does not exist"), (["simulate", "x", "--sweeps", "0"], 1, "sweeps"), (["bench", "accuracy", "--sweeps", "0"], 1, "0 sweeps"), (["bench", "--days", "0"], 1, "0 days"), (["bench", "--data-dir", "nowhere"], 1, "nowhere"), (["bench", "spacecraft-potential", "--workers", "1"], 1, "2 or more"), (["check", "spacecraft-potential", "--sweeps", "0"], 1, "0 sweeps")])
+@pytest.mark.parametrize("argv, status, words", [(["info", "nowhere"], 1, "does not exist"), (["simulate", "x", "--sweeps", "0"], 1, "sweeps"), (["bench", "accuracy", "--sweeps", "0"], 1, "0 sweeps"), (["bench", "--days", "0"], 1, "0 days"), (["movie", "nowhere"], 1, "nowhere"), (["bench", "--data-dir", "nowhere"], 1, "nowhere"), (["bench", "spacecraft-potential", "--workers", "1"], 1, "2 or more"), (["check", "spacecraft-potential", "--sweeps", "0"], 1, "0 sweeps")])
 def test_mistakes(argv, status, words, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert main(argv) == status

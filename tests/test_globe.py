@@ -221,6 +221,16 @@ def test_terminator_local_time_and_zenith_angle():
     assert np.allclose(globe.local_time([10, 100, -170, -80], 10), [12, 18, 0, 6])
 
 
+def test_subsolar_point_of_an_instant():
+    spec = {**sweeps(101), "subsolar_longitude": np.r_[np.linspace(-179, -180, 51), np.linspace(179.98, 179, 50)], "subsolar_latitude": np.linspace(1, 2, 101)}
+    when = np.datetime64("1998-04-01") + np.timedelta64(75 * 80, "s")
+    assert np.allclose(globe.subsolar_at(spec, when), (1.75, 179.5), atol=0.01)
+    assert globe.subsolar_at(spec, "1998-04-01T12") == pytest.approx((2, 179))
+    for results, time in ((spec, "1998-04-09"), ({k: v for k, v in spec.items() if "subsolar" not in k}, when)):
+        with pytest.raises(ValueError, match="where the Sun stood"):
+            globe.subsolar_at(results, time)
+
+
 # -- Matplotlib ------------------------------------------------------------------------------------------------------------------
 
 def test_map_draws_each_point_at_its_place_and_colour(figures, moon):
