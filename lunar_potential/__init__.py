@@ -6,6 +6,7 @@ _lazy = {  # public name: the module it lives in
     "ERData": "er",
     "PotentialResults": "pipeline",
     "load_all_data": "pipeline",
+    "lp_day_overview": "spectrogram",
     "process_lp_file": "pipeline",
     "process_merged_data": "pipeline",
     "run_all": "batch",
