@@ -494,7 +494,7 @@ class SpacecraftPotential:
         "Both errors together."
         return np.hypot(self.error, self.constants_error)
 
-# %% ../nbs/06_charging.ipynb #2bf748db
+# %% ../nbs/06_charging.ipynb #94dee81e
 def spacecraft_potential(
     incident: IncidentCounts,  # of S sweeps
     lit: np.ndarray,  # (S,) lit fraction of the Sun's disc at the spacecraft: 1 sunlight, 0 shade, nan unknown
@@ -511,5 +511,6 @@ def spacecraft_potential(
                  params, covariance, values, errors, out, roots, stable)
     flags = kappa_flags(params, out[:, 4]) | np.where((lit > 0) & (lit < 1), int(Flag.PARTLY_LIT), 0)
     fit = KappaFit(*values.T, *errors.T, params, covariance, out[:, 4], flags)
-    flags = flags | np.where(np.isnan(out[:, 0]), int(Flag.NO_U_SPACECRAFT), 0) | np.where(out[:, 3] > 1, int(Flag.SEVERAL_ROOTS), 0)
-    return SpacecraftPotential(*out.T[:3], roots, stable, np.nan_to_num(out[:, 3]).astype(np.int8), fit, flags)
+    n_roots = np.where(np.isnan(out[:, 0]), 0, out[:, 3]).astype(np.int8)
+    flags = flags | np.where(np.isnan(out[:, 0]), int(Flag.NO_U_SPACECRAFT), 0) | np.where(n_roots > 1, int(Flag.SEVERAL_ROOTS), 0)
+    return SpacecraftPotential(*out.T[:3], roots, stable, n_roots, fit, flags)

@@ -112,7 +112,7 @@ def demo_command(
         print(f"{what + ':':22}{demo[name].resolve()}")
     return 1 if demo["batch"].problem else 0
 
-# %% ../nbs/40_cli.ipynb #778ebc43
+# %% ../nbs/40_cli.ipynb #a825f4c8
 def add_bench_arguments(
     parser: argparse.ArgumentParser,  # receives the options
 ):
@@ -122,8 +122,13 @@ def add_bench_arguments(
     parser.add_argument("--days", type=int, default=30, metavar="N", help="days of the month (default: %(default)s)")
     parser.add_argument("--repeats", type=int, default=1, metavar="N", help="runs of the month for each number of workers, the median counts (default: %(default)s)")
     parser.add_argument("--data-dir", type=Path, help="for the month: this archive instead of a simulated one")
-    parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same numbers")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the tables here, too")
+    _add_run_arguments(parser)
+
+
+def _add_run_arguments(parser):
+    "What every run on simulated sweeps may be told."
+    parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same numbers")
     parser.add_argument("--workers", type=int, metavar="N", help="worker processes (default: cores less one, but two where there are two)")
     parser.add_argument("-v", "--verbose", action="store_true", help="log at DEBUG level")
 
@@ -156,16 +161,14 @@ def _several(workers):
 
     return max(2, worker_count()) if workers is None else worker_count(workers)
 
-# %% ../nbs/40_cli.ipynb #9caee963
+# %% ../nbs/40_cli.ipynb #f7f9e246
 def add_check_arguments(
     parser: argparse.ArgumentParser,  # receives the options
 ):
     "The options of the check command."
     parser.add_argument("what", choices=["spacecraft-potential"], help="what to check")
     parser.add_argument("--sweeps", type=int, default=90, metavar="N", help="simulated sweeps (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same sweeps")
-    parser.add_argument("--workers", type=int, metavar="N", help="worker processes (default: cores less one, but two where there are two)")
-    parser.add_argument("-v", "--verbose", action="store_true", help="log at DEBUG level")
+    _add_run_arguments(parser)
 
 
 def check_command(

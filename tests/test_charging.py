@@ -470,6 +470,12 @@ def test_unknown_sunlight_gives_a_plasma_but_no_potential():
     assert found.flags.tolist() == [0, int(Flag.NO_U_SPACECRAFT), 0] and np.isfinite(found.fit.temperature).all()
 
 
+def test_unknown_sunlight_has_no_roots_to_choose_from():
+    n, T, kappa = 8e6, 5.0, 3.5  # two roots in sunlight
+    found = spacecraft_potential(sweeps_of(n, T, kappa, sunlit(n, T, kappa), size=2), np.full(2, np.nan))
+    assert (found.flags == int(Flag.NO_U_SPACECRAFT)).all() and (found.n_roots == 0).all() and np.isnan(found.roots).all() and np.isnan(found.total_error).all()
+
+
 def test_a_missing_spectrum_has_neither():
     sums = sweeps_of(3e5, 60.0, 3.2, -28.0, size=3)
     sums.counts[1] = 0
