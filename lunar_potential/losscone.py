@@ -16,9 +16,9 @@ from .kappa import Response, response_nodes
 from .units import N_CELLS, Flag, cells_in_ring
 
 # %% auto #0
-__all__ = ['NODE', 'NODES', 'PARTS', 'COUNTS', 'NOISE', 'FULL', 'COSINE', 'SEEN', 'UP', 'BEAM', 'INVERSE', 'ENERGY', 'FLUX',
-           'TERM_1', 'TERM_2', 'TOTAL', 'INSIDE', 'NUMBER', 'LOG_ENERGY', 'LOG_FLUX', 'WEIGHT', 'AMBIENT', 'U_SC',
-           'SCATTER', 'METHOD', 'CHANNELS', 'FIELD_ERROR', 'BEAM_WIDTH', 'PART_REACH', 'RIDGE', 'BEAM_EMISSION',
+__all__ = ['NODE', 'NODES', 'PARTS', 'COUNTS', 'NOISE', 'FULL', 'COSINE', 'SEEN', 'UP', 'BEAM', 'INVERSE', 'PLACE', 'ENERGY',
+           'FLUX', 'TERM_1', 'TERM_2', 'TOTAL', 'INSIDE', 'NUMBER', 'LOG_ENERGY', 'LOG_FLUX', 'WEIGHT', 'AMBIENT',
+           'U_SC', 'SCATTER', 'METHOD', 'CHANNELS', 'FIELD_ERROR', 'BEAM_WIDTH', 'PART_REACH', 'RIDGE', 'BEAM_EMISSION',
            'BEAM_ENERGY_WIDTH', 'BAND_VARIANCE', 'BACKSCATTER', 'BACKSCATTER_SPREAD', 'BEAM_PRIOR', 'BEAM_SPREAD',
            'BEAM_SHIFT', 'LIKELIHOOD', 'HALEKAS', 'LILLIS', 'BACKSCATTER_SLOPE', 'EDGE', 'BAND_SHAPE', 'BEAM_MODEL',
            'LILLIS_RANGE', 'HALEKAS_FLOOR', 'LOG_300_EV', 'U_BOUNDS', 'RATIO_BOUNDS', 'BACKSCATTER_BOUNDS', 'U_GRID',
@@ -26,7 +26,7 @@ __all__ = ['NODE', 'NODES', 'PARTS', 'COUNTS', 'NOISE', 'FULL', 'COSINE', 'SEEN'
            'POLISHED_MARGIN', 'COARSE_MARGIN', 'LEAST_CHANNELS', 'POOR_FIT', 'HOPELESS_FIT', 'IDENTIFIED', 'COLUMNS',
            'FLOOR', 'METHODS', 'HALF_WIDTHS', 'FWHMS', 'CUTS', 'RELUCTANCE', 'VOTE', 'critical_angle', 'Cells',
            'make_cells', 'Work', 'make_work', 'coarse_index', 'LossConeFit', 'sweep_potential', 'LossConeFitter',
-           'profile_misfit', 'choose_response']
+           'profile_misfit', 'SweepModel', 'sweep_model', 'choose_response']
 
 # %% ../nbs/07_losscone.ipynb #e72a6b18
 @compiled(error_model="numpy")
@@ -76,8 +76,8 @@ def make_cells(
     step = np.radians(120.0 / rings)
     return Cells(rings, np.asarray(factor, float), np.cos(lat), np.sin(lat), np.cos(step), np.sin(step))
 
-# %% ../nbs/07_losscone.ipynb #eff25a89
-COUNTS, NOISE, FULL, COSINE, SEEN, UP, BEAM, INVERSE = range(8)  # planes of `Work.cell`
+# %% ../nbs/07_losscone.ipynb #fb201345
+COUNTS, NOISE, FULL, COSINE, SEEN, UP, BEAM, INVERSE, PLACE = range(9)  # planes of `Work.cell`
 ENERGY, FLUX, TERM_1, TERM_2, TOTAL, INSIDE, NUMBER, LOG_ENERGY, LOG_FLUX = range(9)  # planes of `Work.channel`
 WEIGHT, AMBIENT = range(2)  # planes of `Work.band`
 U_SC, SCATTER, METHOD, CHANNELS, FIELD_ERROR = range(5)  # entries of `Work.setting`
@@ -85,7 +85,7 @@ U_SC, SCATTER, METHOD, CHANNELS, FIELD_ERROR = range(5)  # entries of `Work.sett
 class Work(NamedTuple):
     "Arrays of one sweep: C channels, up to 88 fitted cells each, Q nodes of the energy band."
 
-    cell: np.ndarray  # (C, 8, 88) counts, background, counts of a full cell, |cos pitch|, counts above background over full, shares up and beam, full^2 / variance
+    cell: np.ndarray  # (C, 9, 88) counts, background, counts of a full cell, |cos pitch|, counts above background over full, shares up and beam, full^2 / variance, number of the cell
     table: np.ndarray  # (C, (NODES + 1) * 88) T at each node, float32
     channel: np.ndarray  # (C, 9) energy eV, incident flux, two anisotropy terms, incident counts, incident cells, fitted cells, ln energy, ln flux
     band: np.ndarray  # (2, C, Q) weight and ambient energy (eV) of the response nodes
@@ -98,14 +98,14 @@ class Work(NamedTuple):
     normal: np.ndarray  # (6, 4) curvature (rows 0 to 3), downhill gradient (row 4), coupling to the slope of the backscatter (row 5)
     misfit: np.ndarray  # (C, 93) coarse misfit of each channel
 
-# %% ../nbs/07_losscone.ipynb #15700176
+# %% ../nbs/07_losscone.ipynb #8edd6fbb
 def make_work(
     channels: int,  # most energies in a sweep
     nodes: int,  # number of response nodes
 ) -> Work:
     "An empty workspace."
     c, n = channels, N_CELLS
-    return Work(np.zeros((c, 8, n)), np.zeros((c, (NODES + 1) * n), np.float32), np.zeros((c, 9)), np.zeros((2, c, nodes)), np.zeros(5), np.zeros((4, n)),
+    return Work(np.zeros((c, 9, n)), np.zeros((c, (NODES + 1) * n), np.float32), np.zeros((c, 9)), np.zeros((2, c, nodes)), np.zeros(5), np.zeros((4, n)),
                 np.zeros(5 * n, np.float32), np.zeros((NODES + 1, 3)), np.zeros((c, 4)), np.zeros((c, 6, 6)), np.zeros((6, 4)), np.zeros((c, 93)))
 
 # %% ../nbs/07_losscone.ipynb #05d7a93c
@@ -163,7 +163,7 @@ def _cell_shares(work, i, n, angles, half_width):
     work.cell[i, UP, n] = number / 9
     work.cell[i, BEAM, n] = beam / 9
 
-# %% ../nbs/07_losscone.ipynb #363ef217
+# %% ../nbs/07_losscone.ipynb #87e3fd56
 PART_REACH = math.sin(math.radians(11.5))  # cosine of the pitch angle of a centre above which all parts are incident
 
 @compiled(error_model="numpy")
@@ -195,6 +195,7 @@ def _read_channel(work, i, energy, flux, phi, b, cells, gain, background, half_w
             plane, n = work.cell[i], fitted
             fitted += 1
             _cell_shares(work, i, n, angles, half_width)
+            work.cell[i, PLACE, n] = c
         plane[COUNTS, n], plane[NOISE, n] = _code_middle(max(flux[c], 0.0) * cells.factor[c] * energy), background / cells.rings[c]
         plane[FULL, n], plane[COSINE, n] = cells.factor[c] * gain[c] * energy, abs(centre)
     _sum_twice(table, fitted, work.cell[i, UP])
@@ -1201,27 +1202,31 @@ class LossConeFitter:
         work.setting[SCATTER], work.setting[METHOD], work.setting[FIELD_ERROR] = self.scatter, METHODS[self.method], self.field_error
         return work
 
-# %% ../nbs/07_losscone.ipynb #ca78ec2c
+# %% ../nbs/07_losscone.ipynb #8ea7edab
+def _sweep_at_work(energy, flux, phi, cells, b_moonward, u_spacecraft, fitter, gain, background):
+    "A workspace that holds one sweep; raises ValueError if it has fewer than three usable energies."
+    offset, response = response_nodes(fitter.response, fitter.nodes)
+    work, b = fitter.workspace(len(energy)), np.broadcast_to(np.asarray(b_moonward, float), (len(energy), 3))
+    arrays, gain, _ = _full_arrays(*(np.asarray(a)[None] for a in (energy, flux, phi, b)), np.zeros(1), np.zeros(1), gain, background)
+    n = _prepare(work, *(a[0] for a in arrays[:4]), cells, gain, float(background), fitter.response.half_width, float(u_spacecraft), offset, response)
+    if n < LEAST_CHANNELS:
+        raise ValueError(f"the sweep has {n} usable energies; a loss cone needs three")
+    return work
+
 def profile_misfit(
     u: np.ndarray,  # potentials, V
     energy: np.ndarray,  # (C,) of one sweep, eV
     flux: np.ndarray,  # (C, 88)
     phi: np.ndarray,  # (C, 88) deg
     cells: Cells,  # of `make_cells`
-    b_moonward: np.ndarray,  # (3,) SCD
+    b_moonward: np.ndarray,  # (3,) or (C, 3) SCD
     u_spacecraft: float,  # V
     fitter: LossConeFitter = LossConeFitter(),  # settings
     gain: np.ndarray | None = None,  # (88,)
     background: float = 0.0,  # counts
 ) -> np.ndarray:  # misfit above its least value over all U, at each `u`
     "Profile of the quasi-likelihood of one sweep over the surface potential; raises ValueError if it has fewer than three usable energies."
-    offset, response = response_nodes(fitter.response, fitter.nodes)
-    work = fitter.workspace(len(energy))
-    gain = np.ones(N_CELLS) if gain is None else gain
-    b = np.broadcast_to(np.asarray(b_moonward, float), (len(energy), 3)).copy()
-    n = _prepare(work, energy, flux, phi, b, cells, gain, background, fitter.response.half_width, u_spacecraft, offset, response)
-    if n < LEAST_CHANNELS:
-        raise ValueError(f"the sweep has {n} usable energies; a loss cone needs three")
+    work = _sweep_at_work(energy, flux, phi, cells, b_moonward, u_spacecraft, fitter, gain, background)
     found = np.empty((CANDIDATES, 5))
     _candidates(work, coarse_index(), found)
     best = found[0]
@@ -1232,6 +1237,65 @@ def profile_misfit(
         for k in side:
             out[k] = _profile(work, u[k], p) - least
     return out
+
+# %% ../nbs/07_losscone.ipynb #90592988
+class SweepModel(NamedTuple):
+    "Data and model of one sweep, relative to what an unhindered cell would count; nan where there is nothing."
+
+    energy: np.ndarray  # (C,) recorded energies, eV
+    incident: np.ndarray  # (C,) incident flux, unit of the data; nan: energy not used
+    pitch: np.ndarray  # (C, 88) pitch angles of the cells' centres, deg; above 90 leaving the Moon
+    seen: np.ndarray  # (C, 88) counts above background over those of a full cell
+    expected: np.ndarray  # (C, 88) the same of the model; fitted cells only
+    error: np.ndarray  # (C, 88) standard deviation of seen about the model; fitted cells only
+    misfit: float  # of the sweep at these parameters
+
+    @property
+    def residual(self) -> np.ndarray:  # (C, 88)
+        "Data less model, in standard deviations."
+        return (self.seen - self.expected) / self.error
+
+# %% ../nbs/07_losscone.ipynb #7403c54c
+def sweep_model(
+    parameters,  # U_surface (V), B_s/B_m, backscatter, beam amplitude
+    energy: np.ndarray,  # (C,) of one sweep, eV, and so on as for `profile_misfit`
+    flux: np.ndarray,  # (C, 88)
+    phi: np.ndarray,  # (C, 88) deg
+    cells: Cells,  # of `make_cells`
+    b_moonward: np.ndarray,  # (3,) or (C, 3) SCD
+    u_spacecraft: float,  # V
+    fitter: LossConeFitter = LossConeFitter(),  # settings
+    gain: np.ndarray | None = None,  # (88,)
+    background: float = 0.0,  # counts
+) -> SweepModel:
+    "The forward model of one sweep beside its data; raises ValueError if it has fewer than three usable energies."
+    p, work = np.array(parameters, float), _sweep_at_work(energy, flux, phi, cells, b_moonward, u_spacecraft, fitter, gain, background)
+    pitch = np.degrees(np.arccos(np.clip(_cosines(phi, cells, b_moonward), -1, 1)))
+    seen, expected, error = (np.full(pitch.shape, np.nan) for _ in range(3))
+    incident, misfit, beam, last = np.full(len(pitch), np.nan), _evaluate(work, p, 1.0)[0], _beam_level(work, max(work.setting[U_SC] - p[0] + BEAM_EMISSION, 1.0)), -1
+    for i in range(int(work.setting[CHANNELS])):
+        channel, last = work.channel[i], last + 1 + int(np.argmax(energy[last + 1 :] == work.channel[i, ENERGY]))
+        incident[last] = channel[FLUX]
+        seen[last] = _seen(flux[last], pitch[last], channel, cells, gain, background)
+        n, shape = int(channel[NUMBER]), _beam_shape(work, i, work.setting[U_SC] - p[0] + BEAM_EMISSION, *beam)[0]
+        _returned_share(work, i, p[0], p[1])
+        cell, place = work.cell[i][:, :n], work.cell[i, PLACE, :n].astype(int)
+        seen[last, place] = (cell[COUNTS] - cell[NOISE]) / cell[FULL]
+        expected[last, place] = 1 - (1 - p[2]) * (cell[UP] - work.returned[:n]) + p[3] * shape * cell[BEAM]
+        error[last, place] = 1 / np.sqrt(np.where(cell[INVERSE] > 0, cell[INVERSE], np.nan))
+    return SweepModel(np.asarray(energy, float), incident, pitch, seen, expected, error, float(misfit))
+
+def _cosines(phi, cells, b_moonward):
+    "Cosines of the pitch angles of the cells' centres, (C, 88)."
+    lon, b = np.radians(phi), np.broadcast_to(np.asarray(b_moonward, float), (len(phi), 3))[:, :, None]
+    return (np.cos(lon) * b[:, 0] + np.sin(lon) * b[:, 1]) * cells.cos_theta[:, 1] + b[:, 2] * cells.sin_theta[:, 1]
+
+def _seen(flux, pitch, channel, cells, gain, background):
+    "Counts of a channel's cells above background over those of an incident one, (88,)."
+    factor = cells.factor * channel[ENERGY]
+    counts = np.array([_code_middle(k) if np.isfinite(k) else np.nan for k in np.maximum(flux, 0.0) * factor])
+    shape = [_anisotropy(channel, abs(math.cos(math.radians(angle)))) if np.isfinite(angle) else np.nan for angle in pitch]
+    return (counts - background / cells.rings) / (factor * (1.0 if gain is None else gain) * channel[FLUX] * np.array(shape))
 
 # %% ../nbs/07_losscone.ipynb #cd9b28db
 HALF_WIDTHS = (1.25, 2.5, 3.75)  # deg
