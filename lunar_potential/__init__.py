@@ -3,8 +3,11 @@ __version__ = "0.1.0"
 
 _lazy = {  # public name: the module it lives in
     "Archive": "archive",
+    "DayExplorer": "explore",
     "ERData": "er",
+    "MonthExplorer": "explore",
     "PotentialResults": "pipeline",
+    "SweepExplorer": "explore",
     "load_all_data": "pipeline",
     "lp_day_overview": "spectrogram",
     "process_lp_file": "pipeline",
