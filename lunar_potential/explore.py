@@ -229,12 +229,12 @@ def cone_edge(
     ambient = np.asarray(energy, float) - u_spacecraft
     return np.array([180 - critical_angle(ratio * (1 + u / e)) if e > 0 else np.nan for e in ambient])
 
-# %% ../nbs/23_explore.ipynb #f808fe67
+# %% ../nbs/23_explore.ipynb #4cebc243
 def sweep_figure(
     view: SweepView,
     parameters=None,  # U_surface (V), B_s/B_m, backscatter, beam amplitude of the model; None: the fit's
     height: int = 760,  # pixels
-    width: int = 1000,  # pixels
+    width: int = 920,  # pixels
 ) -> go.Figure:
     "Data, model, residuals and profile of one sweep; a sweep without a fit shows why."
     if view.trouble:
@@ -479,14 +479,14 @@ def save_plotly(
         file.write(content)
     return path
 
-# %% ../nbs/23_explore.ipynb #e8cd363b
+# %% ../nbs/23_explore.ipynb #116cc0b0
 def month_map(
     points,  # table of `globe.footpoints`
     scale: PotentialScale | None = None,  # colours; None: from the data
     texture=None,  # `globe.Texture`; None: the schematic Moon
     size: float = 9.0,  # diameter of a marker, pixels
     height: int = 480,  # pixels
-    width: int = 1000,  # pixels
+    width: int = 920,  # pixels
 ) -> go.Figure:
     "Surface potentials by longitude and latitude."
     scale = potential_scale(points["u_surface"]) if scale is None else scale
@@ -531,7 +531,7 @@ def choose_points(
         keep &= spec["u_surface_upper_95"] - spec["u_surface_lower_95"] <= widest
     return footpoints({name: values[keep] for name, values in spec.items()}, first, last, max_points)
 
-# %% ../nbs/23_explore.ipynb #11f18781
+# %% ../nbs/23_explore.ipynb #f39d703a
 class MonthExplorer(ipw.VBox):
     "A result file on a map and a globe; a click on a point opens its sweep."
 
@@ -586,7 +586,7 @@ class MonthExplorer(ipw.VBox):
         else:
             self.globe.data = [trace for trace in self.globe.data if not trace.legendgroup]
             self.globe.add_traces(marker_traces(self.points, self.scale, 8.0))
-        self.globe.layout = figure.layout.update(width=1000, height=700)
+        self.globe.layout = figure.layout.update(width=920, height=680)
         self._attach(self.globe)
 
     def _attach(self, figure):
@@ -633,11 +633,11 @@ def cell_columns(
     edges = np.insert(np.append(cells.start, cells.end[-1]), gaps, cells.end[gaps - 1])
     return edges, np.insert(picture, gaps, np.nan, axis=1)
 
-# %% ../nbs/23_explore.ipynb #24eaacfc
+# %% ../nbs/23_explore.ipynb #00a90ee8
 def day_figure(
     day: LPDay,
     height: int = 760,  # pixels
-    width: int = 1000,  # pixels
+    width: int = 920,  # pixels
 ) -> go.Figure:
     "Electrons by energy and pitch angle and both potentials in time, for a click to find the sweep."
     figure = make_subplots(4, 1, shared_xaxes=True, vertical_spacing=0.035, row_heights=[0.34, 0.24, 0.17, 0.25])
