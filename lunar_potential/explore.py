@@ -125,8 +125,8 @@ def fit_sweep(
     arrays = [one[name][None] for name in ("energy", "flux", "phi")]
     return day.fitter(method).fit(*arrays, one["cells"], one["b_moonward"][None], one["u_spacecraft"], error, one["gain"], one["background"])
 
-# %% ../nbs/23_explore.ipynb #70637828
-PITCH_EDGES = np.arange(0, 180.1, 7.5)  # deg
+# %% ../nbs/23_explore.ipynb #38ce3695
+PITCH_EDGES = tuple(7.5 * k for k in range(25))  # deg
 
 class BinnedSweep(NamedTuple):
     "A sweep by energy, low to high, and pitch angle."
