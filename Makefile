@@ -11,7 +11,7 @@ NO_PYTHON = No Python 3.11, 3.12 or 3.13 that can make virtual environments (Deb
 BIN = $(WORK)/.venv/bin
 export MPLBACKEND := Agg
 
-.PHONY: help demo test venv check readme export run-notebooks docs hooks
+.PHONY: help demo test venv check readme export run-notebooks docs release hooks
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/make \1@\2/p' Makefile | awk -F@ '{printf "%-20s %s\n", $$1, $$2}'
@@ -47,6 +47,9 @@ run-notebooks: venv ## run every notebook and store its outputs
 
 docs: venv ## render the documentation into _docs (needs Quarto)
 	"$(BIN)/python" .ci/docs.py --render
+
+release: venv ## build dist/ and prove the wheel in clean environments; PYTHONS="python3.11 python3.12"
+	"$(BIN)/python" .ci/release.py $(PYTHONS)
 
 hooks: venv ## nbdev's git and Jupyter hooks: clean on save, merge cell by cell
 	bin="$$(cd "$(BIN)" && pwd)"; PATH="$$bin:$$PATH" nbdev_install_hooks

@@ -21,7 +21,7 @@ setup(
     url=cfg["git_url"],
     keywords=cfg["keywords"],
     license="Apache-2.0",
-    license_files=["LICENSE"],
+    license_files=["LICENSE", "CITATION.cff"],
     packages=find_packages(include=["lunar_potential", "lunar_potential.*"]),
     python_requires=f">={cfg['min_python']}",
     install_requires=cfg["requirements"].split(),

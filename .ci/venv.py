@@ -15,7 +15,7 @@ from pathlib import Path
 
 root = Path(__file__).resolve().parent.parent
 recipe = ["settings.ini", "setup.py", "constraints.txt", ".ci/venv.py"]
-sources = ["settings.ini", "setup.py", "MANIFEST.in", "README.md", "LICENSE", "lunar_potential"]
+sources = ["settings.ini", "setup.py", "MANIFEST.in", "README.md", "LICENSE", "CITATION.cff", "CHANGELOG.md", "lunar_potential"]
 
 
 def digest(

@@ -30,7 +30,8 @@ def walk_files(
     "All files below `root`; raises `ArchiveError` for a folder that is missing or cannot be read."
     def refuse(error):
         raise ArchiveError(f"The folder {error.filename} cannot be read ({error.strerror}). "
-                           "Point data_dir or LUNAR_POTENTIAL_DATA at an archive that you may read.")
+                           "Point data_dir or LUNAR_POTENTIAL_DATA at an archive that you may read; "
+                           "`lunar-potential download` brings one.")
     found, seen = [], set()
     for folder, subfolders, names in os.walk(root, onerror=refuse, followlinks=True):
         stat = os.stat(folder)
@@ -79,7 +80,7 @@ def date_range(
         raise ValueError(f"start {start} is after end {end}")
     if year is None:
         return start, end
-    first = datetime.date(year, month or 1, day or 1)
+    first = datetime.date(year, 1 if month is None else month, 1 if day is None else day)
     following = first.replace(year=year + 1) if month is None else (first + datetime.timedelta(days=31)).replace(day=1)
     last = first if day is not None else following - datetime.timedelta(days=1)
     return max(start, first), min(end, last)
@@ -142,7 +143,7 @@ class Archive:
     def _table(self, name):
         found = _one_of_each_name([p for p in walk_files(self.root) if p.name.lower() == name], self.root)
         if not found:
-            raise ArchiveError(f"There is no {name} below {self.root}. Copy it from the archive's ancillary folder.")
+            raise ArchiveError(f"There is no {name} below {self.root}; `lunar-potential doctor` says what is here and what brings the rest.")
         return found[0]
 
     @property
@@ -169,4 +170,4 @@ class Archive:
                   if not any(name.endswith(kind) for name in names)]
         if lacks:
             raise ArchiveError(f"The archive {self.root} lacks: {'; '.join(lacks)}. Add them, or point data_dir or "
-                               "LUNAR_POTENTIAL_DATA elsewhere; `lunar_potential.simulate` makes a complete archive.")
+                               "LUNAR_POTENTIAL_DATA elsewhere; `lunar-potential doctor` says what brings each, `lunar-potential simulate` makes a complete archive.")

@@ -88,7 +88,7 @@ def plan_days(
     archive.check()
     sources = archive.files(**dataclasses.asdict(period), limit=limit)
     if not sources:
-        raise ArchiveError(f"no file 3Dyymmdd.TAB below {archive.root} matches {_words(period)}; {_available(archive)}")
+        raise ArchiveError(f"no file 3Dyymmdd.TAB below {archive.root} matches {_words(period)}; {_available(archive)}; `lunar-potential download` brings days")
     inputs, folder = input_hashes(archive), Path(output_dir).absolute()
     items = []
     with ThreadPoolExecutor() as pool:

@@ -7,7 +7,7 @@ __all__ = ['add_simulate_arguments', 'simulate_command', 'error_table', 'run_dem
            'add_bench_arguments', 'bench_command', 'add_check_arguments', 'check_command', 'describe_archive',
            'describe_results', 'info_command', 'build_parser', 'add_info_arguments', 'main']
 
-# %% ../nbs/40_cli.ipynb #dc236f2e
+# %% ../nbs/40_cli.ipynb #79ddce54
 import argparse
 import os
 import sys
@@ -15,7 +15,11 @@ from pathlib import Path
 
 from . import __version__
 from .batch import add_batch_arguments, batch_command, print_outcome, run_command, run_day
+from .doctor import add_doctor_arguments, doctor_command
+from .download import add_download_arguments, download_command
+from .fast.cli import add_fast_arguments, fast_command
 from .movie import add_movie_arguments, movie_command
+from .validate import add_validate_arguments, validate_command
 
 # %% ../nbs/40_cli.ipynb #f253a2d4
 def add_simulate_arguments(
@@ -227,20 +231,24 @@ def info_command(
     print("\n".join(map(describe_results, results)) if results else describe_archive(path))
     return 0
 
-# %% ../nbs/40_cli.ipynb #4236eaf7
+# %% ../nbs/40_cli.ipynb #dfbebff3
 def build_parser() -> argparse.ArgumentParser:
     "The parser of `lunar-potential`; `command` in its result is the function to call."
     parser = argparse.ArgumentParser(prog="lunar-potential", description="Electrostatic potentials of the lunar surface from Lunar Prospector.")
     parser.add_argument("--version", action="version", version=f"lunar_potential {__version__}")
-    verbs = parser.add_subparsers(dest="verb", required=True, metavar="{batch,simulate,demo,movie,bench,check,info}")
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="verb", title="verbs")
     for verb, help_text, add, command in (
+        ("download", "bring the files of an archive here", add_download_arguments, download_command),
+        ("doctor", "what of an archive is here, what is missing and what brings it", add_doctor_arguments, doctor_command),
         ("batch", "daily tables to potentials", add_batch_arguments, batch_command),
         ("simulate", "write an archive with known truth", add_simulate_arguments, simulate_command),
         ("demo", "simulate a day, process it, draw it", add_demo_arguments, demo_command),
         ("movie", "the Moon turning: an MP4 film or a page that plays", add_movie_arguments, movie_command),
         ("bench", "measure accuracy, coverage and speed on known truths", add_bench_arguments, bench_command),
         ("check", "tell whether workers and one process agree", add_check_arguments, check_command),
+        ("validate", "compare real files with published values", add_validate_arguments, validate_command),
         ("info", "what an archive or a result file holds", add_info_arguments, info_command),
+        ("fast", "FAST ESA spectrograms: many orbits, their limits, or one", add_fast_arguments, fast_command),
     ):
         sub = verbs.add_parser(verb, help=help_text, description=help_text)
         add(sub)

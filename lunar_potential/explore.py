@@ -4,10 +4,12 @@
 
 # %% auto #0
 __all__ = ['PITCH_EDGES', 'REGIMES', 'still', 'DaySweeps', 'open_day', 'fit_sweep', 'BinnedSweep', 'bin_sweep', 'profile_grid',
-           'SweepView', 'view_sweep', 'cone_edge', 'sweep_figure', 'method_table', 'redraw', 'SweepExplorer',
-           'save_plotly', 'month_map', 'choose_points', 'MonthExplorer', 'cell_columns', 'day_figure', 'DayExplorer']
+           'SweepView', 'view_sweep', 'cone_edge', 'sweep_figure', 'method_table', 'redraw', 'save_plotly',
+           'SweepControls', 'SweepExplorer', 'month_map', 'choose_points', 'MonthControls', 'MonthExplorer',
+           'cell_columns', 'day_figure', 'DayExplorer']
 
-# %% ../nbs/23_explore.ipynb #0186972d
+# %% ../nbs/23_explore.ipynb #141fad6c
+import contextlib
 import dataclasses
 from pathlib import Path
 from typing import NamedTuple
@@ -77,7 +79,7 @@ class DaySweeps:
         "Index of a sweep; the nearest number where there is none."
         return int(np.argmin(np.abs(self.spec["spec_no"].astype(np.int64) - spec_no)))
 
-# %% ../nbs/23_explore.ipynb #f2eb836c
+# %% ../nbs/23_explore.ipynb #1bb8beb1
 def open_day(
     results,  # `PotentialResults`
     archive=None,  # `Archive` or its folder, with the daily tables of the results; None: the default data folder
@@ -85,7 +87,7 @@ def open_day(
 ) -> DaySweeps:
     "Reads a daily table again, and what its fits used; raises ArchiveError where it is missing, ValueError for a name not in the results."
     archive = archive if isinstance(archive, Archive) else Archive(Path(archive or default_data_dir()))
-    names = [Path(str(file)).name for file in results.meta["files"]]
+    names = _file_names(results)
     name = names[0] if name is None else name
     if name not in names:
         raise ValueError(f"the results have no file {name}; they hold {', '.join(names[:5])}{' …' if len(names) > 5 else ''}")
@@ -95,11 +97,15 @@ def open_day(
     spec = {key: np.asarray(values)[index[index >= 0]] for key, values in results.spec.items()}
     return DaySweeps(name, er, results, spec, *_inputs(er, archive, results.meta, name))
 
+def _file_names(results):
+    "Names of the daily tables."
+    return [Path(str(file)).name for file in results.meta["files"]]
+
 def _daily_table(archive, name):
     "The path of a daily table."
     found = [path for path in archive.files(start=file_date(name), end=file_date(name)) if path.name == name]
     if not found:
-        raise ArchiveError(f"{name} is not below {archive.root}; name the archive the results were made from")
+        raise ArchiveError(f"{name} is not below {archive.root}; name the archive the results were made from; `lunar-potential doctor` says which days it holds")
     return found[0]
 
 def _inputs(er, archive, meta, name):
@@ -323,138 +329,7 @@ def redraw(
             shown.add_traces([trace.to_plotly_json() for trace in figure.data])
         shown.layout = figure.layout
 
-# %% ../nbs/23_explore.ipynb #c434655e
-_SLIDERS = {  # name: label, least, most, step, what it is
-    "u": ("U_surface", -500.0, 100.0, 0.5, "potential of the surface against the plasma, V"), "ratio": ("B_s/B_m", 0.02, 1.2, 0.005, "field at the spacecraft over field at the surface"),
-    "backscatter": ("backscatter", 0.0, 0.6, 0.005, "share of the lost electrons that comes back"), "beam": ("beam", 0.0, 10.0, 0.05, "secondaries relative to the incident flux"),
-}
-
-class SweepExplorer(ipw.VBox):
-    "A sweep with its model on sliders, all methods beside each other, and the way to every other sweep of the results."
-
-    def __init__(
-        self,
-        results,  # `PotentialResults`, a result file or a folder of them
-        archive=None,  # `Archive` or its folder; None: the default data folder
-        spec_no: int | None = None,  # the sweep to begin with; None: the first with a potential
-    ):
-        self.results, self.archive = _results(results), archive
-        self.day, self.view, self.index, self._quiet = None, None, 0, False
-        self._make_controls()
-        self.figure = go.FigureWidget()
-        super().__init__([self._navigation, self.message, self._sliders, self.figure, self.table])
-        identified = np.flatnonzero(self.results.spec["identified"])
-        first = identified[0] if len(identified) else 0
-        self.show_sweep(int(self.results.spec["spec_no"][first]) if spec_no is None else spec_no)
-
-    def _make_controls(self):
-        names = [Path(str(file)).name for file in self.results.meta["files"]]
-        self.days = ipw.Dropdown(options=[(f"{file_date(n)}  {n}", n) for n in names], description="day")
-        self.number = ipw.BoundedIntText(min=0, max=2**31 - 1, description="spec_no")
-        self.previous, self.next = ipw.Button(description="◀ previous"), ipw.Button(description="next ▶")
-        self.method = ipw.Dropdown(options=list(METHODS), description="method")
-        self.back = ipw.Button(description="back to the fit")
-        self.path, self.save = ipw.Text("sweep.html", description="file"), ipw.Button(description="save figure")
-        self.sliders = {name: ipw.FloatSlider(min=low, max=high, step=step, description=label, tooltip=tip, readout_format=".2f", layout=ipw.Layout(width="48%"))
-                        for name, (label, low, high, step, tip) in _SLIDERS.items()}
-        self.message, self.table = ipw.HTML(), ipw.HTML()
-        wrap = ipw.Layout(flex_flow="row wrap")
-        self._navigation = ipw.HBox([self.previous, self.next, self.days, self.number, self.method, self.back, self.path, self.save], layout=wrap)
-        self._sliders = ipw.HBox(list(self.sliders.values()), layout=wrap)
-        self._listen()
-
-    def _listen(self):
-        self.previous.on_click(lambda _: self.step(-1))
-        self.next.on_click(lambda _: self.step(1))
-        self.back.on_click(lambda _: self._to_fit())
-        self.save.on_click(lambda _: self._save())
-        self.days.observe(lambda change: self._quiet or self._open_day(change["new"]), "value")
-        self.number.observe(lambda change: self._quiet or self.show_sweep(change["new"]), "value")
-        self.method.observe(lambda _: self._quiet or self._to_fit(), "value")
-        for slider in self.sliders.values():
-            slider.observe(lambda _: self._quiet or self._draw(), "value")
-
-    @property
-    def parameters(self) -> tuple:
-        "U_surface (V), B_s/B_m, backscatter and beam amplitude on the sliders."
-        return tuple(slider.value for slider in self.sliders.values())
-
-    def show_sweep(
-        self,
-        spec_no: int,  # of the results; the nearest one is opened
-    ):
-        "Shows a sweep."
-        spec = self.results.spec
-        nearest = int(np.argmin(np.abs(spec["spec_no"].astype(np.int64) - spec_no)))
-        name = Path(str(self.results.meta["files"][spec["file_index"][nearest]])).name
-        try:
-            self._load(name)
-        except (ArchiveError, ValueError) as error:
-            self.message.value = f"<b>{_escaped(error)}</b>"
-            return
-        self._show(self.day.place(int(spec["spec_no"][nearest])))
-
-    def step(
-        self,
-        by: int,  # sweeps forward, or backward when negative
-    ):
-        "Goes to another sweep, over the end of a day into the next."
-        numbers = self.results.spec["spec_no"]
-        here = int(np.searchsorted(numbers, self.number.value))
-        self.show_sweep(int(numbers[min(max(here + by, 0), len(numbers) - 1)]))
-
-    def _load(self, name):
-        if self.day is None or self.day.name != name:
-            self.day = open_day(self.results, self.archive, name)
-
-    def _open_day(self, name):
-        files = [Path(str(file)).name for file in self.results.meta["files"]]
-        mine = np.flatnonzero(self.results.spec["file_index"] == files.index(name))
-        if len(mine):
-            self.show_sweep(int(self.results.spec["spec_no"][mine[0]]))
-        else:
-            self.message.value = f"<b>{_escaped(name)} has no sweeps in the results</b>"
-
-    def _show(self, index):
-        self.index, self.view = index, view_sweep(self.day, index)
-        with _Quiet(self):
-            self.days.value, self.number.value = self.day.name, int(self.day.spec["spec_no"][index])
-            self.method.value = self.day.config.fit_method
-        self.message.value = _escaped(describe_flags(self.day.spec["flags"][index]))
-        self.table.value = method_table(self.view).round(2).to_html(na_rep="–")
-        self._to_fit()
-
-    def _to_fit(self):
-        "Puts the sliders where the method's best values are."
-        with _Quiet(self):
-            for value, slider, plain in zip(self.view.best(self.method.value), self.sliders.values(), (0.0, 0.5, 0.06, 0.0)):
-                value = value if np.isfinite(value) else plain
-                slider.min, slider.max = min(slider.min, value), max(slider.max, value)
-                slider.value = value
-        self._draw()
-
-    def _draw(self):
-        redraw(self.figure, sweep_figure(self.view, self.parameters))
-
-    def _save(self):
-        try:
-            self.message.value = f"saved {_escaped(save_plotly(self.figure, self.path.value))}"
-        except (OSError, ValueError, RuntimeError) as error:
-            self.message.value = f"<b>{_escaped(error)}</b>"
-
-# %% ../nbs/23_explore.ipynb #70954495
-class _Quiet:
-    "Lets a widget set its own controls without answering them."
-
-    def __init__(self, widget):
-        self.widget = widget
-
-    def __enter__(self):
-        self.before, self.widget._quiet = self.widget._quiet, True
-
-    def __exit__(self, *error):
-        self.widget._quiet = self.before
-
+# %% ../nbs/23_explore.ipynb #cc0ad222
 def _escaped(text):
     "Text for an HTML widget."
     import html
@@ -464,6 +339,7 @@ def _results(results):
     "Results as they are, or read from a file or folder."
     return results if hasattr(results, "spec") else read_results(results)
 
+# %% ../nbs/23_explore.ipynb #2e39996c
 def save_plotly(
     figure,  # Plotly figure
     path,  # its suffix says the format: .html needs nothing, .png, .svg and .pdf need Chrome
@@ -478,6 +354,128 @@ def save_plotly(
     with atomic_file(path) as file:
         file.write(content)
     return path
+
+# %% ../nbs/23_explore.ipynb #923a8557
+_SLIDERS = {  # name: label, least, most, step, what it is
+    "u": ("U_surface", -500.0, 100.0, 0.5, "potential of the surface against the plasma, V"), "ratio": ("B_s/B_m", 0.02, 1.2, 0.005, "field at the spacecraft over field at the surface"),
+    "backscatter": ("backscatter", 0.0, 0.6, 0.005, "share of the lost electrons that comes back"), "beam": ("beam", 0.0, 10.0, 0.05, "secondaries relative to the incident flux"),
+}
+
+class SweepControls(ipw.VBox):
+    "Buttons, fields and sliders of `SweepExplorer`, which do nothing yet."
+
+    def __init__(
+        self,
+        names,  # of the daily tables
+    ):
+        self.days = ipw.Dropdown(options=[(f"{file_date(n)}  {n}", n) for n in names], description="day")
+        self.number = ipw.BoundedIntText(min=0, max=2**31 - 1, description="spec_no")
+        self.previous, self.next = ipw.Button(description="◀ previous"), ipw.Button(description="next ▶")
+        self.method = ipw.Dropdown(options=list(METHODS), description="method")
+        self.back = ipw.Button(description="back to the fit")
+        self.path, self.save = ipw.Text("sweep.html", description="file"), ipw.Button(description="save figure")
+        self.sliders = {name: ipw.FloatSlider(min=low, max=high, step=step, description=label, tooltip=tip, readout_format=".2f", layout=ipw.Layout(width="48%"))
+                        for name, (label, low, high, step, tip) in _SLIDERS.items()}
+        self.message, self.table, self.figure = ipw.HTML(), ipw.HTML(), go.FigureWidget()
+        wrap, navigation = ipw.Layout(flex_flow="row wrap"), [self.previous, self.next, self.days, self.number, self.method, self.back, self.path, self.save]
+        super().__init__([ipw.HBox(navigation, layout=wrap), self.message, ipw.HBox(list(self.sliders.values()), layout=wrap), self.figure, self.table])
+
+# %% ../nbs/23_explore.ipynb #b471b496
+class SweepExplorer(SweepControls):
+    "A sweep with its model on sliders, all methods beside each other, and the way to every other sweep of the results."
+
+    def __init__(
+        self,
+        results,  # `PotentialResults`, a result file or a folder of them
+        archive=None,  # `Archive` or its folder; None: the default data folder
+        spec_no: int | None = None,  # the sweep to begin with; None: the first with a potential
+    ):
+        self.results, self.archive = _results(results), archive
+        self.day, self.view, self.index, self._quiet = None, None, 0, False
+        super().__init__(_file_names(self.results))
+        self._listen()
+        identified = np.flatnonzero(self.results.spec["identified"])
+        first = identified[0] if len(identified) else 0
+        self.show_sweep(int(self.results.spec["spec_no"][first]) if spec_no is None else spec_no)
+
+    def _listen(self):
+        for button, answer in ((self.previous, lambda: self.step(-1)), (self.next, lambda: self.step(1)), (self.back, self._to_fit), (self.save, self._save)):
+            button.on_click(lambda _, answer=answer: answer())
+        answers = [(self.days, self._show_day), (self.number, self.show_sweep), (self.method, lambda _: self._to_fit())]
+        for control, answer in answers + [(slider, lambda _: self._draw()) for slider in self.sliders.values()]:
+            control.observe(lambda change, answer=answer: self._quiet or answer(change["new"]), "value")
+
+    @contextlib.contextmanager
+    def _quietly(self):
+        "The controls may be set without an answer."
+        before, self._quiet = self._quiet, True
+        try:
+            yield
+        finally:
+            self._quiet = before
+
+    @property
+    def parameters(self) -> tuple:
+        "U_surface (V), B_s/B_m, backscatter and beam amplitude on the sliders."
+        return tuple(slider.value for slider in self.sliders.values())
+
+    def show_sweep(
+        self,
+        spec_no: int,  # of the results; the nearest one is opened
+    ):
+        "Shows a sweep."
+        spec = self.results.spec
+        nearest = int(np.argmin(np.abs(spec["spec_no"].astype(np.int64) - spec_no)))
+        name = _file_names(self.results)[spec["file_index"][nearest]]
+        try:
+            self.day = open_day(self.results, self.archive, name) if self.day is None or self.day.name != name else self.day
+        except (ArchiveError, ValueError) as error:
+            self.message.value = f"<b>{_escaped(error)}</b>"
+            return
+        self._show(self.day.place(int(spec["spec_no"][nearest])))
+
+    def step(
+        self,
+        by: int,  # sweeps forward, or backward when negative
+    ):
+        "Goes to another sweep, over the end of a day into the next."
+        numbers = self.results.spec["spec_no"]
+        here = int(np.searchsorted(numbers, self.number.value))
+        self.show_sweep(int(numbers[min(max(here + by, 0), len(numbers) - 1)]))
+
+    def _show_day(self, name):
+        mine = np.flatnonzero(self.results.spec["file_index"] == _file_names(self.results).index(name))
+        if len(mine):
+            self.show_sweep(int(self.results.spec["spec_no"][mine[0]]))
+        else:
+            self.message.value = f"<b>{_escaped(name)} has no sweeps in the results</b>"
+
+    def _show(self, index):
+        self.index, self.view = index, view_sweep(self.day, index)
+        with self._quietly():
+            self.days.value, self.number.value = self.day.name, int(self.day.spec["spec_no"][index])
+            self.method.value = self.day.config.fit_method
+        self.message.value = _escaped(describe_flags(self.day.spec["flags"][index]))
+        self.table.value = method_table(self.view).round(2).to_html(na_rep="–")
+        self._to_fit()
+
+    def _to_fit(self):
+        "Puts the sliders where the method's best values are."
+        with self._quietly():
+            for value, slider, plain in zip(self.view.best(self.method.value), self.sliders.values(), (0.0, 0.5, 0.06, 0.0)):
+                value = value if np.isfinite(value) else plain
+                slider.min, slider.max = min(slider.min, value), max(slider.max, value)
+                slider.value = value
+        self._draw()
+
+    def _draw(self):
+        redraw(self.figure, sweep_figure(self.view, self.parameters))
+
+    def _save(self):
+        try:
+            self.message.value = f"saved {_escaped(save_plotly(self.figure, self.path.value))}"
+        except (OSError, ValueError, RuntimeError) as error:
+            self.message.value = f"<b>{_escaped(error)}</b>"
 
 # %% ../nbs/23_explore.ipynb #116cc0b0
 def month_map(
@@ -531,8 +529,23 @@ def choose_points(
         keep &= spec["u_surface_upper_95"] - spec["u_surface_lower_95"] <= widest
     return footpoints({name: values[keep] for name, values in spec.items()}, first, last, max_points)
 
-# %% ../nbs/23_explore.ipynb #f39d703a
-class MonthExplorer(ipw.VBox):
+# %% ../nbs/23_explore.ipynb #2afedf37
+class MonthControls(ipw.VBox):
+    "Filters and tabs of `MonthExplorer`, which do nothing yet."
+
+    def __init__(
+        self,
+        days,  # ISO dates, ascending
+    ):
+        self.dates = ipw.SelectionRangeSlider(options=days or ["no sweep"], index=(0, max(len(days) - 1, 0)), description="dates", readout=False, continuous_update=False, layout=ipw.Layout(width="45%"))
+        self.regimes = ipw.SelectMultiple(options=list(REGIMES), value=list(REGIMES), description="regime", rows=4)
+        self.width = ipw.FloatLogSlider(1e4, min=0, max=4, step=0.1, description="95 % set", tooltip="widest 95 % set that is shown, V; 10,000 shows all", readout_format=".3g", continuous_update=False)
+        self.message, self.below, self.map, self.globe = ipw.HTML(), ipw.VBox(), go.FigureWidget(), go.FigureWidget()
+        self.tabs = ipw.Tab([self.map, self.globe], titles=("map", "globe"))
+        super().__init__([ipw.HBox([self.dates, self.width, self.regimes], layout=ipw.Layout(flex_flow="row wrap")), self.message, self.tabs, self.below])
+
+# %% ../nbs/23_explore.ipynb #97212940
+class MonthExplorer(MonthControls):
     "A result file on a map and a globe; a click on a point opens its sweep."
 
     def __init__(
@@ -546,26 +559,15 @@ class MonthExplorer(ipw.VBox):
         self.table = sweep_table(self.results)
         self.texture = moon_texture(240, 480) if texture is None else texture
         self.scale = potential_scale(self.table["u_surface"])
-        self.sweep, self._quiet = None, False
-        self._make_controls()
-        chosen = self.points = self._choose()
-        self.map, self.globe = go.FigureWidget(month_map(chosen, self.scale, self.texture)), go.FigureWidget()
-        self.tabs = ipw.Tab([self.map, self.globe], titles=("map", "globe"))
-        super().__init__([self._controls, self.message, self.tabs, self.below])
+        self.sweep = None
+        super().__init__(sorted(set(self.table["time"].dt.strftime("%Y-%m-%d"))))
+        self.points = self._choose()
+        redraw(self.map, month_map(self.points, self.scale, self.texture))
         self._attach(self.map)
         self._tell()
-        self.tabs.observe(lambda _: self._draw(), "selected_index")
-
-    def _make_controls(self):
-        days = sorted(set(self.table["time"].dt.strftime("%Y-%m-%d")))
-        self.dates = ipw.SelectionRangeSlider(options=days or ["no sweep"], index=(0, max(len(days) - 1, 0)), description="dates", readout=False, continuous_update=False, layout=ipw.Layout(width="45%"))
-        self.regimes = ipw.SelectMultiple(options=list(REGIMES), value=list(REGIMES), description="regime", rows=4)
-        self.width = ipw.FloatLogSlider(4.0, min=0, max=4, step=0.1, description="95 % set", tooltip="widest 95 % set that is shown, V; 10,000 shows all", readout_format=".3g", continuous_update=False)
-        self.width.value = 1e4
-        self.message, self.below = ipw.HTML(), ipw.VBox()
-        self._controls = ipw.HBox([self.dates, self.width, self.regimes], layout=ipw.Layout(flex_flow="row wrap"))
         for control in (self.dates, self.regimes, self.width):
             control.observe(lambda _: self._draw(), "value")
+        self.tabs.observe(lambda _: self._draw(), "selected_index")
 
     def _choose(self):
         widest = np.inf if self.width.value >= 1e4 else self.width.value
@@ -679,7 +681,7 @@ def _dressed(figure, day):
     figure.update_yaxes(title="U<sub>sc</sub> (V)", row=3)
     return figure.update_yaxes(title="U<sub>surface</sub> (V)", row=4).update_xaxes(title="time (UTC)", row=4)
 
-# %% ../nbs/23_explore.ipynb #9ac093ba
+# %% ../nbs/23_explore.ipynb #1ff1a200
 class DayExplorer(ipw.VBox):
     "The picture of a day; a click opens the sweep of that time."
 
@@ -690,7 +692,7 @@ class DayExplorer(ipw.VBox):
         name: str | None = None,  # daily table, as in `results.meta["files"]`; None: the first
     ):
         self.results, self.archive = _results(results), archive
-        names = [Path(str(file)).name for file in self.results.meta["files"]]
+        names = _file_names(self.results)
         self.days = ipw.Dropdown(options=[(f"{file_date(n)}  {n}", n) for n in names], value=name or names[0], description="day")
         self.message, self.below, self.figure, self.sweep = ipw.HTML(), ipw.VBox(), go.FigureWidget(), None
         super().__init__([self.days, self.message, self.figure, self.below])

@@ -68,7 +68,7 @@ def _stamp(paths):
     try:
         states = [path.stat() for path in paths]
     except FileNotFoundError as error:
-        raise ArchiveError(f"kernel {error.filename} does not exist; run the download step") from error
+        raise ArchiveError(f"kernel {error.filename} does not exist; `lunar-potential doctor` says what is here and what brings the rest") from error
     return os.getpid(), tuple((str(p), s.st_size, s.st_mtime_ns) for p, s in zip(paths, states))
 
 # %% ../nbs/04_geometry.ipynb #633fe98b
@@ -88,7 +88,7 @@ def furnish(
             if missing:
                 sp.kclear()
                 where = ", ".join(sorted({str(p.parent) for p in paths})) or "an empty list of kernels"
-                raise ArchiveError(f"SPICE kernels lack {'; '.join(missing)} (looked in {where}); run the download step")
+                raise ArchiveError(f"SPICE kernels lack {'; '.join(missing)} (looked in {where}); `lunar-potential doctor` says what is here and what brings the rest")
             both = sp.wnintd(_coverage(SPACECRAFT), _coverage(SUN))
             _pool["windows"] = np.array([sp.wnfetd(both, i) for i in range(sp.wncard(both))]).reshape(-1, 2)
             _pool["time"] = _time_constants()
@@ -298,7 +298,7 @@ def read_attitude(
     "Reads the attitude table; raises ArchiveError if it is missing and ValueError that names a wrong line."
     path = Path(path)
     if not path.is_file():
-        raise ArchiveError(f"attitude table {path} does not exist; run the download step")
+        raise ArchiveError(f"attitude table {path} does not exist; `lunar-potential doctor` says what is here and what brings the rest")
     rows = []
     for number, line in enumerate(path.read_text(errors="replace").splitlines(), 1):
         if not line.strip():

@@ -101,6 +101,12 @@ def test_missing_and_unreadable_folders_are_named(tmp_path, monkeypatch):
         find_er_files(tmp_path)
 
 
+@pytest.mark.parametrize("month, day", [(0, None), (13, None), (4, 0), (4, 31)])
+def test_no_such_day(month, day):
+    with pytest.raises(ValueError, match="month|day"):
+        date_range(1998, month, day)
+
+
 COMPLETE = ("1998/3D980401.TAB", "theta.tab", "x/ATTITUDE.TAB", "k/a.bsp", "k/b.TLS", "k/c.tpc")
 
 

@@ -173,7 +173,7 @@ def built(tmp_path_factory):
     folder = tmp_path_factory.mktemp("a build")
     copy = folder / "lunar_potential"
     skip = shutil.ignore_patterns("__pycache__", "*.egg-info")
-    for name in ("settings.ini", "setup.py", "MANIFEST.in", "README.md", "LICENSE", "lunar_potential"):
+    for name in ("settings.ini", "setup.py", "MANIFEST.in", "README.md", "LICENSE", "CITATION.cff", "CHANGELOG.md", "lunar_potential"):
         source = root / name
         shutil.copytree(source, copy / name, ignore=skip) if source.is_dir() else (copy.mkdir(exist_ok=True), shutil.copy(source, copy))
     done = run("setup.py", "-q", "sdist", "-d", folder, cwd=copy)
@@ -190,7 +190,7 @@ def built(tmp_path_factory):
 
 def test_source_distribution_can_be_built(built):
     names, wheel = built
-    assert {"settings.ini", "setup.py", "LICENSE", "README.md"} <= {n.split("/", 1)[1] for n in names if n.count("/") == 1}
+    assert {"settings.ini", "setup.py", "LICENSE", "README.md", "CITATION.cff", "CHANGELOG.md"} <= {n.split("/", 1)[1] for n in names if n.count("/") == 1}
     assert wheel.name.endswith("-py3-none-any.whl")
 
 
@@ -202,6 +202,8 @@ def test_wheel_holds_the_package_and_needs_no_nbdev(built, settings):
         scripts = wheel.read(info.replace("METADATA", "entry_points.txt")).decode()
     expected = {m.relative_to(root).as_posix() for m in modules}
     assert {n for n in names if n.endswith(".py")} == expected
+    assert {n.rsplit("/", 1)[1] for n in names if "/licenses/" in n} == {"LICENSE", "CITATION.cff"}
+    assert built[1].stat().st_size < 2e6
     plain = [line for line in metadata.splitlines() if line.startswith("Requires-Dist:") and "extra ==" not in line]
     assert len(plain) == len(settings["requirements"].split()) and not any("nbdev" in line for line in plain)
     assert sorted(re.findall("Provides-Extra: (.*)", metadata)) == ["dask", "dev", "export", "lab"]
