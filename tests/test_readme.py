@@ -6,6 +6,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from http_server import Site
+
+from lunar_potential.archive import walk_files
+from lunar_potential.simulate import simulate_archive
 
 root = Path(__file__).resolve().parent.parent
 readme = (root / "README.md").read_text(encoding="utf-8")
@@ -15,6 +19,9 @@ ELSEWHERE = {  # lines that are not run here, and why
     "pip install .": "it needs the package index; make demo and continuous integration install the project this way",
     "make demo": "it makes an environment first; the command it then runs is test_demo below",
     "make test": "it is what runs this test",
+    "lunar-potential download --start 1998-04-01 --end 1998-04-30": "it needs NASA's servers; test_from_download_to_potentials runs the three lines against one here",
+    "lunar-potential doctor --start 1998-04-01 --end 1998-04-30": "the same",
+    "lunar-potential batch --year 1998 --month 4": "the same",
     "lunar-potential bench accuracy": "it takes ten minutes; test_cli runs it with few sweeps",
 }
 
@@ -43,6 +50,21 @@ def test_block(number, folder):
         run([sys.executable, "-"], folder, text)
     else:
         assert language == "text"
+
+
+def test_from_download_to_potentials(tmp_path, monkeypatch):
+    simulate_archive(tmp_path / "server", dates=[f"1998-04-{day:02}" for day in range(1, 31)], sweeps_per_day=3, cadence=7000)
+    files = {f"/{path.relative_to(tmp_path / 'server').as_posix()}": path.read_bytes() for path in walk_files(tmp_path / "server") if path.name != "truth.npz"}
+    commands = next(text for language, text in blocks if "lunar-potential download" in text)
+    with Site(files) as site:
+        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+        for name in ("flux", "theta", "attitude"):
+            monkeypatch.setenv(f"LUNAR_POTENTIAL_URL_{name.upper()}", f"{site.url}/")
+        for name in ("orbit", "planets", "leapseconds", "constants"):
+            monkeypatch.setenv(f"LUNAR_POTENTIAL_URL_{name.upper()}", f"{site.url}/spice_kernels/")
+        (tmp_path / "reader").mkdir()
+        out = run(["bash", "-euo", "pipefail"], tmp_path / "reader", commands)
+    assert "nothing is missing" in out and (tmp_path / "reader/artifacts/potential_cache/potential_batch_1998_04.npz").is_file()
 
 
 def test_lines_run_elsewhere_are_in_the_readme():
