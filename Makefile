@@ -24,7 +24,7 @@ demo: ## simulate a day, map it: table, NPZ, PNG and HTML in demo/
 test: venv ## all checks: generated files, docs, every notebook, pytest
 	@$(MAKE) --no-print-directory check
 	find nbs -name '*.ipynb' -not -path '*/[._]*' -print0 | sort -z | xargs -0 -n 1 -P 2 "$(BIN)/nbdev_test" --n_workers 0 --timing --path
-	"$(BIN)/python" -m pytest -rs tests
+	"$(BIN)/python" -m pytest -rs -n 2 --dist loadfile tests
 
 venv: ## the environment for development, .venv
 	@py="$(PYTHON)"; "$${py:?$(NO_PYTHON)}" .ci/venv.py "$(WORK)/.venv" --dev

@@ -1109,8 +1109,8 @@ def _absent(name, remotes, trouble, first, last):
 def _in_threads(client, function, items, connections):
     "Outcomes in the order of the items; an error or a signal stops every thread first."
     with ThreadPoolExecutor(connections) as pool:
-        futures = {pool.submit(function, item): n for n, item in enumerate(items)}
         try:
+            futures = {pool.submit(function, item): n for n, item in enumerate(items)}
             done = {futures[future]: future.result() for future in as_completed(futures)}
         except BaseException:
             client.stop()

@@ -15,7 +15,7 @@ from lunar_potential.movie import find_chrome
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright drives the browser: pip install '.[dev]'")
 expect = playwright.expect
 notebooks = Path(__file__).parent.parent / "nbs/tutorials"
-WAIT = 60_000  # ms
+WAIT = 180_000  # ms
 HARMLESS = ("favicon", "ERR_ABORTED", "WebGL", "GPU stall")
 
 if find_chrome() is None:

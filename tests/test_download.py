@@ -715,6 +715,23 @@ def test_a_stopped_run_keeps_its_parts(archive_site, tmp_path, number):
     assert archive_site.asked(path)[-1].range and not list(tmp_path.rglob("*.part*"))
 
 
+def test_a_signal_while_files_are_handed_out_stops_those_that_run():
+    client, started = Client(QUICK), threading.Event()
+
+    def items():
+        yield 0
+        started.wait(5)
+        raise Interrupted(signal.SIGTERM)
+
+    def work(_):
+        started.set()
+        return client.stopped.wait(5)
+
+    with pytest.raises(Interrupted):
+        module._in_threads(client, work, items(), 2)
+    assert client.stopped.is_set()
+
+
 def run_command_here(site, root, *more):
     parser = argparse.ArgumentParser()
     add_download_arguments(parser)
