@@ -1,7 +1,10 @@
 """The command `lunar-potential`: thin, quick to start, and clear when something is wrong."""
 import json
+import re
+import shlex
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -125,9 +128,39 @@ def test_usage(argv, capsys):
     assert stop.value.code == 2 and "usage" in capsys.readouterr().err
 
 
+VERBS = ("download", "doctor", "batch", "simulate", "demo", "movie", "bench", "check", "validate", "info", "fast")
+
+
+@pytest.mark.parametrize("words", [[], *([verb] for verb in VERBS), *(["fast", verb] for verb in ("plot", "extrema", "orbit"))], ids=" ".join)
+def test_every_verb_has_help(words, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main([*words, "--help"])
+    said = capsys.readouterr().out
+    assert ended.value.code == 0 and "usage: lunar-potential" in said
+    assert words or all(f"\n    {verb} " in said for verb in VERBS)
+
+
 def test_help_and_version(capsys):
     for option in ("--help", "--version"):
         with pytest.raises(SystemExit) as stop:
             main([option])
         assert stop.value.code == 0
     assert __version__ in capsys.readouterr().out
+
+
+def commands_in_the_docs():
+    "Command lines shown in fenced blocks of the pages."
+    for page in sorted((Path(__file__).parent.parent / "nbs").rglob("*.ipynb")):
+        if page.parent.name.startswith((".", "_")):
+            continue
+        for cell in json.loads(page.read_text(encoding="utf-8"))["cells"]:
+            for block in re.findall(r"^```(?:bash|sh|shell|console)\n(.*?)^```", "".join(cell["source"]), re.MULTILINE | re.DOTALL):
+                for line in block.replace("\\\n", " ").splitlines():
+                    if line.strip().startswith("lunar-potential "):
+                        yield page.stem, line.strip()
+
+
+@pytest.mark.parametrize("page, line", list(commands_in_the_docs()))
+def test_commands_in_the_docs_make_sense(page, line):
+    args = build_parser().parse_args(shlex.split(line, comments=True)[1:])
+    assert callable(args.command)
