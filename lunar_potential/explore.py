@@ -172,7 +172,7 @@ def profile_grid(
     inner = scale * np.sinh(np.linspace(np.arcsinh(low / scale), np.arcsinh(high / scale), size)[1:-1])
     return np.concatenate([[low], inner, [high]])
 
-# %% ../nbs/23_explore.ipynb #5587e9cf
+# %% ../nbs/23_explore.ipynb #8f4dfebf
 @dataclasses.dataclass(frozen=True)
 class SweepView:
     "One sweep as its figure needs it."
@@ -183,12 +183,23 @@ class SweepView:
     sweep: dict  # of `DaySweeps.sweep`
     fitter: LossConeFitter  # of the run
     trouble: str = ""  # why there is no fit; empty when there is one
+    against: str = "plasma"  # what the surface potential is measured from: "plasma", or "spacecraft" whose own potential is unknown
 
     def best(self, method: str) -> tuple:  # method: a key of `sets`
         "U_surface (V), B_s/B_m, backscatter and beam amplitude; NaN where the method found no potential."
         return tuple(float(getattr(self.sets[method], name)[0]) for name in ("u_surface", "bs_over_bm", "backscatter", "beam_amp"))
 
-# %% ../nbs/23_explore.ipynb #c3a1e19a
+    def model(self, parameters):  # `SweepModel`; parameters: U_surface (V), B_s/B_m, backscatter, beam amplitude
+        "The model at these parameters, with the variances that the run's fit had."
+        fit = self.best(self.fitter.method)
+        return sweep_model(parameters, **self.sweep, fitter=self.fitter, variances_at=fit if np.isfinite(fit).all() else None)
+
+    def height(self, parameters) -> float:  # NaN where the run found no potential; parameters: as of `model`
+        "Misfit above that of the run's fit."
+        fit = self.best(self.fitter.method)
+        return self.model(parameters).misfit - self.model(fit).misfit if np.isfinite(fit).all() else np.nan
+
+# %% ../nbs/23_explore.ipynb #f2147eab
 def view_sweep(
     day: DaySweeps,
     k: int,  # index of the sweep
@@ -200,8 +211,9 @@ def view_sweep(
     title = f"sweep {spec['spec_no'][k]} of {day.name}, {str(when).replace('T', ' ')[:19]} UTC, {craft}"
     sets = {method: fit_sweep(day, k, method) for method in METHODS}
     u = profile_grid(float(spec["u_surface_lower_95"][k]), float(spec["u_surface_upper_95"][k]))
-    known = {**one, "u_spacecraft": one["u_spacecraft"] if np.isfinite(one["u_spacecraft"]) else 0.0}
-    view = SweepView(title, sets, u, np.full(len(u), np.nan), known, day.fitter())
+    against = "plasma" if np.isfinite(one["u_spacecraft"]) else "spacecraft"
+    known = {**one, "u_spacecraft": one["u_spacecraft"] if against == "plasma" else 0.0}  # as the fit does: volts from the spacecraft on
+    view = SweepView(title, sets, u, np.full(len(u), np.nan), known, day.fitter(), against=against)
     try:
         return dataclasses.replace(view, rise=profile_misfit(u, **known, fitter=view.fitter))
     except ValueError as error:
@@ -235,7 +247,7 @@ def cone_edge(
     ambient = np.asarray(energy, float) - u_spacecraft
     return np.array([180 - critical_angle(ratio * (1 + u / e)) if e > 0 else np.nan for e in ambient])
 
-# %% ../nbs/23_explore.ipynb #4cebc243
+# %% ../nbs/23_explore.ipynb #55c76e32
 def sweep_figure(
     view: SweepView,
     parameters=None,  # U_surface (V), B_s/B_m, backscatter, beam amplitude of the model; None: the fit's
@@ -247,7 +259,7 @@ def sweep_figure(
         return _empty_figure(view, height, width)
     parameters = view.best(view.fitter.method) if parameters is None else parameters
     p = tuple(given if np.isfinite(given) else plain for given, plain in zip(parameters, (0.0, 0.5, 0.06, 0.0)))
-    model = sweep_model(p, **view.sweep, fitter=view.fitter)
+    model = view.model(p)
     binned = bin_sweep(model, view.sweep["cells"])
     figure = _panels(view.title, height, width)
     for panel, values in enumerate((binned.seen, binned.expected)):
@@ -256,13 +268,8 @@ def sweep_figure(
     for panel in (1, 2):
         figure.add_trace(go.Scatter(x=cone_edge(p[0], p[1], view.sweep["u_spacecraft"], energy), y=energy, **_EDGE), 1, panel)
     figure.add_trace(_heat(binned, binned.residual, coloraxis="coloraxis2"), 2, 1)
-    _draw_profile(figure, view, p[0], _height(view, model.misfit))
+    _draw_profile(figure, view, p[0], view.height(p))
     return figure
-
-def _height(view, misfit):
-    "Misfit of the model above the least one of the sweep."
-    least = view.best(view.fitter.method)
-    return misfit - sweep_model(least, **view.sweep, fitter=view.fitter).misfit if np.isfinite(least).all() else np.nan
 
 # %% ../nbs/23_explore.ipynb #11fbc82d
 def _panels(title, height, width):
@@ -284,7 +291,7 @@ def _empty_figure(view, height, width):
     figure = go.Figure(layout={"title": {"text": view.title, "font": {"size": 15}, "x": 0.01}, "height": height, "width": width, "template": "plotly_white", "xaxis": {"visible": False}, "yaxis": {"visible": False}})
     return figure.add_annotation(text=f"no surface potential: {view.trouble}", showarrow=False, font={"size": 16}, x=0.5, y=0.5, xref="paper", yref="paper")
 
-# %% ../nbs/23_explore.ipynb #c3825b9d
+# %% ../nbs/23_explore.ipynb #42acf1b3
 def _draw_profile(figure, view, u, height):
     "Profile, sets, and where the model on show stands."
     fit, top = view.sets[view.fitter.method], 4 * ROOT_95**2
@@ -298,21 +305,21 @@ def _draw_profile(figure, view, u, height):
     figure.add_trace(go.Scatter(x=[u], y=[min(height, 0.97 * top)], mode="markers", marker={"color": "#d7301f", "size": 10}, name="model on show",
                                 hovertemplate=f"{u:.1f} V: {height:.2f}<extra></extra>"), 2, 2)
     span, margin = (view.u[0], view.u[-1]), 0.03 * np.ptp([view.u[0], view.u[-1], u])
-    figure.update_xaxes(title="surface potential (V)", range=[min(span[0], u) - margin, max(span[1], u) + margin], row=2, col=2)
+    figure.update_xaxes(title=f"surface potential against the {view.against} (V)", range=[min(span[0], u) - margin, max(span[1], u) + margin], row=2, col=2)
     figure.update_yaxes(title="misfit above the least", range=[0, top], row=2, col=2)
 
-# %% ../nbs/23_explore.ipynb #ad2a1a64
+# %% ../nbs/23_explore.ipynb #7740125c
 def method_table(
     view: SweepView,
 ):  # DataFrame, one row for each method
-    "What each method makes of the sweep; the misfits are all that of the run's method, at the parameters of each."
+    "What each method makes of the sweep, and how far the misfit of the run's method at its parameters lies above the fit."
     import pandas as pd
     rows = {}
     for method, fit in view.sets.items():
         values, lower, upper = view.best(method), float(fit.u_surface_lower_95[0]), float(fit.u_surface_upper_95[0])
-        misfit = sweep_model(values, **view.sweep, fitter=view.fitter).misfit if np.isfinite(values).all() and not view.trouble else np.nan
+        misfit = view.height(values) if np.isfinite(values).all() and not view.trouble else np.nan
         rows[method] = [*values, lower, upper, str(fit.set_kind[0]), misfit, describe_flags(fit.flags[0]) or "none"]
-    return pd.DataFrame.from_dict(rows, "index", columns=["U_surface (V)", "B_s/B_m", "backscatter", "beam", "95 % from", "to", "set", "misfit", "flags"])
+    return pd.DataFrame.from_dict(rows, "index", columns=["U_surface (V)", "B_s/B_m", "backscatter", "beam", "95 % from", "to", "set", "misfit above", "flags"])
 
 # %% ../nbs/23_explore.ipynb #f179b7fe
 def redraw(
@@ -329,15 +336,18 @@ def redraw(
             shown.add_traces([trace.to_plotly_json() for trace in figure.data])
         shown.layout = figure.layout
 
-# %% ../nbs/23_explore.ipynb #cc0ad222
+# %% ../nbs/23_explore.ipynb #61e78844
 def _escaped(text):
     "Text for an HTML widget."
     import html
     return html.escape(str(text))
 
 def _results(results):
-    "Results as they are, or read from a file or folder."
-    return results if hasattr(results, "spec") else read_results(results)
+    "Results as they are, or read from a file or folder; raises ValueError when they hold no sweep."
+    found = results if hasattr(results, "spec") else read_results(results)
+    if not found.n_sweeps:
+        raise ValueError("the results hold no sweep")
+    return found
 
 # %% ../nbs/23_explore.ipynb #2e39996c
 def save_plotly(
@@ -355,9 +365,9 @@ def save_plotly(
         file.write(content)
     return path
 
-# %% ../nbs/23_explore.ipynb #923a8557
+# %% ../nbs/23_explore.ipynb #466df1b1
 _SLIDERS = {  # name: label, least, most, step, what it is
-    "u": ("U_surface", -500.0, 100.0, 0.5, "potential of the surface against the plasma, V"), "ratio": ("B_s/B_m", 0.02, 1.2, 0.005, "field at the spacecraft over field at the surface"),
+    "u": ("U_surface", -500.0, 100.0, 0.5, "potential of the surface, V"), "ratio": ("B_s/B_m", 0.02, 1.2, 0.005, "field at the spacecraft over field at the surface"),
     "backscatter": ("backscatter", 0.0, 0.6, 0.005, "share of the lost electrons that comes back"), "beam": ("beam", 0.0, 10.0, 0.05, "secondaries relative to the incident flux"),
 }
 
@@ -380,7 +390,7 @@ class SweepControls(ipw.VBox):
         wrap, navigation = ipw.Layout(flex_flow="row wrap"), [self.previous, self.next, self.days, self.number, self.method, self.back, self.path, self.save]
         super().__init__([ipw.HBox(navigation, layout=wrap), self.message, ipw.HBox(list(self.sliders.values()), layout=wrap), self.figure, self.table])
 
-# %% ../nbs/23_explore.ipynb #b471b496
+# %% ../nbs/23_explore.ipynb #428506ed
 class SweepExplorer(SweepControls):
     "A sweep with its model on sliders, all methods beside each other, and the way to every other sweep of the results."
 
@@ -391,9 +401,10 @@ class SweepExplorer(SweepControls):
         spec_no: int | None = None,  # the sweep to begin with; None: the first with a potential
     ):
         self.results, self.archive = _results(results), archive
-        self.day, self.view, self.index, self._quiet = None, None, 0, False
+        self.day, self.view, self.index, self.place, self._quiet = None, None, 0, 0, False
         super().__init__(_file_names(self.results))
         self._listen()
+        self._allow(False)
         identified = np.flatnonzero(self.results.spec["identified"])
         first = identified[0] if len(identified) else 0
         self.show_sweep(int(self.results.spec["spec_no"][first]) if spec_no is None else spec_no)
@@ -423,25 +434,38 @@ class SweepExplorer(SweepControls):
         self,
         spec_no: int,  # of the results; the nearest one is opened
     ):
-        "Shows a sweep."
-        spec = self.results.spec
-        nearest = int(np.argmin(np.abs(spec["spec_no"].astype(np.int64) - spec_no)))
-        name = _file_names(self.results)[spec["file_index"][nearest]]
-        try:
-            self.day = open_day(self.results, self.archive, name) if self.day is None or self.day.name != name else self.day
-        except (ArchiveError, ValueError) as error:
-            self.message.value = f"<b>{_escaped(error)}</b>"
-            return
-        self._show(self.day.place(int(spec["spec_no"][nearest])))
+        "Shows a sweep; where its table cannot be read, says why and stays where it was."
+        place = int(np.argmin(np.abs(self.results.spec["spec_no"].astype(np.int64) - spec_no)))
+        trouble = self._open(place)
+        if trouble:
+            self.message.value = f"<b>{_escaped(trouble)}</b>"
+            self._set_controls()
 
     def step(
         self,
-        by: int,  # sweeps forward, or backward when negative
+        by: int,  # 1 forward, -1 backward
     ):
-        "Goes to another sweep, over the end of a day into the next."
-        numbers = self.results.spec["spec_no"]
-        here = int(np.searchsorted(numbers, self.number.value))
-        self.show_sweep(int(numbers[min(max(here + by, 0), len(numbers) - 1)]))
+        "Goes to the next sweep, over the end of a day into the next; days that cannot be read are passed by, and named."
+        days, place, skipped = self.results.spec["file_index"], self.place + by, []
+        while 0 <= place < len(days):
+            trouble = self._open(place)
+            if not trouble:
+                break
+            skipped, unread = [*skipped, trouble], days[place]
+            while 0 <= place < len(days) and days[place] == unread:
+                place += by
+        self.message.value = "; ".join([*(f"<b>{_escaped(trouble)}</b>" for trouble in skipped), self.message.value]) if skipped else self.message.value
+
+    def _open(self, place):
+        "Shows the sweep at a place of the results; the reason as text when it cannot."
+        name = _file_names(self.results)[self.results.spec["file_index"][place]]
+        try:
+            self.day = open_day(self.results, self.archive, name) if self.day is None or self.day.name != name else self.day
+        except (ArchiveError, ValueError) as error:
+            return str(error)
+        self.place = place
+        self._show(self.day.place(int(self.results.spec["spec_no"][place])))
+        return ""
 
     def _show_day(self, name):
         mine = np.flatnonzero(self.results.spec["file_index"] == _file_names(self.results).index(name))
@@ -453,25 +477,43 @@ class SweepExplorer(SweepControls):
     def _show(self, index):
         self.index, self.view = index, view_sweep(self.day, index)
         with self._quietly():
-            self.days.value, self.number.value = self.day.name, int(self.day.spec["spec_no"][index])
             self.method.value = self.day.config.fit_method
+        self._set_controls()
+        self._allow(True)
+        self.path.value = f"sweep_{self.number.value}{Path(self.path.value).suffix or '.html'}"
         self.message.value = _escaped(describe_flags(self.day.spec["flags"][index]))
         self.table.value = method_table(self.view).round(2).to_html(na_rep="–")
         self._to_fit()
 
+    def _set_controls(self):
+        "Day and number as they are shown."
+        with self._quietly():
+            if self.view is not None:
+                self.days.value, self.number.value = self.day.name, int(self.day.spec["spec_no"][self.index])
+
+    def _allow(self, shown):
+        "What needs a sweep works only when one is shown."
+        for control in (*self.sliders.values(), self.method, self.back, self.save):
+            control.disabled = not shown
+
     def _to_fit(self):
         "Puts the sliders where the method's best values are."
         with self._quietly():
-            for value, slider, plain in zip(self.view.best(self.method.value), self.sliders.values(), (0.0, 0.5, 0.06, 0.0)):
+            best = self.view.best(self.method.value) if self.view else (np.nan,) * 4
+            for value, slider, plain in zip(best, self.sliders.values(), (0.0, 0.5, 0.06, 0.0)):
                 value = value if np.isfinite(value) else plain
                 slider.min, slider.max = min(slider.min, value), max(slider.max, value)
                 slider.value = value
         self._draw()
 
     def _draw(self):
-        redraw(self.figure, sweep_figure(self.view, self.parameters))
+        if self.view:
+            redraw(self.figure, sweep_figure(self.view, self.parameters))
 
     def _save(self):
+        if not self.view or Path(self.path.value).exists():
+            self.message.value = f"<b>{_escaped(f'{self.path.value} exists; choose another name' if self.view else 'no sweep is shown')}</b>"
+            return
         try:
             self.message.value = f"saved {_escaped(save_plotly(self.figure, self.path.value))}"
         except (OSError, ValueError, RuntimeError) as error:
@@ -681,7 +723,7 @@ def _dressed(figure, day):
     figure.update_yaxes(title="U<sub>sc</sub> (V)", row=3)
     return figure.update_yaxes(title="U<sub>surface</sub> (V)", row=4).update_xaxes(title="time (UTC)", row=4)
 
-# %% ../nbs/23_explore.ipynb #1ff1a200
+# %% ../nbs/23_explore.ipynb #ce0fe8c4
 class DayExplorer(ipw.VBox):
     "The picture of a day; a click opens the sweep of that time."
 
@@ -693,22 +735,26 @@ class DayExplorer(ipw.VBox):
     ):
         self.results, self.archive = _results(results), archive
         names = _file_names(self.results)
+        if name is not None and name not in names:
+            raise ValueError(f"the results have no file {name}; they hold {', '.join(names[:5])}{' …' if len(names) > 5 else ''}")
         self.days = ipw.Dropdown(options=[(f"{file_date(n)}  {n}", n) for n in names], value=name or names[0], description="day")
         self.message, self.below, self.figure, self.sweep = ipw.HTML(), ipw.VBox(), go.FigureWidget(), None
+        self.day, self.shown, self._quiet = None, None, False
         super().__init__([self.days, self.message, self.figure, self.below])
-        self.days.observe(lambda change: self.show_day(change["new"]), "value")
+        self.days.observe(lambda change: self._quiet or self.show_day(change["new"]), "value")
         self.show_day(self.days.value)
 
     def show_day(
         self,
         name: str,  # of the daily table
     ):
-        "Shows a day."
+        "Shows a day; where its table cannot be read, says why and stays where it was."
         try:
-            self.day = open_day(self.results, self.archive, name)
-            self.shown = lp_day(self.day.er, self.results)
+            day = open_day(self.results, self.archive, name)
+            self.day, self.shown = day, lp_day(day.er, self.results)
         except (ArchiveError, ValueError) as error:
-            self.message.value = f"<b>{_escaped(error)}</b>"
+            self.message.value, self._quiet = f"<b>{_escaped(error)}</b>", True
+            self.days.value, self._quiet = self.day.name if self.day else self.days.value, False
             return
         self.message.value = ""
         redraw(self.figure, day_figure(self.shown))
@@ -724,6 +770,8 @@ class DayExplorer(ipw.VBox):
         when,  # instant, UTC: ISO text or datetime64
     ):
         "Shows the sweep that is nearest to a time."
+        if self.shown is None:
+            return
         middle, wanted = self.shown.span.mean(1), np.datetime64(when, "ms").astype(float) / 1e3
         row = int(np.argmin(np.abs(middle - wanted)))
         spec_no = int(self.day.spec["spec_no"][self.shown.table["spec_no"].iloc[row]])

@@ -1255,7 +1255,7 @@ class SweepModel(NamedTuple):
         "Data less model, in standard deviations."
         return (self.seen - self.expected) / self.error
 
-# %% ../nbs/07_losscone.ipynb #7403c54c
+# %% ../nbs/07_losscone.ipynb #516fa715
 def sweep_model(
     parameters,  # U_surface (V), B_s/B_m, backscatter, beam amplitude
     energy: np.ndarray,  # (C,) of one sweep, eV, and so on as for `profile_misfit`
@@ -1267,12 +1267,16 @@ def sweep_model(
     fitter: LossConeFitter = LossConeFitter(),  # settings
     gain: np.ndarray | None = None,  # (88,)
     background: float = 0.0,  # counts
+    variances_at=None,  # parameters at which the variances are taken, those of the fit for example; None: `parameters`
 ) -> SweepModel:
-    "The forward model of one sweep beside its data; raises ValueError if it has fewer than three usable energies."
+    """The forward model of one sweep beside its data; raises ValueError if it has fewer than three usable energies.
+
+    Misfits compare at the same variances only: the fit is their least at its own."""
     p, work = np.array(parameters, float), _sweep_at_work(energy, flux, phi, cells, b_moonward, u_spacecraft, fitter, gain, background)
+    _evaluate(work, p if variances_at is None else np.array(variances_at, float), 1.0)
     pitch = np.degrees(np.arccos(np.clip(_cosines(phi, cells, b_moonward), -1, 1)))
     seen, expected, error = (np.full(pitch.shape, np.nan) for _ in range(3))
-    incident, misfit, beam, last = np.full(len(pitch), np.nan), _evaluate(work, p, 1.0)[0], _beam_level(work, max(work.setting[U_SC] - p[0] + BEAM_EMISSION, 1.0)), -1
+    incident, misfit, beam, last = np.full(len(pitch), np.nan), _evaluate(work, p, 0.0)[0], _beam_level(work, max(work.setting[U_SC] - p[0] + BEAM_EMISSION, 1.0)), -1
     for i in range(int(work.setting[CHANNELS])):
         channel, last = work.channel[i], last + 1 + int(np.argmax(energy[last + 1 :] == work.channel[i, ENERGY]))
         incident[last] = channel[FLUX]

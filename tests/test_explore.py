@@ -1,4 +1,5 @@
 """Explorers and their figures: what they show is what the fit saw, and every control shows what it says."""
+import dataclasses
 import json
 from types import SimpleNamespace
 
@@ -180,3 +181,83 @@ def test_other_formats_are_refused(day, tmp_path):
     with pytest.raises(ValueError, match="ends in none of"):
         explore.save_plotly(explore.sweep_figure(explore.view_sweep(day, 0)), tmp_path / "a.tiff")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.fixture
+def gap(results, own_archive):
+    "An archive whose second table is gone, and the places in the results of its three days."
+    (own_archive.root / next(p for p in own_archive.files() if p.name == results.meta["files"][1])).unlink()
+    return own_archive, [np.flatnonzero(results.spec["file_index"] == day) for day in range(3)]
+
+
+def test_steps_pass_by_a_day_that_cannot_be_read_and_name_it(results, gap):
+    archive, places = gap
+    spec_no = results.spec["spec_no"]
+    explorer = explore.SweepExplorer(results, archive, int(spec_no[places[0][-1]]))
+    explorer.next.click()
+    assert explorer.number.value == spec_no[places[2][0]] and results.meta["files"][1] in explorer.message.value
+    explorer.previous.click()
+    assert explorer.number.value == spec_no[places[0][-1]]
+
+
+def test_a_day_that_cannot_be_read_leaves_everything_as_it_was(results, gap):
+    archive, places = gap
+    explorer = explore.SweepExplorer(results, archive, int(results.spec["spec_no"][places[0][4]]))
+    before = explorer.number.value, explorer.days.value, explorer.figure.layout.title.text
+    explorer.days.value = results.meta["files"][1]
+    assert (explorer.number.value, explorer.days.value, explorer.figure.layout.title.text) == before and "is not below" in explorer.message.value
+    explorer.number.value = int(results.spec["spec_no"][places[1][2]])
+    assert (explorer.number.value, explorer.days.value, explorer.figure.layout.title.text) == before
+    days = explore.DayExplorer(results, archive)
+    title = days.figure.layout.title.text
+    days.days.value = results.meta["files"][1]
+    assert days.days.value == results.meta["files"][0] and days.figure.layout.title.text == title and "is not below" in days.message.value
+
+
+def test_without_a_sweep_no_control_pretends_to_work(results, tmp_path):
+    explorer = explore.SweepExplorer(results, tmp_path)
+    assert explorer.save.disabled and all(slider.disabled for slider in explorer.sliders.values())
+    explorer.sliders["u"].value = -20.0
+    explorer.method.value = "lillis"
+    explorer.path.value = str(tmp_path / "a.html")
+    explorer.save.click()
+    assert not list(tmp_path.iterdir()) and "no sweep is shown" in explorer.message.value
+    days = explore.DayExplorer(results, tmp_path)
+    days.show_time("1998-06-14T12:00:00")
+    assert days.sweep is None and days.message.value
+    with pytest.raises(ValueError, match="no file nope.TAB"):
+        explore.DayExplorer(results, tmp_path, "nope.TAB")
+
+
+@pytest.mark.parametrize("widget", [explore.SweepExplorer, explore.MonthExplorer, explore.DayExplorer])
+def test_results_without_a_sweep_are_refused(results, archive, widget):
+    with pytest.raises(ValueError, match="hold no sweep"):
+        widget(results.select(np.zeros(results.n_sweeps, bool)), archive)
+
+
+def test_click_in_the_day_opens_the_sweep_of_that_time(results, archive):
+    days = explore.DayExplorer(results, archive, results.meta["files"][2])
+    for row in (0, 17):
+        number = int(days.day.spec["spec_no"][days.shown.table["spec_no"].iloc[row]])
+        days._clicked(days.figure.data[0], Points(xs=[str(days.shown.table["time"].iloc[row])]), None)
+        assert days.sweep.number.value == number
+    days._clicked(days.figure.data[0], Points(xs=[]), None)
+    assert days.sweep.number.value == number
+
+
+def test_potential_against_the_spacecraft_is_called_so(day):
+    k = int(np.flatnonzero(day.spec["identified"])[0])
+    unknown = {**day.spec, "u_spacecraft": np.full(len(day), np.nan)}
+    words = [explore.sweep_figure(explore.view_sweep(one, k)).layout.xaxis4.title.text for one in (day, dataclasses.replace(day, spec=unknown))]
+    assert words == ["surface potential against the plasma (V)", "surface potential against the spacecraft (V)"]
+
+
+def test_a_saved_figure_is_not_written_over(results, archive, tmp_path):
+    explorer = explore.SweepExplorer(results, archive)
+    assert explorer.path.value == f"sweep_{explorer.number.value}.html"
+    explorer.path.value = str(tmp_path / "mine.html")
+    explorer.save.click()
+    size = (tmp_path / "mine.html").stat().st_size
+    explorer.sliders["u"].value = -30.0
+    explorer.save.click()
+    assert "exists; choose another name" in explorer.message.value and (tmp_path / "mine.html").stat().st_size == size

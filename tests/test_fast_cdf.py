@@ -3,6 +3,7 @@ import gzip
 import re
 import shutil
 import struct
+import tracemalloc
 
 import cdflib
 import numpy as np
@@ -216,8 +217,45 @@ def test_ranges_that_share_the_circle_add_up(archive):
     data = read_esa(of(archive, "ees").path)
     pitch, width = data.pitch_angle.values, 360 / data.n_angles.values[:, None, None]
     parts = [((0, 30), (330, 360)), ((30, 150),), ((150, 210),), ((210, 330),)]
-    total = sum(fast_cdf._share(pitch, width, ranges) for ranges in parts)
+    total = sum(fast_cdf._share(pitch, (width / 2).astype(np.float32), fast_cdf._around(ranges)) for ranges in parts)
     np.testing.assert_allclose(total[np.isfinite(pitch)], 1, atol=1e-4)
+
+
+def plain_mean(data, ranges):
+    "Mean over all cells at once, the share of each cell found by turning the ranges around the circle."
+    values, solid, pitch = (data[name].values.astype(float) for name in ("eflux", "solid_angle", "pitch_angle"))
+    half = 180 / data.n_angles.values[:, None, None]
+    limits = [(low + turn, high + turn) for low, high in ranges for turn in (-360, 0, 360)]
+    share = sum(np.maximum(np.minimum(pitch + half, high) - np.maximum(pitch - half, low), 0) for low, high in limits) / (2 * half)
+    weight = np.where(np.isfinite(values), solid * share, 0)
+    with np.errstate(invalid="ignore"):
+        return (weight * np.nan_to_num(values)).sum(1) / weight.sum(1)
+
+
+RANGES = [((0, 360),), ((0, 30), (330, 360)), ((150, 210),), ((40, 140), (220, 320)), ((359, 360),), ((0, 1), (90, 90.5))]
+
+
+@pytest.mark.parametrize("instrument", ["ees", "ieb"])
+@pytest.mark.parametrize("together", [1, 7, 1000])
+def test_means_do_not_depend_on_how_many_records_are_taken_together(archive, instrument, together, monkeypatch):
+    monkeypatch.setattr(fast_cdf, "_TOGETHER", together)
+    data = read_esa(of(archive, instrument).path)
+    before = data.copy(deep=True)
+    for ranges in RANGES:
+        np.testing.assert_allclose(pitch_mean(data, ranges), plain_mean(data, ranges), rtol=1e-3)
+        rows = [pitch_mean(data.isel(time=[record]), ranges) for record in (0, 13, 30)]
+        np.testing.assert_allclose(pitch_mean(data, ranges)[[0, 13, 30]], np.concatenate(rows), rtol=1e-12)
+    assert data.identical(before)
+
+
+def test_the_mean_needs_little_memory(archive):
+    data = read_esa(of(archive, "ees").path)
+    large = data.isel(time=np.tile(np.arange(data.sizes["time"]), 12))
+    tracemalloc.start()
+    pitch_mean(large, RANGES[1])
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < large.eflux.nbytes
 
 
 def test_down_exceeds_up_in_the_arc_only(archive):
@@ -295,6 +333,28 @@ def test_bomb_is_not_unpacked(tmp_path, plain):
         (tmp_path / "a.cdf").write_bytes(plain[:4] + b"\xcc\xcc\0\1" + head + body + struct.pack(">qiiiii", 28, 11, 5, 0, 1, 6))
         with pytest.raises(TooLarge if claimed == 2**40 else CDFError):
             read_esa(tmp_path / "a.cdf")
+
+
+@pytest.mark.parametrize("method, pack", [(5, lambda body: gzip.compress(body)), (1, lambda body: body.replace(b"\0", b"\0\0"))], ids=["gzip", "zeros"])
+@pytest.mark.parametrize("change", [-1, 1, 70_000])
+def test_unpacked_size_has_to_be_the_claimed_one(tmp_path, plain, method, pack, change):
+    body = pack(bytes(plain[8:]))
+    for claimed, error in ((len(plain) - 8, None), (len(plain) - 8 + change, Truncated)):
+        head = struct.pack(">qiqqi", 32 + len(body), 10, 40 + len(body), claimed, 0)
+        (tmp_path / "a.cdf").write_bytes(plain[:4] + b"\xcc\xcc\0\1" + head + body + struct.pack(">qiiiii", 28, 11, method, 0, 1, 6))
+        if error is None:
+            assert read_esa(tmp_path / "a.cdf").sizes["time"] == 8
+        else:
+            with pytest.raises(error, match="unpacks to"):
+                read_esa(tmp_path / "a.cdf")
+
+
+def test_packed_bytes_that_end_early(tmp_path, plain):
+    body = gzip.compress(bytes(plain[8:]))[:-8]
+    head = struct.pack(">qiqqi", 32 + len(body), 10, 40 + len(body), len(plain) - 8, 0)
+    (tmp_path / "a.cdf").write_bytes(plain[:4] + b"\xcc\xcc\0\1" + head + body + struct.pack(">qiiiii", 28, 11, 5, 0, 1, 6))
+    with pytest.raises(Truncated, match="end early"):
+        read_esa(tmp_path / "a.cdf")
 
 
 def test_sizes_are_checked_before_arrays_are_made(archive):

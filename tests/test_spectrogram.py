@@ -385,7 +385,7 @@ def shown_texts(figure):
 
 
 def assert_legible(figure):
-    figure.canvas.draw()
+    FigureCanvasAgg(figure).draw()
     inside = []
     for text in shown_texts(figure):
         axis = next((a for ax in figure.axes for a in (ax.xaxis, ax.yaxis) if text in a.get_ticklabels(which="both")), None)
@@ -404,6 +404,43 @@ def test_text_does_not_overlap(er, results):
     assert_legible(sp.generic_plot_spectrogram_set(rows(), title="all", zoom=5, events=[(T0 + 200, T0 + 260, "cusp")]))
     assert_legible(sp.generic_plot_spectrogram_set(rows(), size=(9, 6), font_size=9))
     assert_legible(sp.lp_day_overview(er, results, "1998-06-14", "1998-06-14"))
+
+
+@pytest.mark.parametrize("scale", ["log", "linear"])
+@pytest.mark.parametrize("size, font_size", [((24, 9), 12), ((9, 6), 9)])
+def test_two_lines_wide_numbers_and_long_titles_fit(scale, size, font_size):
+    wide = [{**row, "z_label": "Differential energy flux\n(eV/(cm² s sr eV))", "z_scale": scale, "vmin": 1, "vmax": 8e5} for row in rows()]
+    figure = sp.generic_plot_spectrogram_set(wide, title="a very long title of many words " * 8, zoom=(T0 + 200, T0 + 320), size=size, font_size=font_size)
+    assert_legible(figure)
+    before = figure.texts[0].get_fontsize()
+    FigureCanvasAgg(figure).draw()
+    assert before < 1.25 * font_size and figure.texts[0].get_fontsize() == pytest.approx(before, rel=0.01)
+    short = sp.generic_plot_spectrogram_set(rows(), title="all", size=size, font_size=font_size)
+    FigureCanvasAgg(short).draw()
+    assert short.texts[0].get_fontsize() == 1.25 * font_size
+
+
+@pytest.mark.parametrize("scale", ["log", "linear"])
+def test_ticks_without_numbers_are_where_the_others_are(scale):
+    figure = sp.generic_plot_spectrogram_set([{**row, "y_scale": scale, "y_min": 10, "y_max": 2000} for row in rows()], zoom=(T0 + 200, T0 + 320), size=(12, 7.5), font_size=8)
+    shown = sp.drawn_pixels(figure, 100)[::-1]
+    dark = lambda x, y: shown[int(y) - 1 : int(y) + 2, int(x) - 1 : int(x) + 2, :3].min() < 120
+    panels = figure.axes[:6]
+    assert [(ax.xaxis.get_visible(), ax.yaxis.get_visible()) for ax in panels] == [(False, True), (False, False)] * 2 + [(True, True), (True, False)]
+    dpi, figure.dpi = figure.dpi, 100
+    for ax in panels:
+        for axis, limits in ((ax.xaxis, ax.get_xlim()), (ax.yaxis, ax.get_ylim())):
+            places = [place for place in axis.get_majorticklocs() if limits[0] <= place <= limits[1]]
+            assert len(places) >= 2
+            for place in places:
+                if axis is ax.xaxis:
+                    x, y = ax.transData.transform((place, ax.get_ylim()[0])) - (0, 3)
+                    clear = x + 3, y
+                else:
+                    x, y = ax.transData.transform((ax.get_xlim()[0], place)) - (3, 0)
+                    clear = x, y + 3
+                assert dark(x, y) and (scale == "log" or not dark(*clear)), (place, x, y)
+    figure.dpi = dpi
 
 
 # -- bad input -------------------------------------------------------------------------------------------------------------------

@@ -149,7 +149,7 @@ def _check_plain(data, wide):
     if end > len(data):
         raise Truncated(f"{len(data)} bytes of {end}")
 
-# %% ../../nbs/fast/50_cdf.ipynb #6de95592
+# %% ../../nbs/fast/50_cdf.ipynb #4d158c43
 def _unpack(data, wide, max_bytes):
     "The bytes of the unpacked file."
     start, (size, _, at, unpacked) = 8 + struct.calcsize(f">{wide}i{wide * 2}i"), _fields(f"{wide}i{wide * 2}", data, 8, 10)
@@ -160,31 +160,43 @@ def _unpack(data, wide, max_bytes):
     last, _, method, _ = _fields(f"{wide}iii", data, at, 11)
     if at + last > len(data):
         raise Truncated(f"{len(data)} bytes of {at + last}")
-    packed = data[start : 8 + size]
-    out = _gunzip(packed, unpacked) if method == 5 else _expand_zeros(packed, max_bytes) if method == 1 else None
-    if out is None:
+    pieces = {1: _expand_zeros, 5: _gunzip}.get(method)
+    if pieces is None:
         raise CDFError(f"packed by method {method}, which is unknown")
-    if len(out) != unpacked:
-        raise Truncated(f"unpacks to {len(out)} bytes, not to {unpacked}")
-    return data[:4] + _PLAIN + out
+    out, at = bytearray(8 + unpacked), 8
+    out[:8] = data[:4] + _PLAIN
+    for piece in pieces(data[start : 8 + size], unpacked):
+        at += len(piece)
+        if at > len(out):
+            raise Truncated(f"unpacks to more than {unpacked} bytes")
+        out[at - len(piece) : at] = piece
+    if at < len(out):
+        raise Truncated(f"unpacks to {at - 8} bytes, not to {unpacked}")
+    return out
 
 
 def _gunzip(packed, size):
-    "At most one byte more than the size."
-    inflate = zlib.decompressobj(31)
+    "The bytes in pieces, of which the first beyond the size is the last; small ones stay in the cache of the processor."
+    inflate, left = zlib.decompressobj(31), size + 1
     try:
-        out = inflate.decompress(packed, size + 1)
+        for start in range(0, len(packed), 2**16):
+            piece = inflate.decompress(packed[start : start + 2**16], left)
+            left -= len(piece)
+            yield piece
+            if inflate.eof or not left:
+                break
     except zlib.error as error:
         raise CDFError(f"cannot be unpacked: {error}") from None
-    return out if inflate.eof else out[:-1]
+    if left and not inflate.eof:
+        raise Truncated("its packed bytes end early")
 
 
-def _expand_zeros(packed, max_bytes):
+def _expand_zeros(packed, size):
     "A zero byte is followed by how many more there are."
     runs = re.findall(rb"\0(.)", packed, re.DOTALL)
-    if len(packed) + sum(run[0] for run in runs) > max_bytes:
-        raise TooLarge(f"more than {max_bytes} bytes unpacked")
-    return re.sub(rb"\0(.)", lambda run: bytes(run[1][0] + 1), packed, flags=re.DOTALL)
+    if len(packed) - len(runs) + sum(run[0] for run in runs) > size:
+        raise Truncated(f"unpacks to more than {size} bytes")
+    yield re.sub(rb"\0(.)", lambda run: bytes(run[1][0] + 1), packed, flags=re.DOTALL)
 
 # %% ../../nbs/fast/50_cdf.ipynb #af82a1bf
 def _chain(data, wide, at, kind, seen):
@@ -517,28 +529,60 @@ def _dataset(path, quantity, rows, arrays, channels):
         about["title"] = f"FAST ESA {INSTRUMENTS[name.instrument]}, orbit {name.orbit}"
     return xr.Dataset(out, coords, about)
 
-# %% ../../nbs/fast/50_cdf.ipynb #fadce3a0
+# %% ../../nbs/fast/50_cdf.ipynb #c66c9ac9
+_TOGETHER = 64  # records
+
+
 def pitch_mean(
     dataset: xr.Dataset,  # of `read_esa`
     ranges=((0.0, 360.0),),  # pitch angles, deg, that do not overlap, each with low < high
 ) -> np.ndarray:  # (time, channel); NaN: no cell with a measurement
-    "Mean of the quantity over directions, weighted with solid angle."
-    values, weight = dataset[dataset.attrs["quantity"]].values, dataset["solid_angle"].values
-    if tuple(map(tuple, ranges)) != ((0.0, 360.0),):
-        weight = weight * _share(dataset["pitch_angle"].values, 360 / dataset["n_angles"].values[:, None, None], ranges)
+    "Mean of the quantity over directions, weighted with solid angle; raises ValueError for ranges that are none."
+    values, solid, pitch = (dataset[name].values for name in (dataset.attrs["quantity"], "solid_angle", "pitch_angle"))
+    angles, out = dataset["n_angles"].values.astype(int), np.full((values.shape[0], values.shape[2]), np.nan)
+    inside = [] if tuple(map(tuple, ranges)) == ((0.0, 360.0),) else _around(ranges)
+    for low, high in _blocks(angles):
+        part = slice(low, high), slice(0, angles[low])
+        cells = values[part], solid[part]
+        _mean(*_within(*cells, pitch[part], np.float32(180 / angles[low]), inside) if inside else cells, out[low:high])
+    return out
+
+
+def _blocks(angles):
+    "First record of each block and of the next; all records of a block have one number of angles."
+    ends = np.unique(np.concatenate([np.arange(0, len(angles), _TOGETHER), np.flatnonzero(np.diff(angles)) + 1, [len(angles)]]))
+    return zip(ends[:-1], ends[1:])
+
+
+def _mean(values, weight, out):
+    "Weighted mean over angles, written to `out` where there is one."
     known = np.isfinite(values)
     weight = np.where(known, weight, 0)
-    total = np.einsum("tac,tac->tc", weight, np.where(known, values, 0), dtype=float)
-    area = weight.sum(1, dtype=float)
-    return np.divide(total, area, out=np.full(total.shape, np.nan), where=area > 0)
+    total, area = np.einsum("tac,tac->tc", weight, np.where(known, values, 0), dtype=float), weight.sum(1, dtype=float)
+    np.divide(total, area, out=out, where=area > 0)
+
+# %% ../../nbs/fast/50_cdf.ipynb #ec1d2d97
+def _within(values, weight, pitch, half, inside):
+    "Values of the angles that come near the ranges, and their weights times the share of each cell."
+    first, last = np.fmin.reduce(pitch, axis=(0, 2)) - half, np.fmax.reduce(pitch, axis=(0, 2)) + half
+    near = [(last > low) & (first < high) for low, high in inside]
+    some = np.flatnonzero(np.any(near, axis=0))
+    share = _share(pitch[:, some], half, [limits for limits, met in zip(inside, near) if met.any()])
+    share *= weight[:, some]
+    return values[:, some], share
 
 
-def _share(pitch, width, ranges):
-    "Part of each cell that lies within the ranges, 0 to 1."
-    half, out = (width / 2).astype(np.float32), np.float32(0)
-    for low, high in _around(ranges):
-        out = out + np.clip(np.minimum(high, pitch + half) - np.maximum(low, pitch - half), 0, None)
-    return np.minimum(out / (2 * half), 1)
+def _share(pitch, half, inside):
+    "Part of each cell that lies within ranges that do not overlap, 0 to 1."
+    first, last, out = pitch - half, pitch + half, np.zeros_like(pitch)
+    start, end = np.empty_like(pitch), np.empty_like(pitch)
+    for low, high in inside:
+        np.minimum(last, high, out=end)
+        np.maximum(first, low, out=start)
+        end -= start
+        out += np.maximum(end, 0, out=end)
+    out /= 2 * half
+    return np.minimum(out, 1, out=out)
 
 
 def _around(ranges):

@@ -47,10 +47,7 @@ def is_north(
     _check_names("all", hemisphere)
     return np.full(dataset.sizes["time"], float(hemisphere != "south"))
 
-# %% ../../nbs/fast/52_plots.ipynb #29e4f067
-_TOGETHER = 128  # records
-
-
+# %% ../../nbs/fast/52_plots.ipynb #5b086821
 def category_mean(
     dataset: xr.Dataset,  # of `read_esa`
     category: str = "all",  # key of `CATEGORIES`
@@ -60,18 +57,9 @@ def category_mean(
     _check_names(category, hemisphere)
     north, ranges = is_north(dataset, hemisphere), CATEGORIES[category]
     if ranges[0] == ranges[1]:
-        return _mean(dataset, ranges[0])
-    means = [_mean(dataset, each) if (north == side).any() else np.nan for side, each in ((1, ranges[0]), (0, ranges[1]))]
+        return pitch_mean(dataset, ranges[0])
+    means = [pitch_mean(dataset, each) if (north == side).any() else np.nan for side, each in ((1, ranges[0]), (0, ranges[1]))]
     return np.where(north[:, None] == 1, means[0], np.where(north[:, None] == 0, means[1], np.nan))
-
-
-def _mean(dataset, ranges):
-    "`pitch_mean` of blocks of records with one number of angles."
-    angles = dataset["n_angles"].values.astype(int)
-    parts = dataset[[dataset.attrs["quantity"], "solid_angle", "pitch_angle", "n_angles"]]
-    ends = np.unique(np.concatenate([np.arange(0, len(angles), _TOGETHER), np.flatnonzero(np.diff(angles)) + 1, [len(angles)]]))
-    blocks = [parts.isel(time=slice(low, high), angle=slice(0, angles[low])) for low, high in zip(ends[:-1], ends[1:])]
-    return np.concatenate([pitch_mean(block, ranges) for block in blocks])
 
 # %% ../../nbs/fast/52_plots.ipynb #4c6a9698
 def quantity_label(
@@ -158,7 +146,7 @@ def cusp_zoom(
     start, end = min(span[0] for span in spans), max(span[1] for span in spans)
     return zoom_window(max(minutes, 1.5 * (end - start) / 60), [(start, end)])
 
-# %% ../../nbs/fast/52_plots.ipynb #9dab346e
+# %% ../../nbs/fast/52_plots.ipynb #d53e8711
 def _draw(rows, datasets, cusp, style, minutes, options):
     "The picture of rows, with markers in each and a zoom column where there is a crossing."
     if not rows:
@@ -170,29 +158,11 @@ def _draw(rows, datasets, cusp, style, minutes, options):
         raise ValueError(f"the cusp of {np.array(known[0]).astype('datetime64[s]')} lies outside the records")
     zoom = cusp_zoom(known, minutes)
     figure = generic_plot_spectrogram_set(rows, zoom=zoom, **options)
-    columns, em = 1 if zoom is None else 2, options["font_size"] / 72 / figure.get_figwidth()
-    _fit_title(figure)
-    _make_room(figure.axes[1 : columns * len(rows) : 2] if zoom else [], figure.axes[columns * len(rows) :], em)
+    columns = 1 if zoom is None else 2
     for number, crossing in enumerate(crossings):
         for ax in figure.axes[number * columns : (number + 1) * columns] if crossing else ():
             draw_events(ax, [(*crossing, "" if number else "cusp")], style, font_size=options["font_size"])
     return figure
-
-
-def _fit_title(figure):
-    "Makes a title smaller that would run out of the figure."
-    for title in figure.texts:
-        middle, width = title.get_position()[0], title.get_window_extent().width / figure.bbox.width
-        title.set_fontsize(title.get_fontsize() * min(1, 1.85 * min(middle, 1 - middle) / max(width, 1e-9)))
-
-
-def _make_room(panels, bars, em):
-    "Keeps the times of two columns apart, and two lines beside the colour bars inside the figure."
-    for ax in panels:
-        box = ax.get_position()
-        ax.set_position([box.x0 + 1.8 * em, box.y0, box.width - 1.8 * em, box.height])
-    for ax in bars:
-        ax.yaxis.set_label_coords(5.0 * em / ax.get_position().width, 0.5)
 
 
 def _when(datasets):
