@@ -1,4 +1,5 @@
 """Installs lunar_potential; every value comes from settings.ini, the file nbdev reads too."""
+import re
 from configparser import ConfigParser
 from pathlib import Path
 
@@ -8,13 +9,15 @@ here = Path(__file__).parent
 config = ConfigParser(delimiters=["="])
 config.read(here / "settings.ini", encoding="utf-8")
 cfg = config["DEFAULT"]
+readme = (here / "README.md").read_text(encoding="utf-8")
+readme = re.sub(r"\]\((?!https?:)", f"]({cfg['git_url']}/blob/{cfg['branch']}/", readme)  # a package index has no files beside it
 extras = {name: cfg[f"{name}_requirements"].split() for name in ("lab", "dask", "export", "dev")}
 
 setup(
     name=cfg["lib_name"],
     version=cfg["version"],
     description=cfg["description"],
-    long_description=(here / "README.md").read_text(encoding="utf-8"),
+    long_description=readme,
     long_description_content_type="text/markdown",
     author=cfg["author"],
     author_email=cfg["author_email"],

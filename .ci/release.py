@@ -1,4 +1,4 @@
-"""Builds the source distribution and the wheel, and proves the wheel in clean environments.
+"""Builds the source distribution, from it the wheel, and proves the wheel in clean environments.
 
     python .ci/release.py [PYTHON ...]    interpreters to prove it with (default: this one)
 
@@ -70,5 +70,7 @@ if __name__ == "__main__":
         for python in sys.argv[1:] or [sys.executable]:
             print(prove(wheel, python), flush=True)
         (root / "dist").mkdir(exist_ok=True)
+        for old in (root / "dist").glob("lunar_potential-*"):
+            old.unlink()
         for path in Path(temporary).iterdir():
             print(shutil.copy(path, root / "dist"), f"{path.stat().st_size:,} bytes")

@@ -191,15 +191,15 @@ def process_days(
     nothing = {"sweeps": 0, "timings": {}, "memory": 0.0}
     return {outcome.item: nothing | (outcome.value or {}) | {"reason": outcome.reason, "seconds": outcome.seconds} for outcome in outcomes}
 
-# %% ../nbs/11_batch.ipynb #13b720e2
+# %% ../nbs/11_batch.ipynb #a5c3008b
 SEED_MONTH = {"coordinates": 71.0, "spacecraft potential": 1890.0, "surface fit": 683.0}  # s
 ALONE = ("plan", "merge", "report")  # stages of the parent, no worker beside it
 SEED_NOTE = (
-    "seed's month (s): the code this project grew from, before it ran in parallel, for April 1998 (444,000 rows) on another machine;\n"
-    "it hoped for 300 to 400 s of spacecraft potential with 7 workers. Other data, other amount: an order of magnitude, no speed-up."
+    "earlier code (s): what this package grew from, in one process, for April 1998 (444,000 rows) on another machine, for comparison;\n"
+    "with 7 processes it hoped for 300 to 400 s of spacecraft potential. Other data, other amount: an order of magnitude, no speed-up."
 )
 
-# %% ../nbs/11_batch.ipynb #9ab75ddb
+# %% ../nbs/11_batch.ipynb #10b2f9f4
 @dataclasses.dataclass
 class BatchResult:
     "Outcome of a run: where the files are, what each day gave, how long the stages took; shows itself as tables."
@@ -224,14 +224,14 @@ class BatchResult:
         return f"every sweep failed: {_reasons(self.results, self.rejected)}"
 
     def stage_table(self):
-        "Seconds of each stage summed over the workers, what that is of the run's time, and the seconds of the seed's month, NaN where it names none."
+        "Seconds of each stage summed over the workers, what that is of the run's time, and the seconds of the earlier code's month, NaN where it names none."
         import pandas as pd
 
         seconds = pd.Series(self.timings, dtype=float)
         of_run = seconds / [1 if stage in ALONE else self.n_jobs for stage in seconds.index]
         table = pd.DataFrame({"seconds": seconds.round(2), "of the run (s)": of_run.round(2), "share %": (100 * of_run / max(self.wall, 1e-9)).round(1)})
         table.index = [stage.replace("_", " ") for stage in table.index]
-        return table.assign(**{"seed's month (s)": [SEED_MONTH.get(stage, float("nan")) for stage in table.index]})
+        return table.assign(**{"earlier code (s)": [SEED_MONTH.get(stage, float("nan")) for stage in table.index]})
 
     def __repr__(self):
         head = f"{len(self.days)} days, {self.days['sweeps'].sum()} sweeps, {self.days['fitted'].sum()} fitted, {self.wall:.1f} s"

@@ -204,6 +204,7 @@ def test_wheel_holds_the_package_and_needs_no_nbdev(built, settings):
     assert {n for n in names if n.endswith(".py")} == expected
     assert {n.rsplit("/", 1)[1] for n in names if "/licenses/" in n} == {"LICENSE", "CITATION.cff"}
     assert built[1].stat().st_size < 2e6
+    assert f"({settings['git_url']}/blob/main/nbs/00_units.ipynb)" in metadata and not re.search(r"\]\((?!https?:)", metadata)
     plain = [line for line in metadata.splitlines() if line.startswith("Requires-Dist:") and "extra ==" not in line]
     assert len(plain) == len(settings["requirements"].split()) and not any("nbdev" in line for line in plain)
     assert sorted(re.findall("Provides-Extra: (.*)", metadata)) == ["dask", "dev", "export", "lab"]
