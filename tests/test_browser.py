@@ -160,6 +160,24 @@ def test_globe_shows_the_same_points(tutorial):
     assert globe.evaluate("e => e._fullData.filter(t => t.type === 'scatter3d' && t.customdata).reduce((n, t) => n + t.x.length, 0)") == number
 
 
+def test_click_on_the_globe_opens_its_sweep(tutorial):
+    page, _ = tutorial
+    globe = page.locator(".jupyter-widgets .js-plotly-plot:has(canvas)").first
+    globe.scroll_into_view_if_needed()
+    point = globe.evaluate("""e => {
+        const scene = e._fullLayout.scene._scene, {model, view, projection} = scene.glplot.cameraParams, box = scene.container.getBoundingClientRect();
+        const times = (m, v) => [0, 1, 2, 3].map(r => m[r] * v[0] + m[r + 4] * v[1] + m[r + 8] * v[2] + m[r + 12] * v[3]);
+        const seen = e._fullData.filter(t => t.type === 'scatter3d' && t.customdata).flatMap(t => Array.from(t.x, (x, k) => {
+            const [a, b, c, w] = times(projection, times(view, times(model, [x * scene.dataScale[0], t.y[k] * scene.dataScale[1], t.z[k] * scene.dataScale[2], 1])));
+            return [box.x + (a / w + 1) / 2 * box.width, box.y + (1 - b / w) / 2 * box.height, c / w, t.customdata[k]]; }));
+        return seen.reduce((best, one) => one[2] < best[2] ? one : best); }""")
+    page.mouse.move(point[0] - 3, point[1])
+    page.mouse.move(point[0], point[1])
+    expect(globe.locator(".hovertext").first).to_be_visible(timeout=WAIT)
+    page.mouse.click(point[0], point[1], delay=1000)                             # a frame is drawn while the button is down
+    expect(page.locator(".jupyter-widgets .js-plotly-plot .gtitle", has_text=f"sweep {int(point[3])} of")).to_be_visible(timeout=WAIT)
+
+
 def test_console_has_no_errors(tutorial):
     _, said = tutorial
     assert not [text for text in said if not any(word in text for word in HARMLESS)]
