@@ -4,18 +4,20 @@
 
 # %% auto #0
 __all__ = ['log', 'PPI', 'GEO', 'NAIF', 'ER', 'COPY', 'ESA', 'BASE_URLS', 'MISSION', 'FAST_MISSION', 'PRODUCTS', 'MANIFEST',
-           'HERE', 'DownloadError', 'Product', 'base_urls', 'month_folder', 'folder_days', 'safe_name', 'Entry',
-           'parse_listing', 'Patience', 'retry_after', 'Refused', 'Damaged', 'Stopped', 'Client', 'Head', 'read_page',
-           'ask_head', 'Promise', 'read_label', 'Part', 'Received', 'fetch', 'Remote', 'clip_days', 'find_files',
-           'Manifest', 'folder_lock', 'FileOutcome', 'format_bytes', 'Downloads', 'download', 'plot_requests',
-           'add_download_arguments', 'download_command']
+           'HERE', 'DownloadError', 'Product', 'url_variable', 'mirror_folder', 'base_urls', 'month_folder',
+           'folder_days', 'safe_name', 'Entry', 'parse_listing', 'Patience', 'retry_after', 'Refused', 'Damaged',
+           'Stopped', 'Client', 'Head', 'read_page', 'ask_head', 'Promise', 'read_label', 'Part', 'Received', 'fetch',
+           'Remote', 'clip_days', 'lacking_days', 'find_files', 'Manifest', 'folder_lock', 'simulated_signs',
+           'FileOutcome', 'format_bytes', 'Downloads', 'download', 'plot_requests', 'add_download_arguments',
+           'download_command']
 
-# %% ../nbs/02_download.ipynb #25829d83
+# %% ../nbs/02_download.ipynb #7975ddde
 import argparse
 import calendar
 import contextlib
 import dataclasses
 import datetime
+import errno
 import functools
 import hashlib
 import html
@@ -25,6 +27,7 @@ import math
 import os
 import random
 import re
+import socket
 import sys
 import threading
 import time
@@ -62,7 +65,7 @@ BASE_URLS = {
     "level2": (PPI + "lp-er-derived/data-electron/",),
 } | {f"fast-{kind}": tuple(f"https://{host}.gsfc.nasa.gov{ESA}{kind}/" for host in ("cdaweb", "spdf")) for kind in ("ees", "eeb", "ies", "ieb")}
 
-# %% ../nbs/02_download.ipynb #7d32525c
+# %% ../nbs/02_download.ipynb #f6ef03be
 MISSION = ("1998-01-16", "1999-07-29")  # first and last day with a 3-D table: 560 days without a gap
 FAST_MISSION = ("1996-08-21", "2009-05-04")  # first and last day of the FAST ESA files
 
@@ -80,9 +83,10 @@ class Product:
     default: bool = True  # fetched when no product is named
     span: tuple = MISSION  # first and last day that exist
     daily: bool = False  # every day of the span has a file
+    unique: bool = True  # no two of its files share a name, so a file is known wherever it lies
     bytes: int = 0  # of a typical file, for estimates
 
-# %% ../nbs/02_download.ipynb #7e1015f6
+# %% ../nbs/02_download.ipynb #531e8757
 def _daily(what, letters, folder, **more):
     return Product(what, letters + r"(?P<day>\d{6})\.TAB", folder, (letters + "{day:%y%m%d}.TAB",), depth=2, **more)
 
@@ -106,25 +110,40 @@ PRODUCTS = {
     "planets": _kernel("Earth, Moon and Sun (SPK)", "lpephemu.bsp"),
     "leapseconds": _kernel("leap seconds (LSK)", "latest_leapseconds.tls"),
     "constants": _kernel("rotation and radii of the Moon (PCK)", "pck00011.tpc"),
-    "lowres": _daily("omnidirectional fluxes, to check angular sums", "EL", "lowres/{month}", default=False),
-    "highres": _daily("fluxes of two channels every 2.5 s", "EH", "highres/{month}", default=False),
-    "level2": Product("derived footpoints, to check geometry", r"[\w-]*?(?P<day>\d{6})?[A-Za-z]*\.TAB", "level2/{tree}", depth=3, default=False),
+    "lowres": _daily("omnidirectional fluxes, to check angular sums", "EL", "lowres/{month}", default=False, daily=True),
+    "highres": _daily("fluxes of two channels every 2.5 s", "EH", "highres/{month}", default=False, daily=True),
+    "level2": Product("derived footpoints, to check geometry", r"[\w-]*?(?P<day>\d{6})?[A-Za-z]*\.TAB", "level2/{tree}", depth=3, default=False, unique=False),
     "fast-ees": _esa("ees", "electrons, survey"),
     "fast-eeb": _esa("eeb", "electrons, burst"),
     "fast-ies": _esa("ies", "ions, survey"),
     "fast-ieb": _esa("ieb", "ions, burst"),
 }
 
-# %% ../nbs/02_download.ipynb #f5bf12d8
+# %% ../nbs/02_download.ipynb #62a41c37
+def url_variable(
+    name: str,  # of a product
+) -> str:  # such as LUNAR_POTENTIAL_URL_FAST_EES
+    "The environment variable that names the address of a product."
+    return "LUNAR_POTENTIAL_URL_" + name.upper().replace("-", "_")
+
+
+def mirror_folder(
+    name: str,  # of a product
+) -> str:  # below the address of the mirror; empty: the address itself
+    "The folder of a product on a mirror that is laid out like an archive."
+    return "".join(step + "/" for step in PRODUCTS[name].folder.split("/") if step and "{" not in step)
+
+# %% ../nbs/02_download.ipynb #396adae8
 def base_urls(
     given: dict = {},  # product -> address or addresses that replace those of the table
 ) -> dict:  # product -> tuple of addresses, each with a slash at its end
-    "Addresses of every product: given ones first, then the environment's, then the table's; raises ValueError for an unknown product or what is no web address."
+    "Addresses of every product: given ones first, then those of its variable, of `LUNAR_POTENTIAL_URL`, of the table; raises ValueError for an unknown product or what is no web address."
     if unknown := set(given) - set(PRODUCTS):
         raise ValueError(f"no such product: {', '.join(sorted(unknown))}; there are {', '.join(PRODUCTS)}")
-    chosen = {}
+    chosen, mirrors = {}, os.environ.get("LUNAR_POTENTIAL_URL", "").split()
     for name, usual in BASE_URLS.items():
-        urls = given.get(name) or os.environ.get("LUNAR_POTENTIAL_URL_" + name.upper().replace("-", "_"), "").split() or usual
+        mirrored = [url.rstrip("/") + "/" + mirror_folder(name) for url in mirrors]
+        urls = given.get(name) or os.environ.get(url_variable(name), "").split() or mirrored or usual
         chosen[name] = tuple(url.rstrip("/") + "/" for url in ([urls] if isinstance(urls, str) else urls))
         for url in chosen[name]:
             if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname or urlsplit(url).query or "@" in url:
@@ -250,7 +269,7 @@ def parse_listing(
             found.setdefault(name, Entry(name, url, is_folder, *((None, 0) if is_folder else facts[:2]), facts[2]))
     return list(found.values())
 
-# %% ../nbs/02_download.ipynb #463ce474
+# %% ../nbs/02_download.ipynb #a98a4a5c
 @dataclasses.dataclass(frozen=True)
 class Patience:
     "How long to wait for what."
@@ -260,9 +279,11 @@ class Patience:
     asked: float = 300.0  # a server that asks for a longer wait is given up, s
     connect: float = 10.0  # for a connection, s
     read: float = 30.0  # without a byte, then the transfer counts as stalled, s
+    page: float = 120.0  # for a whole listing or label, s
+    absent: int = 2  # as `attempts`, for a host that never answered and whose name is not known or that refuses connections
 
     def __post_init__(self):
-        if self.attempts < 1 or min(self.first, self.longest, self.asked) < 0 or min(self.connect, self.read) <= 0:
+        if min(self.attempts, self.absent) < 1 or min(self.first, self.longest, self.asked) < 0 or min(self.connect, self.read, self.page) <= 0:
             raise ValueError(f"attempts must be 1 or more, waits 0 or more and time limits positive; got {self}")
 
     def backoff(self, failures: int) -> float:
@@ -282,14 +303,15 @@ def retry_after(
     except (ValueError, TypeError, IndexError, OverflowError):
         return None
 
-# %% ../nbs/02_download.ipynb #c567eb22
+# %% ../nbs/02_download.ipynb #ca39eb80
 class _Broken(DownloadError):
-    "A failure that may pass: `asked` is the wait that the server wants, `moved` whether bytes arrived, `silent` whether nobody answered."
-    asked, moved, silent = None, False, False
+    "A failure that may pass: `asked` is the wait that the server wants, `moved` whether new bytes arrived, `silent` whether nobody answered, `absent` whether nobody is there."
+    asked, moved, silent, absent = None, False, False, False
 
 
 class Refused(DownloadError):
-    "The server answers, and trying again will not change its answer."
+    "The server answers, and trying again will not change its answer; `status` is the HTTP status, if that is why."
+    status = None
 
 
 class Damaged(DownloadError):
@@ -312,7 +334,7 @@ def _redirected(url, location):
         return urljoin(url, location)
     raise Refused(f"{url} redirects to {location!r}, which is another place; if the archive moved there, name it with --base-url")
 
-# %% ../nbs/02_download.ipynb #58b8904b
+# %% ../nbs/02_download.ipynb #7c357275
 _BUSY = {408, 425, 429, 500, 502, 503, 504}
 
 
@@ -323,18 +345,21 @@ def _judge(response, url):
         return response
     response.close()
     if status not in _BUSY:
-        raise Refused(f"{url}: HTTP {status} {response.reason or ''}".rstrip())
+        refused = Refused(f"{url}: HTTP {status} {response.reason or ''}".rstrip())
+        refused.status = status
+        raise refused
     error = _Broken(f"HTTP {status}")
     error.asked = retry_after(response.headers.get("Retry-After"), time.time())
     raise error
 
-# %% ../nbs/02_download.ipynb #689e112f
+# %% ../nbs/02_download.ipynb #f393b61c
 class Client:
     "Asks web servers, with patience; used by several threads."
 
-    def __init__(self, patience: Patience = Patience()):
-        self.patience, self.stopped, self.lock = patience, threading.Event(), threading.Lock()
-        self._local, self._not_before, self._active, self._silent = threading.local(), {}, set(), set()
+    def __init__(self, patience: Patience = Patience(), announce=lambda text: None):
+        self.patience, self.announce, self.stopped, self.lock = patience, announce, threading.Event(), threading.Lock()
+        self._local, self._not_before, self._active, self._asked = threading.local(), {}, set(), set()
+        self.silent, self._answered = {}, set()  # host -> why it was given up; hosts that were there
 
     def stop(self):
         "Ends transfers and waits of all threads."
@@ -357,25 +382,52 @@ class Client:
             session.headers.update({"User-Agent": f"lunar_potential/{__version__}", "Accept-Encoding": "identity"})
         return self._local.session
 
+    def _first_time(self, host):
+        "Announces a host before it is asked anything."
+        with self.lock:
+            new = host not in self._asked
+            self._asked.add(host)
+        if new:
+            self.announce(f"asking {host} ...")
+
     def _send(self, method, url, headers):
         "The answer at the end of all redirects."
         limits = (self.patience.connect, self.patience.read)
         for _ in range(6):
             host = urlsplit(url).netloc
-            if host in self._silent:
-                raise DownloadError(f"{url}: {host} did not answer before")
+            if host in self.silent:
+                raise DownloadError(f"{host}: {self.silent[host]}")
+            self._first_time(host)
             self.wait(self._not_before.get(host, 0.0) - time.monotonic())
             response = self._session().request(method, url, headers=headers, timeout=limits, stream=True, allow_redirects=False)
+            self._answered.add(host)
             if not response.is_redirect:
                 return response
             response.close()
             url = _redirected(url, response.headers["Location"])
         raise Refused(f"{url}: too many redirects")
 
-# %% ../nbs/02_download.ipynb #912e25c7
+# %% ../nbs/02_download.ipynb #47f7fd52
 _LARGEST_PAGE = 20_000_000  # bytes of a listing or a label
+_LARGEST_FILE = 4_000_000_000  # bytes of a file about which nothing is known; the largest known one has some hundred million
 
 
+def _no_answer(error):
+    "`_Broken` for a host that gave no answer, in words that say why."
+    chain, found = [error], set()
+    while chain:  # causes hide in arguments, reasons and contexts
+        one = chain.pop()
+        if isinstance(one, BaseException) and one not in found:
+            found.add(one)
+            chain += [*one.args, getattr(one, "reason", None), one.__cause__, one.__context__]
+    named, refused = (any(isinstance(one, kind) for one in found) for kind in (socket.gaierror, ConnectionRefusedError))
+    other = "no answer in time" if type(error).__name__.endswith("Timeout") else f"{type(error).__name__}: {error}"
+    why = "name cannot be resolved; are you offline?" if named else "connection refused" if refused else other
+    broken = _Broken(why)
+    broken.silent, broken.absent = True, named or refused
+    return broken
+
+# %% ../nbs/02_download.ipynb #865dce81
 def _open(client, method, url, headers):
     "A judged answer, to be used in a `with` statement; what may pass becomes `_Broken`."
     import requests
@@ -386,9 +438,7 @@ def _open(client, method, url, headers):
     except requests.exceptions.SSLError as error:
         raise Refused(f"{url}: no safe connection ({error})") from error
     except passing as error:
-        broken = _Broken(f"{type(error).__name__}: {error}")
-        broken.silent = True
-        raise broken from error
+        raise _no_answer(error) from error
     except (requests.RequestException, ValueError) as error:  # ValueError: an address that is none
         raise Refused(f"{url}: {error}") from error
 
@@ -403,17 +453,20 @@ def _patiently(client, action, url):
             failures = 1 if error.moved else failures + 1
             if (error.asked or 0) > patience.asked:
                 raise DownloadError(f"{url}: {error}; the server asks to be left alone for {error.asked:.0f} s") from error
-            if failures >= patience.attempts:
+            host = urlsplit(url).netloc
+            never_there = error.absent and host not in client._answered
+            if failures >= (min(patience.attempts, patience.absent) if never_there else patience.attempts):
+                why = f"{error}; given up after {failures} failures in a row"
                 if error.silent:
-                    client._silent.add(urlsplit(url).netloc)
-                raise DownloadError(f"{url}: {error}; given up after {failures} failures in a row") from error
+                    why = client.silent.setdefault(host, str(error) if never_there else why)
+                raise DownloadError(f"{host if error.silent else url}: {why}") from error
             pause = patience.backoff(failures) if error.asked is None else error.asked
             if error.asked:
                 client._not_before[urlsplit(url).netloc] = time.monotonic() + error.asked
             log.info("%s: %s; again in %.1f s", url, error, pause)
             client.wait(pause)
 
-# %% ../nbs/02_download.ipynb #ca9ef1c9
+# %% ../nbs/02_download.ipynb #a7018c00
 @dataclasses.dataclass(frozen=True)
 class Head:
     "What a server says about a file."
@@ -432,16 +485,16 @@ class Head:
         "What `If-Range` may be told; empty when a transfer cannot be continued safely."
         return self.modified if self.etag.startswith("W/") else self.etag or self.modified
 
-
+# %% ../nbs/02_download.ipynb #3d9ea2db
 def read_page(
     client: Client,
     url: str,
 ) -> str:  # its text
-    "A listing or a label; raises `DownloadError`."
+    "A listing or a label; raises `DownloadError`, also for a page that is too large or takes too long."
     def once():
-        with _open(client, "GET", url, {}) as response, _mending():
+        with _open(client, "GET", url, {}) as response, _deadline(response, client.patience.page, url), _mending():
             content = b""
-            for chunk in response.iter_content(65536):
+            for chunk in response.iter_content(16384):
                 content += chunk
                 if len(content) > _LARGEST_PAGE:
                     raise Refused(f"{url}: more than {_LARGEST_PAGE} bytes are no listing and no label")
@@ -449,15 +502,43 @@ def read_page(
     return _patiently(client, once, url)
 
 
+@contextlib.contextmanager
+def _deadline(response, seconds, url):
+    "Ends an answer that drips: the connection is cut after so many seconds."
+    over = threading.Event()
+
+    def cut():
+        over.set()
+        with contextlib.suppress(AttributeError, ValueError, RuntimeError):  # an old urllib3; already over
+            response.raw.shutdown()
+    timer = threading.Timer(seconds, cut)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    except _Broken:
+        if not over.is_set():
+            raise
+    finally:
+        timer.cancel()
+    if over.is_set():
+        raise DownloadError(f"{url}: the page was not here after {seconds:g} s")
+
+# %% ../nbs/02_download.ipynb #6a012c33
 def ask_head(
     client: Client,
     url: str,
 ) -> Head:
     "Size and version of a file without its bytes; raises `DownloadError`."
-    def once():
-        with _open(client, "HEAD", url, {}) as response:
+    def once(method="HEAD"):
+        with _open(client, method, url, {}) as response:
             return Head.of(response.headers)
-    return _patiently(client, once, url)
+    try:
+        return _patiently(client, once, url)
+    except Refused as error:
+        if error.status not in (405, 501):  # a server without HEAD: its answer to GET begins with the same words
+            raise
+        return _patiently(client, functools.partial(once, "GET"), url)
 
 # %% ../nbs/02_download.ipynb #0033f5ea
 @contextlib.contextmanager
@@ -578,7 +659,7 @@ def _begin_or_go_on(response, url, part, offset, head):
     part.begin(url, head)
     return 0, head
 
-# %% ../nbs/02_download.ipynb #4ac9c2c9
+# %% ../nbs/02_download.ipynb #bf0a1de1
 class _Meter:
     "Tells a progress bar by how much the bytes of a file that are here have changed."
 
@@ -590,16 +671,27 @@ class _Meter:
         self.position = position
 
 
-def _receive(client, url, part, meter, pieces):
-    "One request; returns the `Head` of the version that is now complete."
+def _check_limit(part, url, count, promise):
+    "Ends a transfer of more bytes than anybody promised; raises `Damaged`, and removes the part."
+    about = promise.about and sum(promise.about)
+    limit = next(size for size in (promise.size, about, _LARGEST_FILE) if size is not None)
+    if count > limit:
+        part.discard()
+        raise Damaged(f"{url}: the server sends {count} bytes or more, and {limit} are the most that {promise.by if limit < _LARGEST_FILE else 'this package'} allows")
+
+# %% ../nbs/02_download.ipynb #5e8241ed
+def _receive(client, url, part, meter, pieces, promise):
+    "One request; returns the `Head` of the version that is now here, and whether the server marked its end."
     offset, head = part.held(url)
     if offset and offset == head.size:  # killed between the last byte and the name
-        return head
+        return head, True
+    farthest = max((end for _, end in pieces), default=0)
     headers = {"Range": f"bytes={offset}-", "If-Range": head.validator} if offset else {}
     with _open(client, "GET", url, headers) as response:
         start, head = _begin_or_go_on(response, url, part, offset, head)
         end = start
         meter.at(start)
+        _check_limit(part, url, head.size or 0, promise)
         try:
             with client.lock:
                 client._active.add(response)
@@ -608,20 +700,22 @@ def _receive(client, url, part, meter, pieces):
                     file.write(chunk)
                     end += len(chunk)
                     meter.at(end)
+                    _check_limit(part, url, end, promise)
                     client.wait(0)
             if head.size is not None and end < head.size:
                 raise _Broken(f"{end} of {head.size} bytes arrived")
         except _Broken as error:
-            error.moved = end > start
+            error.moved = end > max(start, farthest)
             raise
         finally:
             pieces.append((start, end))
             with client.lock:
                 client._active.discard(response)
-    return head
+        marked = head.size is not None or {"Content-Length", "Transfer-Encoding"} & set(response.headers)
+    return head, bool(marked)
 
-# %% ../nbs/02_download.ipynb #2ab56718
-def _check_promise(part, url, promise):
+# %% ../nbs/02_download.ipynb #5735d3a5
+def _check_promise(part, url, promise, marked):
     "SHA-256 of the part and what it was checked against; raises `Damaged`, and removes the part, when it is not what was promised."
     sha256, md5, size = hashlib.sha256(), hashlib.md5(usedforsecurity=False), 0
     with open(part.path, "rb") as file:
@@ -639,7 +733,8 @@ def _check_promise(part, url, promise):
     if wrong:
         part.discard()
         raise Damaged(f"{url}: {', '.join(wrong)}, says {promise.by}")
-    return sha256.hexdigest(), size, "md5" if promise.md5 else "size"
+    known = marked or promise.size is not None
+    return sha256.hexdigest(), size, "md5" if promise.md5 else "size" if known else "about" if promise.about else "nothing"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -649,7 +744,7 @@ class Received:
     size: int  # bytes
     sha256: str
     head: Head
-    checked: str  # against what: "md5" of the label, or "size"
+    checked: str  # against what: "md5" of the label, "size", "about" (a rounded size), or "nothing"
     pieces: list  # (first byte, byte after the last) of each request
 
 
@@ -663,9 +758,9 @@ def fetch(
     "Brings one file here, going on with what an earlier call left; raises `DownloadError`, and then keeps the part."
     part, pieces, meter = Part(path), [], _Meter(on_bytes)
     for last_time in (False, True):
-        head = _patiently(client, lambda: _receive(client, url, part, meter, pieces), url)
         try:
-            sha256, size, checked = _check_promise(part, url, promise)
+            head, marked = _patiently(client, lambda: _receive(client, url, part, meter, pieces, promise), url)
+            sha256, size, checked = _check_promise(part, url, promise, marked)
             break
         except Damaged as error:
             meter.at(0)
@@ -758,7 +853,7 @@ def _listed(client, name, bases, base, first, last, orbits):
         remotes.append(Remote(name, entry.name, path, urls, label, entry.size, entry.slack, entry.shown))
     return _newest(remotes, product.pattern)
 
-# %% ../nbs/02_download.ipynb #07c7dd00
+# %% ../nbs/02_download.ipynb #32c1f8a6
 def _formed(name, bases, first, last):
     "The wanted files by their known names, for servers that list nothing."
     product, days = PRODUCTS[name], [first + datetime.timedelta(n) for n in range((last - first).days + 1)]
@@ -773,7 +868,7 @@ def _formed(name, bases, first, last):
                 remotes[text] = Remote(name, text, _place(product, match, []), urls, label)
     return list(remotes.values())
 
-
+# %% ../nbs/02_download.ipynb #343bf80b
 def clip_days(
     name: str,  # of a product
     start=None,  # first day, a date or ISO; None: the first there is
@@ -786,7 +881,25 @@ def clip_days(
         raise ValueError(f"{name} has files of {begin} to {finish}, none of {first} to {last}")
     return max(first, begin), min(last, finish)
 
-# %% ../nbs/02_download.ipynb #d05d717c
+# %% ../nbs/02_download.ipynb #df7929c3
+def lacking_days(
+    name: str,  # of a product
+    remotes,  # the `Remote` that were found
+    first: datetime.date,
+    last: datetime.date,
+) -> list:  # dates; empty for a product that need not have every day
+    "Days of a range that no file stands for: of a daily product, or between the kernels of the orbit."
+    product, held = PRODUCTS[name], set()
+    spans = "(?P<last>" in product.pattern
+    if not product.daily and not spans:
+        return []
+    for remote in remotes:
+        parts = re.fullmatch(product.pattern, remote.name, re.ASCII | re.IGNORECASE).groupdict()
+        begin, end = (datetime.datetime.strptime(parts[key], "%y%m%d").date() for key in (("first", "last") if spans else ("day", "day")))
+        held |= {begin + datetime.timedelta(n) for n in range((end - begin).days + 1)}
+    return sorted({first + datetime.timedelta(n) for n in range((last - first).days + 1)} - held)
+
+# %% ../nbs/02_download.ipynb #3fb8ed67
 def find_files(
     client: Client,
     name: str,  # of a product
@@ -797,7 +910,6 @@ def find_files(
 ) -> tuple:  # (list of `Remote`, list of what could not be read)
     "The files of a product; a later address is asked for what the earlier ones lack."
     product, found, trouble = PRODUCTS[name], {}, []
-    wanted = (last - first).days + 1 if product.daily else 1
     for base in bases if product.listed else ():
         try:
             for remote in _listed(client, name, bases, base, first, last, orbits):
@@ -807,7 +919,7 @@ def find_files(
         except DownloadError as error:
             trouble.append(str(error))
             log.info("%s", error)
-        if len(found) >= wanted:
+        if found and not lacking_days(name, found.values(), first, last):
             break
     if not found and (not product.listed or trouble):
         found = {remote.path.lower(): remote for remote in _formed(name, bases, first, last)}
@@ -879,6 +991,20 @@ def _take_lock(file):
 
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
+# %% ../nbs/02_download.ipynb #3a48841a
+def simulated_signs(
+    paths,  # files of an archive
+) -> list:  # of the paths that only the simulator writes
+    "Files that tell a simulated archive: its truth, and trajectory kernels with the simulator's names of segments."
+    signs = []
+    for path in map(Path, paths):
+        if path.name.lower() == "truth.npz":
+            signs.append(path)
+        elif path.suffix.lower() == ".bsp":
+            with contextlib.suppress(OSError), open(path, "rb") as file:  # what cannot be read tells nothing
+                signs += [path] if re.search(rb"(-25 about 301|399 about 3|301 about 3|10 about 0) ", file.read(100_000)) else []
+    return signs
+
 # %% ../nbs/02_download.ipynb #7cbdbf73
 HERE = ("kept", "adopted", "new", "resumed", "changed")
 
@@ -904,13 +1030,31 @@ def format_bytes(
     power = min(4, int(math.log10(max(count, 1)) // 3))
     return f"{count:.0f} B" if not power else f"{count / 1000 ** power:.1f} {' kMGT'[power]}B"
 
-# %% ../nbs/02_download.ipynb #b2114f31
+# %% ../nbs/02_download.ipynb #9b2e9b9d
+def _names_in_words(names):
+    "Names of files or days; neighbouring days are joined."
+    groups = []
+    for name in names:
+        iso, short = re.fullmatch(r"(\d{4}-\d\d-\d\d)", name), re.fullmatch(r"[A-Z0-9]{2}(\d{6})\.TAB", name, re.ASCII | re.IGNORECASE)
+        day = None
+        with contextlib.suppress(ValueError):
+            day = datetime.date.fromisoformat(iso[1]) if iso else datetime.datetime.strptime(short[1], "%y%m%d").date() if short else None
+        if groups and day and groups[-1][2] and day - groups[-1][2] == datetime.timedelta(1):
+            groups[-1][1:] = name, day
+        else:
+            groups.append([name, name, day])
+    words = [first if first == last else f"{first} to {last}" for first, last, _ in groups]
+    return ", ".join(words[:8] + ([f"and {len(words) - 8} more"] if len(words) > 8 else []))
+
+# %% ../nbs/02_download.ipynb #6ada2f02
 @dataclasses.dataclass
 class Downloads:
     "What a download brought and what it did not."
     root: Path  # folder of the archive
     files: list  # of `FileOutcome`
     seconds: float = 0.0
+    silent: dict = dataclasses.field(default_factory=dict)  # host that gave no answer -> why
+    simulated: list = dataclasses.field(default_factory=list)  # paths that only the simulator writes
 
     @property
     def missing(self) -> list:
@@ -919,9 +1063,22 @@ class Downloads:
 
     @property
     def problem(self) -> str | None:
-        "A list in words when something is missing, else None."
-        lines = [f"  {file.product} {file.name}: {file.reason}" for file in self.missing]
-        return "\n".join([f"{len(lines)} missing:", *lines]) if lines else None
+        "A list in words when something is missing, else None: hosts that gave no answer first, then one line for each reason."
+        groups = {}
+        for file in self.missing:
+            reason = functools.reduce(lambda text, host: text.replace(f"{host}: {self.silent[host]}", f"{host} was not reached"), self.silent, file.reason)
+            groups.setdefault((file.product, reason), []).append(file.name)
+        hosts = [f"  {host}: {why}" for host, why in self.silent.items()]
+        lines = [f"  {product} {_names_in_words(names)}: {reason}" for (product, reason), names in groups.items()]
+        return "\n".join([f"{len(self.missing)} missing:", *hosts, *lines]) if lines else None
+
+    @property
+    def remarks(self) -> list:
+        "Sentences about files that are here and deserve a look."
+        names = [file.name for file in self.files if file.status in HERE and file.reason == _UNCHECKED]
+        lines = [f"{_names_in_words(names)}: {_UNCHECKED}"] if names else []
+        shown = ", ".join(path.name for path in self.simulated)
+        return lines + ([f"{self.root} holds files of a simulated archive ({shown}): results of it say nothing about the Moon"] if shown else [])
 
     @property
     def new_bytes(self) -> int:
@@ -941,12 +1098,15 @@ class Downloads:
         total = sum(file.size or 0 for file in self.files)
         rounded = "" if all(file.exact and file.size is not None for file in self.files if file not in self.missing) else "about "
         head = f"{self.root}: {counts}; {rounded}{format_bytes(total)}, {format_bytes(self.new_bytes)} of it transferred in {self.seconds:.1f} s"
-        return "\n".join(filter(None, [head, self.problem]))
+        return "\n".join(filter(None, [head, *self.remarks, self.problem]))
 
     def _repr_html_(self):
         return f"<pre>{self!r}</pre>{self.table().to_html(index=False)}".replace(str(self.root), self.root.name)
 
-# %% ../nbs/02_download.ipynb #c5fdf4e7
+# %% ../nbs/02_download.ipynb #7ff4b5ef
+_UNCHECKED = "not checked: neither the server nor a label says how long the file is, so it may end early"
+
+
 class _Run:
     "What the threads of one download share."
 
@@ -958,14 +1118,17 @@ class _Run:
             self.present.setdefault(path.name.lower(), path)
 
     def target(self, remote):
-        "Where the file is, at any depth, or will be."
-        found = self.present.get(remote.name.lower())
-        return found if found and found.is_relative_to(self.root) else self.root / remote.path
+        "Where the file is, or will be: its own place first, and any depth when its name is that of one file only."
+        own = self.root / remote.path
+        found = self.present.get(remote.name.lower()) if PRODUCTS[remote.product].unique and not own.exists() else None
+        return found if found and found.is_relative_to(self.root) else own
 
     def key(self, path):
         return path.relative_to(self.root).as_posix()
 
     def outcome(self, remote, status, path, url="", reason="", pieces=()):
+        entry = self.manifest.files.get(self.key(path), {}) if status in HERE else {}
+        reason = reason or (_UNCHECKED if entry.get("checked") == "nothing" else "")
         size = path.stat().st_size if status in HERE else remote.size
         return FileOutcome(remote.product, remote.name, status, size, status in HERE or not remote.slack, path, url, reason, list(pieces))
 
@@ -1047,11 +1210,12 @@ def _record(run, remote, path, url, sha256, head, checked):
     run.manifest.record(run.key(path), product=remote.product, url=url, sha256=sha256, etag=head.etag,
                         modified=head.modified, checked=checked, shown=remote.shown, date=now)
 
-# %% ../nbs/02_download.ipynb #9cba290a
+# %% ../nbs/02_download.ipynb #9f658b39
 def _have(run, remote):
     "Keeps or fetches one file, from the first server that gives it."
-    path, errors = run.target(remote), []
+    errors = []
     try:
+        path = run.target(remote)
         outcome, why = _look(run, remote)
         if outcome:
             run.on_bytes(outcome.size or 0)
@@ -1076,9 +1240,9 @@ def _have(run, remote):
         status = "changed" if why == "changed" else "resumed" if got.pieces[:1] != [(0, got.size)] else "new"
         return run.outcome(remote, status, path, url, pieces=got.pieces)
     status = "missing" if all(isinstance(error, Refused) for error in errors) else "failed"
-    return run.outcome(remote, status, path, remote.urls[0], "; ".join(map(str, errors)))
+    return run.outcome(remote, status, path, remote.urls[0], "; ".join(dict.fromkeys(map(str, errors))))
 
-# %% ../nbs/02_download.ipynb #4af4a849
+# %% ../nbs/02_download.ipynb #2d90632f
 def _plan(run, remote):
     "What would become of a file."
     path = run.target(remote)
@@ -1096,16 +1260,26 @@ def _plan(run, remote):
 
 
 def _absent(name, remotes, trouble, first, last):
-    "Outcomes for what no server has: days of a daily product, or a product as a whole."
-    if not PRODUCTS[name].daily and remotes:
+    "Outcomes for what no server has: days of a daily product or of the orbit, or a product as a whole."
+    lacks = [str(day) for day in lacking_days(name, remotes, first, last)] if remotes or PRODUCTS[name].daily else [f"{first} to {last}"]
+    if remotes and not lacks:
         return []
-    days = [first + datetime.timedelta(n) for n in range((last - first).days + 1)] if PRODUCTS[name].daily else []
-    listed = {remote.name.upper() for remote in remotes}
-    lacks = [str(day) for day in days if f"3D{day:%y%m%d}.TAB" not in listed] if days else [f"{first} to {last}"]
-    reason = "; ".join(["no server lists a file", *trouble])
+    reason = "; ".join(dict.fromkeys(["no server lists a file", *trouble]))
     return [FileOutcome(name, day, "missing", reason=reason) for day in lacks]
 
-# %% ../nbs/02_download.ipynb #be7f4ac5
+# %% ../nbs/02_download.ipynb #a0fbfb7b
+def _each(function, run, remote):
+    "The outcome of one file; what the system does not allow for this file costs no other."
+    try:
+        return function(run, remote)
+    except DownloadError:
+        raise
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        return run.outcome(remote, "failed", run.root / remote.path, remote.urls[0], f"{error.filename or run.root / remote.path}: {error.strerror or error}")
+
+# %% ../nbs/02_download.ipynb #0360f173
 def _in_threads(client, function, items, connections):
     "Outcomes in the order of the items; an error or a signal stops every thread first."
     with ThreadPoolExecutor(connections) as pool:
@@ -1149,13 +1323,14 @@ def download(
     labels: bool = True,  # read the archive's labels and check against them
     patience: Patience = Patience(),  # waits and time limits
     progress: bool | None = None,  # a bar in bytes; None: only on a terminal
+    announce=lambda text: None,  # called with a line before a host is asked for the first time
 ) -> Downloads:
     "Brings the files of a range of days here; raises ValueError for bad arguments and Interrupted when stopped, and lists in the outcome what could not be had."
     if not 1 <= connections <= 16:
         raise ValueError(f"connections must be 1 to 16 (these are shared public servers); got {connections}")
     names, bases, root, begun = _chosen(products), base_urls(urls), Path(data_dir or default_data_dir()), time.monotonic()
     spans = {name: clip_days(name, start, end) for name in names}
-    client = Client(patience)
+    client = Client(patience, announce)
     with contextlib.nullcontext() if dry_run else folder_lock(root):
         try:
             found = {name: find_files(client, name, *spans[name], bases[name], orbits) for name in names}
@@ -1163,13 +1338,13 @@ def download(
             total = sum(remote.size or PRODUCTS[remote.product].bytes for remote in remotes)
             with progress_bar(total, "B", progress and not dry_run, unit_scale=True, desc="download") as bar:
                 run = _Run(root, client, overwrite, labels, _locked(bar.update))
-                files = _in_threads(client, functools.partial(_plan if dry_run else _have, run), remotes, connections)
+                files = _in_threads(client, functools.partial(_each, _plan if dry_run else _have, run), remotes, connections)
         except KeyboardInterrupt as stop:
             client.stop()
             raise Interrupted(f"{str(stop) or 'stopped'}; the same command goes on with what is here", getattr(stop, "number", 2)) from None
     for name in names:
         files += _absent(name, *found[name], *spans[name])
-    return Downloads(root, files, time.monotonic() - begun)
+    return Downloads(root, files, time.monotonic() - begun, dict(client.silent), simulated_signs(walk_files(root)) if root.is_dir() else [])
 
 # %% ../nbs/02_download.ipynb #6f5db6ea
 def plot_requests(
@@ -1194,7 +1369,7 @@ def plot_requests(
     ax.spines[["top", "right"]].set_visible(False)
     return ax
 
-# %% ../nbs/02_download.ipynb #001375ee
+# %% ../nbs/02_download.ipynb #eaebbb04
 def add_download_arguments(
     parser: argparse.ArgumentParser,  # receives the options
 ):
@@ -1212,7 +1387,7 @@ def add_download_arguments(
     parser.add_argument("--no-labels", action="store_true", help="do not read labels; sizes are all that is checked")
     parser.add_argument("--attempts", type=int, default=Patience.attempts, metavar="N", help="failures in a row before a server is given up (default: %(default)s)")
     parser.add_argument("--timeout", type=float, default=Patience.read, metavar="S", help="seconds without a byte, then a transfer counts as stalled (default: %(default)g)")
-    parser.add_argument("--quiet", action="store_true", help="no progress bar")
+    parser.add_argument("--quiet", action="store_true", help="no progress bar, and no word about which host is asked")
     parser.add_argument("-v", "--verbose", action="store_true", help="log at DEBUG level")
 
 
@@ -1228,7 +1403,10 @@ def _orbit_range(text):
         raise argparse.ArgumentTypeError(f"{text!r} is not a range of orbits such as 13400-13450")
     return int(found[1]), int(found[2] or found[1])
 
-# %% ../nbs/02_download.ipynb #34bd1bee
+def _say(text):
+    print(text, file=sys.stderr, flush=True)
+
+# %% ../nbs/02_download.ipynb #f55e907b
 def download_command(
     args: argparse.Namespace,  # parsed options
 ) -> int:  # exit status; 1 when something is missing
@@ -1240,12 +1418,14 @@ def download_command(
     patience = Patience(attempts=args.attempts, read=args.timeout, connect=min(Patience.connect, args.timeout))
     with stop_signals():
         result = download(args.start, args.end, args.data_dir, products, urls, args.orbits, args.connections, args.dry_run, args.overwrite,
-                          not args.no_labels, patience, False if args.quiet else None)
+                          not args.no_labels, patience, False if args.quiet else None, (lambda text: None) if args.quiet else _say)
     for file in result.files if args.dry_run else ():
         if file.status != "missing":
             size = "size unknown" if file.size is None else ("" if file.exact else "about ") + format_bytes(file.size)
             print(f"{file.status:8}{size:>16}  {file.path}")
     print(str(result).split("\n")[0])
+    for remark in result.remarks:
+        _say(remark)
     if result.problem:
         print(result.problem, file=sys.stderr)
     return 1 if result.problem else 0

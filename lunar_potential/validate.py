@@ -8,19 +8,21 @@ __all__ = ['log', 'TABLES', 'FOOTPOINTS', 'LEAST', 'Check', 'NoData', 'judge', '
            'read_some', 'spread', 'check_direction', 'plot_direction', 'read_records', 'footpoint_files',
            'read_footpoints', 'share_needed', 'nearest', 'fields_near', 'compare_footpoints', 'check_footpoint_product',
            'low_resolution_files', 'flux_ratio', 'check_low_resolution', 'figure_sweep', 'check_figure_5', 'validate',
-           'format_checks', 'add_validate_arguments', 'validate_command']
+           'on_simulated', 'format_checks', 'add_validate_arguments', 'validate_command']
 
-# %% ../nbs/24_validate.ipynb #16437721
+# %% ../nbs/24_validate.ipynb #439900e8
 import argparse
 import dataclasses
 import json
 import logging
 import re
+import sys
 from pathlib import Path
 
 import numpy as np
 
 from .archive import Archive, ArchiveError, default_data_dir, file_date, file_hash, walk_files
+from .download import simulated_signs
 from .jobs import atomic_file
 from .units import Flag
 
@@ -618,21 +620,41 @@ def validate(
         answers.append(check(archive, *more.get(check, (anchors,))))
     return answers
 
-# %% ../nbs/24_validate.ipynb #9c0b69bb
+# %% ../nbs/24_validate.ipynb #e5eeacad
+_ON_SIMULATED = {  # beginning of a check's name -> what its answer means on simulated files
+    "first table": "cannot pass: simulated bytes are not the archive's",
+    "first sweep": "a pass shows that the simulator uses the instrument's energies and that its layout is read",
+    "footpoint product": "compares a published product with a simulated orbit and field: fails, or passes by chance",
+    "footpoint": "cannot pass: the simulated orbit and field are not those of that moment",
+    "direction": "the simulator writes the convention that this package assumes: a pass shows that both agree, not which is true",
+    "low-resolution": "compares a published product with simulated fluxes: cannot pass",
+    "Fig. 5": "cannot pass: no simulated sweep is the published one",
+}
+
+
+def on_simulated(
+    name: str,  # of a check
+) -> str:  # empty for a name that is none of them
+    "What the answer of a check means when the archive is simulated."
+    return next((words for start, words in _ON_SIMULATED.items() if name.startswith(start)), "")
+
+# %% ../nbs/24_validate.ipynb #6661e0f9
 def format_checks(
     checks: list,  # of `Check`
+    simulated=(),  # paths that only the simulator writes, see `simulated_signs`; none: the files are taken for real
 ) -> str:
-    "The answers, aligned, and a last line that counts them and names what is still unknown."
-    lines = []
+    "The answers, aligned, and a last line that counts them and names what is still unknown; a simulated archive is called one first."
+    lines = [f"SIMULATED ARCHIVE ({', '.join(Path(path).name for path in simulated)}): no answer below says anything about real data.", ""] if simulated else []
     for check in checks:
         lines.append(f"{check.status:9}{check.name}")
         for word in ("measured", "expected", "source", "advice"):
             lines += [f"{'':9}{word:10}{getattr(check, word)}"] if getattr(check, word) else []
+        lines += [f"{'':9}{'simulated':10}{on_simulated(check.name)}"] if simulated else []
     count = {status: [check.name for check in checks if check.status == status] for status in ("pass", "fail", "no data")}
     unknown = f"; nothing is known about: {', '.join(count['no data'])}" if count["no data"] else ""
     return "\n".join([*lines, "", f"{len(count['pass'])} passed, {len(count['fail'])} failed, {len(count['no data'])} had no data{unknown}"])
 
-# %% ../nbs/24_validate.ipynb #48cc5b9f
+# %% ../nbs/24_validate.ipynb #6f46af5f
 def add_validate_arguments(
     parser: argparse.ArgumentParser,  # receives the options
 ):
@@ -645,11 +667,14 @@ def add_validate_arguments(
 
 def validate_command(
     args: argparse.Namespace,  # parsed options
-) -> int:  # exit status; 1 when a check failed
+) -> int:  # exit status; 1 when a check failed, 2 when nothing could be checked
     "Checks, prints and writes the answers."
     checks = validate(args.data_dir, args.results, announce=lambda name: log.info("checking: %s", name))
-    print(format_checks(checks))
+    print(format_checks(checks, simulated_signs(walk_files(Path(args.data_dir or default_data_dir())))))
     if args.json:
         with atomic_file(args.json) as file:
             file.write((json.dumps([dataclasses.asdict(check) for check in checks], indent=1) + "\n").encode())
+    if all(check.status == "no data" for check in checks):
+        print("nothing could be checked: none of the files that the checks need is here", file=sys.stderr)
+        return 2
     return 1 if any(check.status == "fail" for check in checks) else 0

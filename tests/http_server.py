@@ -25,7 +25,7 @@ class Request(NamedTuple):
 
 class Fault(NamedTuple):
     "What goes wrong with one answer."
-    kind: str  # "cut", "stall", "swap", "status", "redirect", "page", "slow", "encoded", "wrong206"
+    kind: str  # "cut", "stall", "swap", "status", "redirect", "page", "slow", "encoded", "wrong206", "drip"
     value: object = None  # bytes sent before the trouble, status code, address, new content
     header: str = ""  # value of Retry-After
 
@@ -87,7 +87,11 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         with contextlib.suppress(ConnectionError):
             faults = site.faults.get(path)
             fault = faults.pop(0) if faults and self.command == "GET" else Fault("")
-            if fault.kind == "status":
+            if self.command == "HEAD" and not site.heads:
+                self.answer(405, b"", {})
+            elif fault.kind == "drip":
+                self.drip(site)
+            elif fault.kind == "status":
                 self.answer(fault.value, b"an error page", {"Retry-After": fault.header} if fault.header else {})
             elif fault.kind == "redirect":
                 self.answer(302, b"", {"Location": fault.value})
@@ -100,6 +104,15 @@ class _Handler(http.server.BaseHTTPRequestHandler):
                 self.answer(404, b"no such file", {"Content-Type": "text/html"})
             else:
                 self.file(site, path, fault)
+
+    def drip(self, site):
+        "A byte now and then, for ever."
+        self.send_response(200)
+        self.send_header("Content-Length", "100000")
+        self.end_headers()
+        while not site.closing.wait(0.05):
+            self.wfile.write(b"x")
+            self.wfile.flush()
 
     def answer(self, status, content, headers):
         self.send_response(status)
@@ -166,6 +179,7 @@ class Site:
         self.links = {}  # folder -> further links of its listing
         self.ranges, self.lengths, self.kind = True, True, "both"  # kind: of validators, "both", "etag", "weak", "modified", "none"
         self.lists = True  # False: listings are forbidden
+        self.heads = True  # False: HEAD is not allowed
         self.date, self.log, self.closing = DATE, [], threading.Event()
 
     def __enter__(self):

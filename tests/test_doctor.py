@@ -1,6 +1,7 @@
 """What a diagnosis must hold: it finds each fault, names what mends it in words that the shell accepts, and touches nothing."""
 import argparse
 import collections
+import contextlib
 import datetime
 import importlib.metadata
 import json
@@ -23,6 +24,21 @@ from lunar_potential.doctor import (
 from lunar_potential.download import MANIFEST, Patience, add_download_arguments, download
 from lunar_potential.geometry import furnish
 from lunar_potential.kernels import utc_to_et, write_kernels
+from lunar_potential.simulate import simulate_archive
+
+@contextlib.contextmanager
+def spiceypy_segments(path):
+    "The byte where the last segment of an SPK ends, read without the package."
+    handle = spiceypy.dafopr(str(path))
+    try:
+        spiceypy.dafbfs(handle)
+        ends = []
+        while spiceypy.daffna():
+            ends.append(8 * int(spiceypy.dafus(spiceypy.dafgs(), 2, 6)[1][5]))
+        yield max(ends)
+    finally:
+        spiceypy.dafcls(handle)
+
 
 SPAN = ("1998-06-14", "1998-06-15")
 
@@ -54,7 +70,7 @@ def kernel(archive, words):
 def test_a_whole_archive_has_nothing_to_mend(archive):
     before = {path: path.stat().st_mtime_ns for path in walk_files(archive.root)}
     found = look(archive.root)
-    assert found.ok and set(levels(found).values()) == {"ok"} and (found.days["state"] == "good").all()
+    assert found.ok and {name for name, level in levels(found).items() if level != "ok"} == {"simulated archive"} and (found.days["state"] == "good").all()
     assert {path: path.stat().st_mtime_ns for path in walk_files(archive.root)} == before
 
 
@@ -240,6 +256,101 @@ def test_days_without_data():
         doctor("anywhere", "2001-01-01", "2001-02-01", machine=False)
     with pytest.raises(ValueError, match="is after end"):
         doctor("anywhere", "1998-05-01", "1998-04-01", machine=False)
+
+
+# what the sizes, the ends and the rights tell
+
+
+@pytest.mark.parametrize("lost", [1, 1024, 3000, 0.5])
+@pytest.mark.parametrize("words", ["lp_ask", "lpephemu"])
+def test_a_kernel_that_was_cut_is_found_without_a_manifest(own_archive, words, lost):
+    path = kernel(own_archive, words)
+    content = path.read_bytes()
+    with spiceypy_segments(path) as end:
+        cut = end - 1 if lost == 1 else int(end * lost) if lost < 1 else end - lost
+    path.write_bytes(content[:cut])
+    found = look(own_archive.root)
+    assert path.name in missing(found) and not found.ok and "ends early" in str(found)
+    assert not found.days["kernels"].any(), "no coverage may be claimed from it"
+
+
+def test_recorded_files_are_compared_with_the_manifest(own_archive):
+    path = kernel(own_archive, "leapseconds")
+    entry = {"size": path.stat().st_size, "sha256": file_hash(path), "product": "leapseconds", "mtime_ns": path.stat().st_mtime_ns}
+    name = path.relative_to(own_archive.root).as_posix()
+    (own_archive.root / MANIFEST).write_text(json.dumps({"files": {name: entry, "lpx.bsp": entry}}))
+    found = look(own_archive.root)
+    assert found.ok and levels(found)["no longer where the download put them"] == "look"
+    path.write_text(path.read_text() + "\n")
+    found = look(own_archive.root)
+    assert missing(found) == ["changed since the download"] and commands(found)[0].products == ["leapseconds"]
+    path.write_bytes(path.read_bytes()[:entry["size"] - 1] + b" ")  # of the recorded size, with another last byte
+    assert path.stat().st_size == entry["size"] and missing(look(own_archive.root)) == ["changed since the download"]
+
+
+def test_two_orbits_that_differ_are_named_with_the_winner(own_archive):
+    folder = own_archive.root / "spice_kernels"
+    write_kernels(own_archive.root / "other", "1998-06-01", "1998-06-30", altitude=30.0)
+    (own_archive.root / "other/lp_ask_980601-980630.bsp").rename(folder / "lp_ask_980111-981130.bsp")
+    for path in (own_archive.root / "other").iterdir():
+        path.unlink()
+    found = look(own_archive.root)
+    (check,) = [check for check in found.checks if check.name == "orbit kernels that differ"]
+    furnish(own_archive.kernels)
+    handle, _, _ = spiceypy.spksfs(-25, float(utc_to_et("1998-06-14T12:00")), 60)
+    used = next(data[0] for data in (spiceypy.kdata(n, "SPK") for n in range(spiceypy.ktotal("SPK"))) if data[3] == handle)
+    assert check.level == "MISSING" and check.found.endswith(f"{used.rpartition('/')[2]} wins") and "lp_ask_980111-981130.bsp" in check.found
+    assert int(re.search(r"up to (\d+) km", check.found)[1]) > 50
+
+
+def test_a_simulated_archive_is_called_one(own_archive):
+    signs = lambda: [check.found for check in look(own_archive.root).checks if check.name == "simulated archive"]
+    assert "truth.npz" in signs()[0] and "lpephemu.bsp" in signs()[0]
+    (own_archive.root / "truth.npz").unlink()
+    assert "truth.npz" not in signs()[0]
+    for path in own_archive.kernels:
+        if path.suffix == ".bsp":
+            path.unlink()
+    assert not signs()
+
+
+def test_broken_links_and_folders_without_rights_end_nothing(own_archive, monkeypatch):
+    table, real, access = own_archive.files()[-1], module.os.scandir, module.os.access
+    (own_archive.root / "3D980616.TAB").symlink_to("nowhere.TAB")
+    (own_archive.root / "locked").mkdir()
+
+    def scandir(folder):
+        if str(folder).endswith("locked"):
+            raise PermissionError(13, "Permission denied", str(folder))
+        return real(folder)
+    monkeypatch.setattr(module.os, "scandir", scandir)
+    monkeypatch.setattr(module.os, "access", lambda path, mode: str(path) != str(table) and not (mode & module.os.W_OK) and access(path, mode))
+    found = look(own_archive.root)
+    texts = {(check.name, check.level): check for check in found.checks}
+    assert "nowhere.TAB" in texts["broken link", "MISSING"].found
+    locked = [check for check in found.checks if check.name == "not readable"]
+    assert [name for name in (table.name, "locked") for check in locked if name in check.found] == [table.name, "locked"]
+    assert all(check.advice.startswith("chmod") for check in locked)
+    assert texts["folder", "look"].found.endswith("may not be written")
+    assert levels(found)["theta.tab"] == "ok" and list(found.days["state"]) == ["good", "missing"]
+
+
+def test_a_manifest_that_cannot_be_read_is_a_finding(own_archive):
+    (own_archive.root / MANIFEST).mkdir()
+    found = look(own_archive.root)
+    assert levels(found)["manifest"] == "look" and MANIFEST in str(found)
+
+
+def test_a_file_in_place_of_the_folder(tmp_path):
+    (tmp_path / "data").write_text("")
+    assert "is no folder" in str(doctor(tmp_path / "data", machine=False))
+
+
+def test_a_simulated_day_before_the_mission_is_judged(tmp_path):
+    simulate_archive(tmp_path, ["1998-01-15"], sweeps_per_day=2, cadence=40000, seed=1)
+    found = doctor(tmp_path, "1998-01-15", "1998-01-15", machine=False)
+    assert found.ok and list(found.days["state"]) == ["good"]
+    assert len(doctor(tmp_path, "1998-01-14", "1998-01-17", machine=False).days) == 3, "the days of the mission and the table that is here"
 
 
 # the machine

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import signal
+import socket
 import string
 import subprocess
 import sys
@@ -25,9 +26,11 @@ from lunar_potential import download as module
 from lunar_potential.archive import find_er_files, walk_files
 from lunar_potential.download import (
     BASE_URLS, MANIFEST, PRODUCTS, Client, Damaged, DownloadError, Downloads, Manifest, Part, Patience, Promise, Refused, add_download_arguments,
-    base_urls, clip_days, download, download_command, fetch, folder_days, folder_lock, month_folder, parse_listing, read_label, retry_after, safe_name,
+    base_urls, clip_days, download, download_command, fetch, folder_days, folder_lock, month_folder, parse_listing, read_label, read_page, retry_after, safe_name,
+    simulated_signs,
 )
 from lunar_potential.jobs import Interrupted
+from lunar_potential.kernels import write_kernels
 from lunar_potential.simulate import day_path
 
 QUICK = Patience(first=0.01, longest=0.05, read=0.6, connect=2.0)
@@ -342,7 +345,7 @@ def test_a_connection_is_never_downgraded():
 def test_nobody_listens(tmp_path):
     with Site() as site:
         url = site.url
-    with pytest.raises(DownloadError, match="given up after 6 failures"):
+    with pytest.raises(DownloadError, match="connection refused"):
         fetch(Client(QUICK), url + PATH, tmp_path / "x")
 
 
@@ -390,6 +393,72 @@ def test_whatever_happens_the_bytes_are_right_and_counted(site, tmp_path_factory
     site.kind, site.ranges, site.faults[PATH] = kind, ranges, list(faults)
     fetch(Client(Patience(attempts=9, first=0.001, longest=0.001, read=5)), site.url + PATH, folder / "3D980401.TAB", Promise(len(DATA), hashlib.md5(DATA).hexdigest()), seen.append)
     assert only_the_file(folder) and sum(seen) == len(DATA)
+
+
+# servers and lines that give nothing new, no end, or too much
+
+
+@pytest.mark.parametrize("kind", ["both", "none"])
+def test_the_same_half_again_and_again_is_given_up(site, tmp_path, kind):
+    site.ranges, site.kind = False, kind
+    with pytest.raises(DownloadError, match="given up after 3 failures"):
+        get(site, tmp_path, [Fault("cut", 100_000)] * 100, patience=Patience(attempts=3, first=0.001, read=0.6))
+    assert len(site.log) <= 6, "the first bytes count as new, and so may a few of those that the last answer lost"
+
+
+def test_bytes_that_nobody_counted_are_called_unchecked(archive_site, tmp_path):
+    archive_site.lengths = False
+    archive_site.files = {path: content for path, content in archive_site.files.items() if not path.endswith(".xml")}
+    archive_site.faults["/anc/theta.tab"] = [Fault("cut", 2)]
+    for _ in range(2):  # arrived, then kept
+        result = bring(archive_site, tmp_path)
+        checked = {name.rpartition("/")[2]: entry["checked"] for name, entry in json.loads((tmp_path / MANIFEST).read_text())["files"].items()}
+        assert checked["theta.tab"] == "nothing" and checked["lpephemu.bsp"] == "nothing"
+        assert checked["3D980401.TAB"] == "about"  # Apache rounds
+        assert any("theta.tab" in line and "may end early" in line for line in result.remarks)
+        assert "may end early" in repr(result) and not any("3D9804" in line for line in result.remarks)
+
+
+@pytest.mark.parametrize("promise", [Promise(1000), Promise(about=(1000, 200))])
+@pytest.mark.parametrize("lengths", [True, False])
+def test_a_flood_ends_where_the_promise_ends(site, tmp_path, promise, lengths):
+    site.files[PATH], site.lengths = DATA * 100, lengths
+    with pytest.raises(Damaged, match="1[02]00 are the most"):
+        get(site, tmp_path, promise=promise)
+    assert len(site.log) == 2 and not walk_files(tmp_path)
+
+
+def test_a_flood_without_any_promise_ends(site, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "_LARGEST_FILE", 50_000)
+    site.lengths, seen = False, []
+    with pytest.raises(Damaged, match="50000 are the most"):
+        fetch(Client(QUICK), site.url + PATH, tmp_path / "x", on_bytes=seen.append)
+    assert sum(seen) == 0 and max(seen) <= 70_000 and not walk_files(tmp_path)
+
+
+def test_a_page_that_drips_is_left(site):
+    site.faults["/er/"] = [Fault("drip")]
+    begun = time.monotonic()
+    with pytest.raises(DownloadError, match="not here after 0.5 s"):
+        read_page(Client(Patience(page=0.5, first=0.01)), site.url + "/er/")
+    assert time.monotonic() - begun < 5 and len(site.log) == 1
+
+
+def test_a_server_that_was_there_is_asked_more_often_than_one_that_never_was(site, tmp_path, monkeypatch):
+    client = Client(QUICK)
+    fetch(client, site.url + PATH, tmp_path / "a")
+    tries = []
+
+    def refuse(self, method, url, **more):
+        tries.append(url)
+        raise requests.ConnectionError(ConnectionRefusedError(111, "refused"))
+    monkeypatch.setattr(requests.Session, "request", refuse)
+    with pytest.raises(DownloadError, match="connection refused; given up after 6"):
+        fetch(client, site.url + PATH, tmp_path / "b")
+    assert len(tries) == 6
+    with pytest.raises(DownloadError, match="nowhere: connection refused$"):
+        fetch(client, "http://nowhere/x", tmp_path / "b")
+    assert len(tries) == 8
 
 
 # an archive
@@ -628,6 +697,80 @@ def test_addresses(monkeypatch):
     assert set(BASE_URLS) == set(PRODUCTS)
 
 
+def test_offline_is_said_once_and_soon(tmp_path, monkeypatch, capsys):
+    tries = []
+
+    def unknown(self, method, url, **more):
+        tries.append(url)
+        raise requests.ConnectionError(requests.packages.urllib3.exceptions.MaxRetryError(None, url, OSError("x"))) from socket.gaierror(-3, "Temporary failure")
+    monkeypatch.setattr(requests.Session, "request", unknown)
+    result = download("1998-04-01", "1998-04-30", tmp_path, urls={name: "http://nowhere/" for name in PRODUCTS}, patience=QUICK)
+    assert len(result.missing) == 36 and len(tries) <= 2
+    lines = result.problem.splitlines()
+    assert len(lines) <= 9 and lines[1] == "  nowhere: name cannot be resolved; are you offline?"
+    assert result.problem.count("offline") == 1 and "flux 3D980401.TAB to 3D980430.TAB: nowhere was not reached" in result.problem
+
+
+def test_hosts_are_announced_once(archive_site, tmp_path, capsys):
+    said = []
+    bring(archive_site, tmp_path, announce=said.append)
+    assert said == [f"asking {urlsplit(archive_site.url).netloc} ..."]
+
+
+def test_a_mirror_laid_out_like_an_archive_needs_one_name(tmp_path, monkeypatch):
+    archive = {path.replace("/ppi/", "/m/"): content for path, content in er_files(days=[1]).items()}
+    archive |= {"/m/" + ("spice_kernels/" if not path.endswith(".tab") else "") + path.rpartition("/")[2]: content for path, content in SMALL.items()}
+    archive["/m/lowres/1998/091_120APR/EL980401.TAB"] = b"low"
+    with Site(archive) as site:
+        monkeypatch.setenv("LUNAR_POTENTIAL_URL", site.url + "/m")
+        needed = [name for name, product in PRODUCTS.items() if product.default]
+        assert not download("1998-04-01", "1998-04-01", tmp_path, [*needed, "lowres"], patience=QUICK).problem
+        assert base_urls()["fast-ees"] == (site.url + "/m/fast/ees/",) and base_urls()["level2"] == (site.url + "/m/level2/",)
+        monkeypatch.setenv("LUNAR_POTENTIAL_URL_FLUX", "http://other/")
+        assert base_urls()["flux"] == ("http://other/",) and base_urls({"flux": "http://third/"})["flux"] == ("http://third/",)
+
+
+def test_a_server_without_head_is_asked_with_get(archive_site, tmp_path):
+    archive_site.heads = False
+    result = bring(archive_site, tmp_path / "dry", dry_run=True)
+    assert {file.status for file in result.files} == {"planned"} and not (tmp_path / "dry").exists()
+    assert {file.name: file.size for file in result.files}["theta.tab"] == 5
+    assert not bring(archive_site, tmp_path).problem and {file.status for file in bring(archive_site, tmp_path).files} == {"kept"}
+
+
+def test_days_of_optional_daily_products_and_of_the_orbit_are_missed(archive_site, tmp_path):
+    archive_site.files |= {f"/low/1998/091_120APR/EL98040{day}.TAB": b"low" for day in (1, 3, 5)}
+    result = bring(archive_site, tmp_path, products=["lowres"], urls={"lowres": archive_site.url + "/low/"})
+    assert [(file.product, file.name) for file in result.missing] == [("lowres", "1998-04-02"), ("lowres", "1998-04-04")]
+    days = {"start": "1998-05-30", "end": "1998-06-02", "products": ["orbit"]}
+    assert not bring(archive_site, tmp_path, **days).problem
+    del archive_site.files["/spk/lp_ask_980601-981031.bsp"]
+    assert [file.name for file in bring(archive_site, tmp_path, **days).missing] == ["1998-06-01", "1998-06-02"]
+    assert "orbit 1998-06-01 to 1998-06-02: no server lists a file" in bring(archive_site, tmp_path, **days).problem
+
+
+def test_a_file_that_may_not_be_written_costs_no_other(archive_site, tmp_path, monkeypatch):
+    (tmp_path / "spice_kernels").mkdir()
+    (tmp_path / "spice_kernels/lpephemu.bsp.part").mkdir()  # no rights needed: a folder is in the way, also for root
+    result = bring(archive_site, tmp_path)
+    assert [(file.name, file.status) for file in result.files if file.status != "new"] == [("lpephemu.bsp", "failed")]
+    assert "lpephemu.bsp.part" in result.problem and len(find_er_files(tmp_path)) == 5
+    real = Manifest.intact
+    monkeypatch.setattr(Manifest, "intact", lambda self, name: real(self, name) if "3D980401" not in name else open(tmp_path))
+    again = bring(archive_site, tmp_path, dry_run=True)
+    assert [file.name for file in again.files if file.status == "failed"] == ["3D980401.TAB"] and "Is a directory" in again.problem
+
+
+def test_a_simulated_archive_is_called_one(archive_site, tmp_path, capsys):
+    assert not bring(archive_site, tmp_path / "real").remarks
+    write_kernels(tmp_path / "sim/spice_kernels", "1998-04-01", "1998-04-03")
+    assert [path.name for path in simulated_signs(walk_files(tmp_path / "sim"))] == ["lp_ask_980401-980403.bsp", "lpephemu.bsp"]
+    (tmp_path / "sim/truth.npz").write_bytes(b"")
+    assert run_command_here(archive_site, tmp_path / "sim") == 1  # its lpephemu.bsp is not the server's
+    said = capsys.readouterr().err
+    assert "files of a simulated archive (lp_ask_980401-980403.bsp, lpephemu.bsp, truth.npz)" in said
+
+
 # FAST and the other products
 
 
@@ -650,6 +793,15 @@ def test_products_for_validation(tmp_path):
         result = download("1998-04-02", "1998-04-02", tmp_path, ["lowres", "level2"], {"lowres": site.url + "/low/", "level2": site.url + "/l2/"}, patience=QUICK)
         assert {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.TAB")} == {"lowres/1998/091_120APR/EL980402.TAB", "level2/DATA/ER_220EV/F980402.TAB"}
         assert not result.problem and find_er_files(tmp_path) == []
+
+
+def test_files_of_one_name_in_different_folders_do_not_meet(tmp_path):
+    files = {f"/l2/DATA/ER_{energy}EV/FP980608.TAB": f"{energy} eV".encode() * energy for energy in (220, 340)}
+    with Site(files) as site:
+        for status in ("new", "kept"):
+            result = download("1998-06-08", "1998-06-08", tmp_path, ["level2"], {"level2": site.url + "/l2/"}, patience=QUICK)
+            assert [file.status for file in result.files] == [status] * 2
+            assert [(tmp_path / "level2" / path[4:]).read_bytes() for path in files] == list(files.values())
 
 
 # kill, stop, command

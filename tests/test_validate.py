@@ -496,18 +496,30 @@ def run(*arguments):
 
 
 def test_the_command(own, nothing, tmp_path, capsys):
-    assert run(nothing.root) == 0
-    last = capsys.readouterr().out.splitlines()[-1]
+    assert run(nothing.root) == 2
+    said, complained = capsys.readouterr()
+    last = said.splitlines()[-1]
+    assert "nothing could be checked" in complained and "SIMULATED" not in said
     assert last.startswith("0 passed, 0 failed, 7 had no data; nothing is known about: first table")
     file = tmp_path / "new" / "answers.json"
     assert run(own.root, "--json", file) == 1   # simulated bytes are not the archive's
     out = capsys.readouterr().out
+    assert out.splitlines()[0].startswith("SIMULATED ARCHIVE (") and "truth.npz" in out.splitlines()[0]
+    assert sum(line.split()[:1] == ["simulated"] for line in out.splitlines()) == 7 and "cannot pass: simulated bytes" in out
     answers = json.loads(file.read_text())
     assert [answer["status"] for answer in answers] == [line[:9].strip() for line in out.splitlines() if line[:1].strip() and line[0] in "pfn"]
     assert set(answers[0]) == {"name", "status", "measured", "expected", "source", "advice"} and answers[0]["status"] == "fail"
     assert list(file.parent.iterdir()) == [file]
     with pytest.raises(ArchiveError, match="nowhere"):
         run(tmp_path / "nowhere")
+
+
+def test_something_checked_is_not_nothing(own, monkeypatch):
+    for path in [*own.kernels, *own.files()[1:]]:
+        path.unlink()
+    (own.root / "truth.npz").unlink()
+    monkeypatch.setattr(validate, "check_first_table", lambda *args: Check("first table", "pass", "m", "e", "s"))
+    assert run(own.root) == 0
 
 
 def test_a_check_that_breaks_costs_only_itself(own, monkeypatch):
