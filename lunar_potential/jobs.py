@@ -8,7 +8,7 @@ __all__ = ['log', 'Outcome', 'generic_error', 'attempt', 'Buffer', 'atomic_file'
            'work_on_dask', 'stream_outcomes', 'map_items', 'default_workers', 'Interrupted', 'stop_signals', 'run_jobs',
            'plot_timeline']
 
-# %% ../nbs/10_jobs.ipynb #5d59336f
+# %% ../nbs/10_jobs.ipynb #9696b061
 import contextlib
 import dataclasses
 import functools
@@ -17,6 +17,7 @@ import logging
 import logging.handlers
 import multiprocessing
 import multiprocessing.connection
+import multiprocessing.spawn
 import os
 import pickle
 import secrets
@@ -473,7 +474,39 @@ def _parallel(n_jobs):
     with settings:
         return joblib.Parallel(n_jobs=n_jobs, batch_size=1, return_as="generator_unordered")
 
-# %% ../nbs/10_jobs.ipynb #35db19cc
+# %% ../nbs/10_jobs.ipynb #85d1fb52
+_HOST = multiprocessing.get_context("forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn")
+_starting = threading.Lock()
+
+
+@contextlib.contextmanager
+def _without_script():
+    "Processes that this thread starts do not import the script of the caller."
+    mine = threading.get_ident()
+
+    def data(name):
+        return {key: value for key, value in usual(name).items() if threading.get_ident() != mine or not key.startswith("init_main")}
+
+    with _starting:
+        usual = multiprocessing.spawn.get_preparation_data
+        multiprocessing.spawn.get_preparation_data = data
+        try:
+            yield
+        finally:
+            multiprocessing.spawn.get_preparation_data = usual
+
+
+class _Worker(_HOST.Process):
+    def start(self):
+        with _without_script():
+            super().start()
+
+
+class _Workers(type(_HOST)):
+    "A context of multiprocessing whose processes know nothing of the caller's script."
+    Process = _Worker
+
+# %% ../nbs/10_jobs.ipynb #b4546d9e
 def work_with_deadline(
     task: Task,  # what to do
     items: list,  # all items
@@ -489,8 +522,7 @@ def work_with_deadline(
     import joblib
     import pebble
 
-    way = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
-    pool = pebble.ProcessPool(n_jobs, initializer=_lead_group, initargs=[line.reporter], context=multiprocessing.get_context(way))
+    pool = pebble.ProcessPool(n_jobs, initializer=_lead_group, initargs=[line.reporter], context=_Workers())
     lost = 0
     try:
         call = lambda number: joblib.wrap_non_picklable_objects(functools.partial(_with_alarm, task, deadline + 5, number, items[number]))

@@ -1,6 +1,8 @@
 """The FAST batch: what is done stays done, what fails is named, what hangs is ended, and every example of its users runs."""
 import argparse
+import functools
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -8,6 +10,7 @@ import threading
 import time
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import numpy as np
 import psutil
 import pytest
@@ -21,6 +24,7 @@ from lunar_potential.fast import batch
 from lunar_potential.fast.batch import GRID, FAST_plot_spectrograms_directory, Journal, Made, Orbit, Progress, Style, generic_batch_plot, settle
 from lunar_potential.fast.cdf import pitch_mean, read_esa
 from lunar_potential.fast.cli import add_fast_arguments, fast_command
+from lunar_potential.fast.extrema import round_extrema
 from lunar_potential.fast.simulate import FAULTS, simulate_archive, simulate_cdf
 from lunar_potential.jobs import Buffer, Interrupted, Outcome, StateError
 
@@ -164,7 +168,7 @@ def test_every_damaged_file_has_its_category(tmp_path):
 def test_names_and_limits_of_pictures(tmp_path, monkeypatch):
     simulate_archive(tmp_path / "data", orbits=(13519,), instruments=("ees", "ies"), faults={}, records=45, spoil=False)
     drawn = {}
-    monkeypatch.setattr(batch, "save_picture", lambda figure, path, dpi: drawn.setdefault(path.name, figure) and path)
+    monkeypatch.setattr(batch, "save_stamped", lambda figure, path, dpi, stamp: drawn.setdefault(path.name, figure) and path)
     options = HERE | {"use_extrema": True, "extrema_json_path": tmp_path / "e.json", "cusp_table": None, "max_processing_percentile": 90.0}
     summary = FAST_plot_spectrograms_directory(tmp_path / "data", tmp_path / "plots", "log", "log", **options)
     assert {Path(file).parent for file in summary.table["file"]} == {tmp_path / "plots" / "2000" / "01" / "13519"}
@@ -191,8 +195,8 @@ def test_second_run_reads_and_writes_nothing(tmp_path, reader, monkeypatch, quic
     assert len(reader().reads) == 4, "each file is read once for both of its pictures"
     assert len(run().table) == 0 and len(run().earlier) == 4 and len(count) == 2
     assert set(run(ignore_progress_json=True).table["outcome"]) == {"skipped"} and len(reader().reads) == 4, "pictures that exist are skipped before their data are read"
-    assert len(run(override_plots=True).table) == 0
-    assert set(run(override_plots=True, ignore_progress_json=True).table["outcome"]) == {"drawn"}
+    assert set(run(override_plots=True).table["outcome"]) == {"drawn"}
+    assert set(run(override_plots=True, ignore_progress_json=True).table["outcome"]) == {"drawn"} and len(run().table) == 0
 
 
 def test_flush_by_the_clock(tmp_path, reader, monkeypatch, quick):
@@ -202,6 +206,131 @@ def test_flush_by_the_clock(tmp_path, reader, monkeypatch, quick):
     slow = reader()
     FAST_plot_spectrograms_directory(tmp_path / "data", tmp_path / "plots", read=lambda path: time.sleep(0.2) or slow(path), flush_seconds=0.01, **HERE)
     assert len(count) > 1 and count[-1] == 4
+
+
+def archive_of_one(folder):
+    "An orbit of two instruments, and a newer file of other content for one of them, elsewhere."
+    simulate_archive(folder / "data", orbits=(13519,), instruments=("ees", "ies"), faults={}, records=45, spoil=False)
+    other = simulate_cdf(folder / "later", "ees", records=45, seed=5, spoil=False).path
+    return next((folder / "data").rglob("*ees*.cdf")).with_name(other.name.replace("_v02", "_v03")), other
+
+
+def pixels(folder):
+    return {path.name: plt.imread(path) for path in sorted(folder.rglob("*.png"))}
+
+
+def differ(one, other):
+    return [name for name in one if not np.array_equal(one[name], other.get(name))]
+
+
+@pytest.mark.parametrize("change", [{}, {"hemisphere": "south"}, {"zoom_duration_minutes": 0.2}, {"read": functools.partial(read_esa, good_only=True)}], ids=str)
+def test_old_pictures_are_drawn_again(tmp_path, change):
+    place, other = archive_of_one(tmp_path)
+    run = lambda target, **options: FAST_plot_spectrograms_directory(tmp_path / "data", tmp_path / target, **HERE | {"cusp_table": None} | options)
+    run("plots")
+    before = pixels(tmp_path / "plots")
+    if not change:
+        shutil.copy(other, place)
+    assert set(run("plots", **change).table["outcome"]) == {"drawn"} and len(run("plots", **change).table) == 0
+    run("fresh", **change)
+    after = pixels(tmp_path / "plots")
+    assert [*after] == [*pixels(tmp_path / "fresh")], "a picture whose crossing is gone is gone, too"
+    assert not differ(after, pixels(tmp_path / "fresh")) and (differ(before, after) or "read" in change)
+    assert set(run("plots", ignore_progress_json=True, **change).table["outcome"]) == {"skipped"}
+
+
+def test_old_pictures_of_an_orbit_that_failed_are_drawn_again(tmp_path, reader):
+    touch(tmp_path / "data", [1], ("ees", "ies"))
+    run = lambda faults={}, **options: FAST_plot_spectrograms_directory(tmp_path / "data", tmp_path / "plots", read=reader(faults), **HERE | options).table.set_index("part")["outcome"].to_dict()
+    assert run({(1, "ies"): "generic"}) == {"ees": "drawn", "ies": "failed", GRID: "drawn"}
+    assert run(zoom_duration_minutes=None) == {"ees": "drawn", "ies": "drawn", GRID: "drawn"}
+
+
+def test_pictures_of_other_programs_stay_and_are_not_called_done(tmp_path, reader):
+    touch(tmp_path / "data", [1])
+    run = lambda **options: FAST_plot_spectrograms_directory(tmp_path / "data", tmp_path / "plots", read=reader(), **HERE | options)
+    foreign = batch.picture_path(tmp_path / "plots", 1, "ees", Style(given=False), "2000/01")
+    batch.save_picture(Figure(figsize=(1, 1)), foreign, 15)
+    content = foreign.read_bytes()
+    for _ in range(2):
+        made = run().table.set_index("part")
+        assert made.loc["ees", "outcome"] == "skipped" and made.loc["ees", "message"] == batch.UNKNOWN and foreign.read_bytes() == content
+    assert set(run(override_plots=True).table["outcome"]) == {"drawn"} and foreign.read_bytes() != content and len(run().table) == 0
+
+
+def test_other_limits_draw_again(tmp_path, monkeypatch):
+    place, other = archive_of_one(tmp_path)
+    drawn, save = {}, batch.save_stamped
+    monkeypatch.setattr(batch, "save_stamped", lambda figure, path, dpi, stamp: drawn.update({path.name: figure}) or save(figure, path, dpi, stamp))
+    options = HERE | {"use_extrema": True, "extrema_json_path": tmp_path / "e.json", "zoom_duration_minutes": None}
+
+    def tops(**more):
+        drawn.clear()
+        FAST_plot_spectrograms_directory(tmp_path / "data", tmp_path / "plots", **options | more)
+        found = json.loads((tmp_path / "e.json").read_text())
+        norms = [each.norm for name, figure in drawn.items() if name.startswith("13519_pitch-angle_ESA_ees") for ax in figure.axes for each in ax.get_children() if type(each).__name__ == "SpectrogramImage"]
+        assert {norm.vmax for norm in norms} <= {round_extrema(found["ees_linear_log_z_max"])}
+        if more.get("compute_mins"):
+            assert {norm.vmin for norm in norms} == {round_extrema(found["ees_linear_log_z_min"], False)}
+        return len(norms)
+
+    assert [tops(), tops(), tops(max_processing_percentile=70.0), tops(max_processing_percentile=70.0, compute_mins=True)] == [4, 0, 4, 4]
+    simulate_cdf(tmp_path / "data", "ees", 13530, "2000-01-21T00:00:00", records=12, blank=1e9)
+    assert tops(max_processing_percentile=70.0) == 4 and len(drawn) == 5, "new orbits that change the limits make all pictures old"
+    assert tops(max_processing_percentile=70.0) == 0
+
+
+def test_override_goes_on_after_an_interrupt(tmp_path, reader, quick):
+    touch(tmp_path / "data", range(4))
+    run = lambda faults={}, **options: FAST_plot_spectrograms_directory(tmp_path / "data", tmp_path / "plots", read=reader(faults), **HERE | options)
+    run()
+    with pytest.raises(Interrupted):
+        run({2: "SIGINT"}, override_plots=True)
+    rest = run()
+    assert rest.earlier == [0, 1] and rest.table["orbit"].unique().tolist() == [2, 3] and set(rest.table["outcome"]) == {"drawn"}
+    assert len(run().table) == 0
+
+
+def test_a_hemisphere_that_is_a_function_is_new_unless_it_has_a_name(tmp_path, reader):
+    touch(tmp_path / "data", [1])
+    run = lambda hemisphere: set(FAST_plot_spectrograms_directory(tmp_path / "data", tmp_path / "plots", read=reader(), hemisphere=hemisphere, **HERE).table["outcome"])
+
+    def latitude(degrees, name=None):
+        found = lambda times: np.full(len(times), degrees)
+        if name:
+            found.name = name
+        return found
+
+    assert [run(latitude(each)) for each in (50.0, 50.0, -50.0)] == [{"drawn"}] * 3
+    assert [run(latitude(50.0, name)) for name in ("north model", "north model", "other model")] == [{"drawn"}, set(), {"drawn"}]
+    with pytest.raises(ValueError, match="hemisphere is 'South'; give 'north'"):
+        run("South")
+
+
+def test_runs_that_share_a_file_keep_what_each_has_done(tmp_path):
+    names = [(scales, look) for scales in ("linear_log", "log_log") for look in ("raw-viridis", "given_extrema-viridis")]
+    runs = [Progress(tmp_path / "p.json", *name, dict.fromkeys(range(9), "a")) for name in names for _ in range(2)]
+    for number, each in enumerate(runs):
+        each.take([(number, [Made("ees", "failed", "invalid-cdf")])])
+        each.take([(8, [Made("ees", "drawn")])])
+    for index, name in enumerate(names):
+        again = Progress(tmp_path / "p.json", *name, dict.fromkeys(range(9), "a"))
+        assert sorted(again.done) == [2 * index, 2 * index + 1, 8]
+    assert errors(tmp_path / "p.json") == {"ees_linear_log_error-invalid-cdf": [0, 1, 2, 3], "ees_log_log_error-invalid-cdf": [4, 5, 6, 7]}
+    items = [batch.GenericProgress(tmp_path / "g.json", ["a", "b"]) for _ in range(2)]
+    for each, name in zip(items, "ab"):
+        each.take([(name, Made("generic", "drawn"))])
+    assert batch.GenericProgress(tmp_path / "g.json", ["a", "b"]).todo() == []
+
+
+def test_ignored_progress_does_not_come_back(tmp_path):
+    old, other = (Progress(tmp_path / "p.json", scales, "raw-viridis", {1: "a", 2: "a"}) for scales in ("linear_log", "log_log"))
+    old.take([(1, [Made("ees", "drawn")])])
+    anew = Progress(tmp_path / "p.json", "linear_log", "raw-viridis", {1: "a", 2: "a"}, ignore=True)
+    other.take([(1, [Made("ees", "drawn")])])
+    anew.take([(2, [Made("ees", "drawn")])])
+    held = json.loads((tmp_path / "p.json").read_text())
+    assert held["linear_log_done_orbits"]["raw-viridis"] == {"2": "a"} and held["log_log_done_orbits"]["raw-viridis"] == {"1": "a"}
 
 
 def test_missing_row_is_added_later(tmp_path, reader, quick):
@@ -498,14 +627,18 @@ FAST_plot_spectrograms_directory(
 ]
 
 
-def test_examples_run(tmp_path, monkeypatch, capsys):
-    "In the order of the guide, in one folder, as a reader would."
-    monkeypatch.chdir(tmp_path)
-    simulate_archive("FAST_data", orbits=(13519,), instruments=("ees",), faults={}, records=8, spoil=False)
-    names = {}
+def test_examples_run(tmp_path):
+    "Each a script of its own, in the order of the guide, in one folder, as a reader would."
+    simulate_archive(tmp_path / "FAST_data", orbits=(13519,), instruments=("ees",), faults={}, records=8, spoil=False)
+    imports, said, pictures = EXAMPLES[0].strip().splitlines()[0], "", []
     for text in EXAMPLES:
-        exec(text, names)
-    assert capsys.readouterr().out == "Updated extrema keys: ['ees_linear_log_z_max']\n"
+        (tmp_path / "script.py").write_text(text if "import" in text else f"{imports}\n{text}")
+        found = subprocess.run([sys.executable, "script.py"], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+        assert (found.returncode, found.stderr) == (0, "")
+        said += found.stdout
+        pictures.append(sorted(path.read_bytes() for path in (tmp_path / "FAST_plots").rglob("*.png")))
+    assert said == "Updated extrema keys: ['ees_linear_log_z_max']\n"
+    assert [len(each) for each in pictures] == [2] * len(EXAMPLES) and pictures[0] == pictures[-2] != pictures[-1], "the last example has another percentile"
     folder = tmp_path / "FAST_plots" / "2000" / "01" / "13519"
     assert sorted(path.name for path in folder.iterdir()) == ["13519_instrument-grid_ESA_y-linear_z-log_given_extrema-viridis.png", "13519_pitch-angle_ESA_ees_y-linear_z-log_given_extrema-viridis.png"]
     assert json.loads((tmp_path / "FAST_plots" / batch.PROGRESS).read_text())["linear_log_last_orbit"] == 13519
@@ -521,6 +654,23 @@ def test_names_of_the_scripts_are_here():
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
 
 
+def test_command_tells_what_is_left_of_timeouts(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    simulate_archive("data", orbits=(13519,), instruments=("ees",), faults={}, records=8, spoil=False)
+    parser = argparse.ArgumentParser()
+    add_fast_arguments(parser)
+    call = lambda *words: fast_command(parser.parse_args(["plot", "data", "-o", "plots", "--workers", "1", "--dpi", "15", "--raw", "--quiet", *words]))
+    assert call("--instrument-timeout", "0.0001") == 1
+    assert "ees: timeout" in capsys.readouterr().out
+    assert call("--no-retry-timeouts") == 1
+    out = capsys.readouterr().out
+    assert "1 of those done earlier were not finished in time, and are left with --no-retry-timeouts: orbits 13519" in out and "until their files" not in out
+    assert call() == 0 and call("--no-retry-timeouts") == 0
+    (tmp_path / "afile").touch()
+    with pytest.raises(FileExistsError, match="afile is a file"):
+        call("-o", "afile")
+
+
 def test_command(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     simulate_archive("data", orbits=(13519,), instruments=("ees",), faults={13602: "not-cdf"}, records=8, spoil=False)
@@ -530,5 +680,6 @@ def test_command(tmp_path, monkeypatch, capsys):
     assert call("plot", "data", "-o", "plots", "--workers", "1", "--dpi", "15", "--raw", "--cusp-style", "line") == 1
     out = capsys.readouterr().out
     assert "2 orbits" in out and "orbit 13602, ees: invalid-cdf: NotCDF" in out
-    assert call("plot", "data", "-o", "plots", "--raw", "--dpi", "15", "--cusp-style", "line") == 0, "what failed because of its file is not tried again"
+    assert call("plot", "data", "-o", "plots", "--raw", "--dpi", "15", "--cusp-style", "line") == 1, "what failed because of its file is not tried again, but missing"
+    assert "0 drawn, 0 skipped, 0 failed\n1 of those done earlier failed, and are left until their files change: orbits 13602\n" in capsys.readouterr().out
     assert call("orbit", str(next(Path("data").rglob("*13519*"))), "-o", "one.png", "--dpi", "15") == 0 and Path("one.png").exists()

@@ -284,3 +284,37 @@ def test_sketch_of_a_file_is_that_of_its_picture(archive):
     flux = pitch_mean(read_esa(path))
     found = sketch_file(path)
     assert sum(found["z"].bins.values()) == sum(found["y"].bins.values()) == (flux > 0).sum() and found["z"].zeros == (flux == 0).sum()
+
+
+SHELL = """
+import sys
+from lunar_potential.fast import extrema
+read, extrema.sketch_file = extrema.sketch_file, lambda path: (open("reads", "a").write(path.name + "\\n"), __import__("time").sleep(0.05), read(path))[-1]
+extrema.compute_global_extrema(sys.argv[1], sys.argv[2], sys.argv[3], ("ieb",), "e.json", flush_batch_size=1)
+"""
+
+
+def test_runs_that_share_a_file_wait_and_share_the_work(archive, tmp_path):
+    scales = [(y, z) for y in ("linear", "log") for z in ("linear", "log")]
+    shells = [subprocess.Popen([sys.executable, "-c", SHELL, str(archive), *each], cwd=tmp_path, stderr=subprocess.PIPE, text=True) for each in scales]
+    said = "".join(each.communicate(timeout=120)[1] for each in shells)
+    assert [each.returncode for each in shells] == [0] * 4, said
+    assert said.count("this run waits") == 3 and "e.json is in use by" in said
+    held = json.loads((tmp_path / "e.json").read_text())
+    assert all(held[f"ieb_{y}_{z}_extrema_progress"]["complete"] for y, z in scales)
+    assert sorted((tmp_path / "reads").read_text().split()) == sorted(held["_pool"]["instruments"]["ieb"]["files"]), "no file is read twice"
+
+
+def test_a_killed_run_leaves_no_lock(archive, tmp_path):
+    code = "import os, signal\nfrom lunar_potential.fast.extrema import alone_with\nwith alone_with('e.json'):\n    os.kill(os.getpid(), signal.SIGKILL)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=tmp_path).returncode == -signal.SIGKILL
+    assert (tmp_path / ".e.json.lock").exists()
+    assert compute_global_extrema(archive, instrument_order=("ieb",), extrema_json_path=tmp_path / "e.json")["linear_log_last_orbit"]
+
+
+def test_advice_on_a_damaged_file_can_be_followed(archive, tmp_path):
+    (tmp_path / "e.json").write_text("{")
+    with pytest.raises(StateError, match="delete it, or name another file"):
+        compute_global_extrema(archive, instrument_order=("ieb",), extrema_json_path=tmp_path / "e.json")
+    (tmp_path / "e.json").unlink()
+    assert compute_global_extrema(archive, instrument_order=("ieb",), extrema_json_path=tmp_path / "e.json")

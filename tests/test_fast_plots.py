@@ -391,6 +391,27 @@ def test_every_word_is_inside_the_figure(data, cusps, z_scale, size, font_size):
                 assert max(label.get_window_extent().x1 for label in ax.get_yticklabels()) < ax.yaxis.label.get_window_extent().x0
 
 
+def test_the_crossing_is_named_in_the_first_row_that_has_one(data):
+    span = data["ies"].time_start.values[10], data["ies"].time_end.values[20]
+    figure = FAST_plot_instrument_grid({name: data[name] for name in ("ees", "eeb", "ies")}, cusp={"ies": span}, zoom_duration_minutes=None, size=(7, 5))
+    assert [[text.get_text() for text in ax.texts].count("cusp") for ax in figure.axes[:3]] == [0, 0, 1]
+    figure = FAST_plot_instrument_grid({name: data[name] for name in ("ees", "ies")}, cusp={"ees": span, "ies": span}, zoom_duration_minutes=None, size=(7, 5))
+    assert [[text.get_text() for text in ax.texts].count("cusp") for ax in figure.axes[:2]] == [1, 0]
+
+
+@pytest.mark.parametrize("wrong, match", [({"colormap": "virdis"}, "no colour map 'virdis'"), ({"cusp_marker_style": "dots"}, "cusp_marker_style is 'dots'"),
+                                          ({"zoom_duration_minutes": -5}, "the zoom is -5 minutes"), ({"zoom_duration_minutes": float("nan")}, "the zoom is nan")])
+def test_settings_that_make_no_sense_are_refused_with_and_without_crossing(data, cusps, wrong, match):
+    for cusp in (None, cusps):
+        with pytest.raises(ValueError, match=match):
+            FAST_plot_pitch_angle_grid(data["ees"], cusp=cusp, **wrong)
+
+
+def test_a_dataset_without_records_is_refused(data):
+    with pytest.raises(ValueError, match=f"{data['ees'].attrs['file']} has no records"):
+        FAST_plot_pitch_angle_grid(data["ees"].isel(time=slice(0, 0)))
+
+
 # browser
 
 
@@ -529,3 +550,25 @@ def test_an_empty_archive_is_refused(tmp_path):
         OrbitExplorer(tmp_path)
     with pytest.raises(NotADirectoryError):
         OrbitExplorer(tmp_path / "nowhere")
+
+
+def test_limits_of_an_archive_with_other_scales_are_a_sentence(archive, data, tmp_path):
+    extrema = {"ees_linear_log_y_max": 2990.0, "ees_linear_log_z_max": 1.92e6, "ies_log_linear_z_max": 3e6}
+    paths = {name: archive[1][name].path for name in ("ees", "ies")}
+    explorer = OrbitExplorer({13519: paths}, extrema=extrema, size=(7, 5), dpi=40, export_folder=tmp_path)
+    assert [explorer.controls[name].value for name in ("y_scale", "z_scale")] == ["log", "linear"], "the first for which there are limits"
+    explorer.controls["category"].value = "up"
+    explorer.controls["limits"].value = explore.ARCHIVE
+    assert explorer.figure is None and explorer.message.value == "no limits for ees with log/linear; there are linear/log"
+    explorer.controls["y_scale"].value, explorer.controls["z_scale"].value = "linear", "log"
+    assert explorer.image.value == shown(FAST_plot_pitch_angle_grid(data["ees"], y_max=3000.0, z_max=2e6, **UP | {"y_scale": "linear"}))
+    explorer.controls["instrument"].value = "ies"
+    assert explorer.message.value == "no limits for ies with linear/log; there are log/linear"
+
+
+def test_saving_twice_keeps_both(explorer, tmp_path):
+    explorer.save()
+    explorer.controls["hemisphere"].value = "south"
+    explorer.save()
+    first, second = sorted(tmp_path.glob("*.png"), key=lambda path: len(path.name))
+    assert second.stem == f"{first.stem}-2" and second.name in explorer.message.value and first.read_bytes() != second.read_bytes()

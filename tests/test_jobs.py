@@ -411,3 +411,35 @@ def test_a_log_that_cannot_be_written_loses_no_work(tmp_path, capsys):
     (tmp_path / "file").write_text("in the way")
     outcomes = run_jobs(abs, [-1, -2], log_file=tmp_path / "file" / "log")
     assert [outcome.value for outcome in outcomes] == [1, 2] and "cannot be written" in capsys.readouterr().err
+
+
+SCRIPT = """
+import dataclasses
+print("first line")
+from lunar_potential.{module} import {function}
+
+@dataclasses.dataclass
+class Thing:
+    number: int
+
+def doubled(thing):
+    return 2 * thing.number
+
+{call}
+"""
+
+
+@pytest.mark.parametrize("deadline", [None, 60])
+def test_a_script_without_a_guard_runs_once(tmp_path, deadline):
+    call = f"print([outcome.value for outcome in run_jobs(doubled, [Thing(1), Thing(2), Thing(3)], 2, deadline={deadline})])"
+    (tmp_path / "script.py").write_text(SCRIPT.format(module="jobs", function="run_jobs", call=call))
+    found = subprocess.run([sys.executable, "script.py"], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert (found.returncode, found.stdout, found.stderr) == (0, "first line\n[2, 4, 6]\n", "")
+
+
+def test_a_script_with_a_month_and_a_deadline(tmp_path, archive):
+    call = f"print(run_month(1998, 6, {str(archive.root)!r}, 'out', n_jobs=2, deadline=300).days['status'].tolist())"
+    (tmp_path / "script.py").write_text(SCRIPT.format(module="batch", function="run_month", call=call))
+    found = subprocess.run([sys.executable, "script.py"], cwd=tmp_path, capture_output=True, text=True, timeout=400)
+    assert (found.returncode, found.stdout) == (0, "first line\n['done', 'done']\n"), found.stderr
+    assert list((tmp_path / "out").rglob("potential_batch_1998_06*.npz"))

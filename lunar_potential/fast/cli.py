@@ -42,7 +42,7 @@ def _add_run(parser):
     parser.add_argument("--flush-seconds", type=float, metavar="S", help="the longest that an orbit waits to be written")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
 
-# %% ../../nbs/fast/55_cli.ipynb #5735a448
+# %% ../../nbs/fast/55_cli.ipynb #940a04b4
 def _add_plot_arguments(parser):
     _add_run(parser)
     parser.add_argument("-o", "--output-dir", type=Path, required=True, metavar="DIR", help="folder of all pictures")
@@ -50,9 +50,9 @@ def _add_plot_arguments(parser):
     _add_look(parser)
     parser.add_argument("--instrument-timeout", type=float, default=30.0, metavar="S", help="deadline of a picture (default: 30)")
     parser.add_argument("--raw", action="store_true", help="limits of each picture, not of the whole archive")
-    parser.add_argument("--override", action="store_true", help="draw pictures that exist again")
+    parser.add_argument("--override", action="store_true", help="draw all pictures again; if interrupted, a call without it does the rest")
     parser.add_argument("--progress-json", type=Path, metavar="FILE", help="state of the run (default: in the folder of the pictures)")
-    parser.add_argument("--ignore-progress", action="store_true", help="look at every orbit, whatever is known")
+    parser.add_argument("--ignore-progress", action="store_true", help="look at every orbit, whatever the state of the run says; the limits stay")
     parser.add_argument("--no-retry-timeouts", action="store_true", help="leave orbits that were not finished in time")
 
 
@@ -69,10 +69,10 @@ def _add_orbit_arguments(parser):
     _add_look(parser)
     parser.add_argument("-o", "--output", type=Path, metavar="FILE", help=".png, .pdf or .svg (default: a name made of the orbit, here)")
 
-# %% ../../nbs/fast/55_cli.ipynb #d66036bf
+# %% ../../nbs/fast/55_cli.ipynb #fd7184ee
 def plot_command(
     args: argparse.Namespace,  # parsed options
-) -> int:  # exit status; 1 when a picture failed
+) -> int:  # exit status; 1 when a picture failed, now or in an earlier run
     "Draws an archive and prints what failed."
     from lunar_potential.fast.batch import FAST_plot_spectrograms_directory
 
@@ -87,17 +87,23 @@ def plot_command(
     print(f"{summary.table['orbit'].nunique()} orbits in {summary.wall:.1f} s, {len(summary.earlier)} done earlier; pictures: {words}")
     for row in summary.failed.itertuples():
         print(f"orbit {row.orbit}, {row.part}: {row.category}: {row.message}")
-    if known := _known_failures(summary, f"{args.y_scale}_{args.z_scale}"):
-        print(f"{len(known)} of those done earlier failed, and are left until their files change: orbits {', '.join(map(str, known[:10]))}{' ...' if known[10:] else ''}")
+    known = _known_failures(summary, f"{args.y_scale}_{args.z_scale}")
+    for words, numbers in known.items():
+        print(f"{len(numbers)} of those done earlier {words}: orbits {', '.join(map(str, numbers[:10]))}{' ...' if numbers[10:] else ''}")
     print(f"pictures: {args.output_dir}\nprogress: {summary.progress_path}")
-    return 1 if len(summary.failed) else 0
+    return 1 if len(summary.failed) or known else 0
 
 
 def _known_failures(summary, scales):
-    "Orbits that earlier runs list as failed."
+    "Orbits that earlier runs list as failed: why they are left -> their numbers."
     held = json.loads(summary.progress_path.read_text(encoding="utf-8")) if summary.earlier else {}
-    failed = {orbit for key, orbits in held.items() if f"_{scales}_error-" in key for orbit in orbits}
-    return sorted(failed & set(summary.earlier))
+    found = {}
+    for key, orbits in held.items():
+        if f"_{scales}_error-" in key and (left := set(orbits) & set(summary.earlier)):
+            late = key.endswith("-timeout")
+            words = "were not finished in time, and are left with --no-retry-timeouts" if late else "failed, and are left until their files change"
+            found.setdefault(words, set()).update(left)
+    return {words: sorted(orbits) for words, orbits in found.items()}
 
 
 def _run_options(args):

@@ -4,19 +4,21 @@
 
 # %% auto #0
 __all__ = ['EVERY', 'GRID', 'HEMISPHERE_NAMES', 'FROM_DATA', 'GIVEN', 'ARCHIVE', 'LIMITS', 'make_controls', 'typed_number',
-           'archive_limits', 'plot_options', 'file_name', 'in_words', 'load_sources', 'OrbitExplorer']
+           'archive_scales', 'archive_limits', 'plot_options', 'file_name', 'free_path', 'in_words', 'load_sources',
+           'OrbitExplorer']
 
-# %% ../../nbs/fast/54_explore.ipynb #3d953567
+# %% ../../nbs/fast/54_explore.ipynb #ecd98ade
 import html
 from pathlib import Path
 
 import ipywidgets as widgets
 
+from .batch import limits_of
 from .cdf import INSTRUMENTS, CDFError, find_orbits, read_cusp_table, read_esa
 from .plots import CATEGORIES, FAST_plot_instrument_grid, FAST_plot_pitch_angle_grid
 from ..spectrogram import EVENT_STYLES, SCALES, drawn_pixels, png_bytes, save_picture
 
-# %% ../../nbs/fast/54_explore.ipynb #7bb2fddf
+# %% ../../nbs/fast/54_explore.ipynb #a9419b7b
 EVERY, GRID = "all instruments", "all four"  # a row for each instrument, for each category
 HEMISPHERE_NAMES = {"north (assumed)": None, "north": "north", "south": "south"}
 FROM_DATA, GIVEN, ARCHIVE = "from the data", "given", "of the archive"
@@ -25,15 +27,16 @@ LIMITS = ("y_min", "y_max", "z_min", "z_max")
 
 def make_controls(
     orbits: dict,  # of `find_orbits`
-    with_archive: bool = False,  # there are limits of an archive
+    scales: tuple = (),  # pairs of scales for which there are limits of an archive, as of `archive_scales`
     export_folder="",  # where pictures are saved
 ) -> dict:  # name -> ipywidgets control
     "The controls of the browser."
     choose = lambda name, options, value=None: widgets.Dropdown(options=options, value=options[0] if value is None else value, description=name)
     present = [each for each in INSTRUMENTS if any(each in files for files in orbits.values())]
     controls = {"orbit": choose("Orbit", [*orbits]), "instrument": choose("Instrument", present + [EVERY] * (len(present) > 1))}
-    controls |= {"category": choose("Pitch", [GRID, *CATEGORIES]), "y_scale": choose("Energies", SCALES, "log"), "z_scale": choose("Colours", SCALES, "log")}
-    controls["limits"] = choose("Limits", [FROM_DATA, GIVEN] + [ARCHIVE] * with_archive)
+    y_scale, z_scale = scales[0] if scales else ("log", "log")
+    controls |= {"category": choose("Pitch", [GRID, *CATEGORIES]), "y_scale": choose("Energies", SCALES, y_scale), "z_scale": choose("Colours", SCALES, z_scale)}
+    controls["limits"] = choose("Limits", [FROM_DATA, GIVEN] + [ARCHIVE] * bool(scales))
     controls |= {name: widgets.Text(placeholder="free", description=name, continuous_update=False, disabled=True) for name in LIMITS}
     controls |= {"zoom": widgets.Text(value="6", placeholder="none", description="Zoom (min)", continuous_update=False), "marker": choose("Cusp", EVENT_STYLES, "both")}
     controls |= {"hemisphere": choose("Hemisphere", [*HEMISPHERE_NAMES]), "colormap": choose("Colour map", ["viridis", "cividis", "plasma", "inferno", "magma"])}
@@ -50,23 +53,34 @@ def typed_number(
     except ValueError:
         raise ValueError(f"{name} is {text!r}; type a number, or nothing") from None
 
-# %% ../../nbs/fast/54_explore.ipynb #6c3b7647
+# %% ../../nbs/fast/54_explore.ipynb #391d0942
+def archive_scales(
+    extrema: dict,  # of `compute_global_extrema`
+) -> tuple:  # of (y_scale, z_scale), log log first
+    "Pairs of scales for which there are limits."
+    return tuple((y, z) for y in SCALES[::-1] for z in SCALES[::-1] if limits_of(extrema, f"{y}_{z}"))
+
+
 def archive_limits(
     extrema: dict,  # of `compute_global_extrema`
     instrument: str,  # key of `INSTRUMENTS`
     y_scale: str,  # "linear" or "log"
     z_scale: str,  # "linear" or "log"
 ) -> dict:  # those of "y_min", "y_max", "z_min", "z_max" that are there
-    "Limits of an instrument, energies in eV and fluxes in eV/(cm^2 s sr eV)."
-    keys = {name: f"{instrument}_{y_scale}_{z_scale}_{name}" for name in LIMITS}
-    return {name: extrema[key] for name, key in keys.items() if key in extrema}
+    "Rounded limits of an instrument, energies in eV and fluxes in eV/(cm^2 s sr eV); raises ValueError that says for which scales there are some."
+    found = limits_of(extrema, f"{y_scale}_{z_scale}", (instrument,)).get(instrument)
+    if not found:
+        others = [f"{y}/{z}" for y, z in archive_scales(extrema) if limits_of(extrema, f"{y}_{z}", (instrument,))]
+        raise ValueError(f"no limits for {instrument} with {y_scale}/{z_scale}; there are {' and '.join(others) or 'none for it'}")
+    return found
 
 
 def plot_options(
     value: dict,  # what the controls say
     extrema: dict,  # of `compute_global_extrema`; used for the limits of the archive
+    present=tuple(INSTRUMENTS),  # instruments of the picture of all
 ) -> dict:  # keywords of both plot functions
-    "What the controls say, for the plot functions; raises ValueError for a number that is none."
+    "What the controls say, for the plot functions; raises ValueError for a number that is none, and for limits that are not there."
     options = {name: value[name] for name in ("y_scale", "z_scale", "colormap")}
     options |= {"hemisphere": HEMISPHERE_NAMES[value["hemisphere"]], "cusp_marker_style": value["marker"]}
     zoom = options["zoom_duration_minutes"] = typed_number(value["zoom"], "the zoom")
@@ -76,10 +90,11 @@ def plot_options(
         return options | {name: typed_number(value[name], name) for name in LIMITS}
     if value["limits"] == FROM_DATA:
         return options
-    known = {each: archive_limits(extrema, each, value["y_scale"], value["z_scale"]) for each in INSTRUMENTS}
-    return options | ({"limits": known} if value["instrument"] == EVERY else known[value["instrument"]])
+    every = value["instrument"] == EVERY
+    known = {each: archive_limits(extrema, each, value["y_scale"], value["z_scale"]) for each in (present if every else [value["instrument"]])}
+    return options | ({"limits": known} if every else known[value["instrument"]])
 
-# %% ../../nbs/fast/54_explore.ipynb #1834e686
+# %% ../../nbs/fast/54_explore.ipynb #482aafc1
 def file_name(
     value: dict,  # what the controls say
 ) -> str:
@@ -87,6 +102,17 @@ def file_name(
     rows = "instrument-grid_ESA" if value["instrument"] == EVERY else f"pitch-angle_ESA_{value['instrument']}"
     category = "" if value["category"] == GRID else f"_{value['category']}"
     return f"{value['orbit']}_{rows}{category}_y-{value['y_scale']}_z-{value['z_scale']}-{value['colormap']}.png"
+
+
+def free_path(
+    path,  # wanted file
+) -> Path:  # the same with -2, -3, ... before the suffix, where a file is in its place
+    "A path of no file yet."
+    path, number = Path(path), 2
+    found = path
+    while found.exists():
+        found, number = path.with_stem(f"{path.stem}-{number}"), number + 1
+    return found
 
 # %% ../../nbs/fast/54_explore.ipynb #23ef4961
 def in_words(
@@ -117,7 +143,7 @@ def load_sources(
         raise ValueError("no file of this orbit can be read")
     return sources
 
-# %% ../../nbs/fast/54_explore.ipynb #3931edc3
+# %% ../../nbs/fast/54_explore.ipynb #d8c5297f
 class OrbitExplorer(widgets.VBox):
     "Browser of orbits; `figure` is what is on view, None while there is nothing to show."
 
@@ -133,7 +159,7 @@ class OrbitExplorer(widgets.VBox):
     ):
         self.orbits, self.cusps = _open(orbits, cusp_table)
         self.extrema, self.size, self.font_size, self.dpi = extrema or {}, size, font_size, dpi
-        self.controls, self.figure, self.kept = make_controls(self.orbits, bool(extrema), export_folder), None, {}
+        self.controls, self.figure, self.kept = make_controls(self.orbits, archive_scales(self.extrema), export_folder), None, {}
         self.image, self.message = widgets.Image(format="png", layout=widgets.Layout(max_width="100%", align_self="flex-start")), widgets.HTML()
         self.buttons = {text: widgets.Button(description=text) for text in ("◀ previous", "next ▶", "save")}
         super().__init__([*_laid_out(self.controls, *self.buttons.values()), self.message, self.image])
@@ -173,7 +199,8 @@ class OrbitExplorer(widgets.VBox):
         value = self.settings()
         files, category = self.orbits[value["orbit"]], value["category"]
         self.kept = {path: data for path, data in self.kept.items() if path in files.values()}
-        options = plot_options(value, self.extrema) | {"cusp": self.cusps, "font_size": self.font_size}
+        present = [each for each in INSTRUMENTS if each in files]
+        options = plot_options(value, self.extrema, present) | {"cusp": self.cusps, "font_size": self.font_size}
         sources = load_sources(files, value["instrument"], self.kept, words)
         height = lambda rows: (self.size[0], self.size[1] * (rows + 0.5) / 4.5)
         if value["instrument"] == EVERY:
@@ -187,7 +214,7 @@ class OrbitExplorer(widgets.VBox):
         try:
             if self.figure is None:
                 raise ValueError("there is no picture to save")
-            self.message.value = html.escape(f"saved as {save_picture(self.figure, Path(value['folder'], file_name(value)))}")
+            self.message.value = html.escape(f"saved as {save_picture(self.figure, free_path(Path(value['folder'], file_name(value))))}")
         except (ValueError, OSError) as error:
             self.message.value = html.escape(f"not saved: {error}")
 

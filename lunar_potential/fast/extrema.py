@@ -4,14 +4,19 @@
 
 # %% auto #0
 __all__ = ['log', 'ERROR', 'COVERAGE', 'SCALES', 'Sketch', 'percentile', 'to_plain', 'from_plain', 'sketch_file', 'sketch_orbit',
-           'limits', 'round_extrema', 'compute_global_extrema']
+           'limits', 'round_extrema', 'alone_with', 'compute_global_extrema']
 
-# %% ../../nbs/fast/51_extrema.ipynb #ed8afa34
+# %% ../../nbs/fast/51_extrema.ipynb #e3d04797
 import bisect
+import contextlib
 import dataclasses
+import errno
 import json
 import logging
 import math
+import os
+import platform
+import time
 from pathlib import Path
 
 import numpy as np
@@ -139,6 +144,50 @@ def round_extrema(
     scaled = round(value * 10.0**places, 9)
     return float(f"{(math.ceil if up else math.floor)(scaled)}e{-places}")
 
+# %% ../../nbs/fast/51_extrema.ipynb #55778a28
+@contextlib.contextmanager
+def alone_with(
+    path,  # file that several runs write; its folder is made
+):  # context
+    "Only one process at a time goes on with a file; the others wait, and say for which."
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with contextlib.ExitStack() as stack:
+        try:
+            file = stack.enter_context(open(path.with_name(f".{path.name}.lock"), "a+"))
+            waits = False
+            while not _locked(file):
+                if not waits:
+                    file.seek(0)
+                    log.warning("%s is in use by %s; this run waits for it", path, file.read() or "another run")
+                waits = True
+                time.sleep(0.1)
+            file.truncate(0)
+            file.write(f"process {os.getpid()} on {platform.node()}")
+            file.flush()
+        except OSError as error:
+            log.warning("%s cannot be locked (%s); let no second run use it at the same time", path, error)
+        yield
+
+
+def _locked(file):
+    "Takes the lock of an open file; False: another process has it."
+    try:
+        if os.name == "nt":
+            import msvcrt
+
+            file.seek(2**30)
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+        else:
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno not in (errno.EACCES, errno.EAGAIN, errno.EDEADLK):
+            raise
+        return False
+    return True
+
 # %% ../../nbs/fast/51_extrema.ipynb #ff126662
 class _Pool:
     "Histograms of one instrument, the files in them, and the files that could not be read."
@@ -163,16 +212,16 @@ class _Pool:
     def as_json(self):
         return {"files": self.files, "failed": self.failed} | {axis: to_plain(sketch) for axis, sketch in self.sketches.items()}
 
-# %% ../../nbs/fast/51_extrema.ipynb #5d8e6d97
+# %% ../../nbs/fast/51_extrema.ipynb #884e322d
 def _read_json(path):
     try:
         held = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
     except ValueError as error:
-        raise StateError(f"{path} is damaged ({error}); delete it, or ignore it, and the run begins anew") from error
+        raise StateError(f"{path} is damaged ({error}); delete it, or name another file, and the limits are computed anew") from error
     if not isinstance(held, dict):
-        raise StateError(f"{path} holds no keys; delete it, or ignore it, and the run begins anew")
+        raise StateError(f"{path} holds no keys; delete it, or name another file, and the limits are computed anew")
     return held
 
 
@@ -203,7 +252,7 @@ def _write(store):
         with atomic_file(store.path) as handle:
             handle.write(text.encode())
 
-# %% ../../nbs/fast/51_extrema.ipynb #82e3bdc3
+# %% ../../nbs/fast/51_extrema.ipynb #0b271cc9
 class _Store:
     "The JSON file, and what is to be put into it."
 
@@ -217,7 +266,7 @@ class _Store:
         try:
             self.pools = {each: _Pool(held) for each, held in pool.get("instruments", {}).items()}
         except (ValueError, TypeError, AttributeError, KeyError) as error:
-            raise StateError(f"{path} is damaged ({error!r}); delete it, or ignore it, and the run begins anew") from error
+            raise StateError(f"{path} is damaged ({error!r}); delete it, or name another file, and the limits are computed anew") from error
         for each in instruments:
             mine = {files[each].name for files in orbits.values() if each in files}
             if not all(name in mine and self.sizes[name] == size for name, size in self.pools.setdefault(each, _Pool()).files.items()):
@@ -242,7 +291,7 @@ class _Store:
                     log.warning("orbit %s, %s: %s", orbit, each, found["text"])
         _write(self)
 
-# %% ../../nbs/fast/51_extrema.ipynb #55720ef3
+# %% ../../nbs/fast/51_extrema.ipynb #96aba8df
 def compute_global_extrema(
     directory_path,  # archive, see `find_orbits`
     y_scale: str = "linear",  # of the energy axis, "linear" or "log": part of the keys
@@ -267,10 +316,11 @@ def compute_global_extrema(
         raise ValueError(f"max_percentile is {max_percentile}; give more than 50 and at most 100")
     orbits, instruments = find_orbits(directory_path, instrument_order), tuple(instrument_order)
     options = {"max_percentile": float(max_percentile), "compute_mins": bool(compute_mins)}
-    store = _Store(extrema_json_path, orbits, instruments, (y_scale, z_scale), options, ignore_progress_json)
-    run_jobs(
-        sketch_orbit, store.todo(), max_workers, on_results=store.take, flush_batch_size=flush_batch_size, flush_seconds=flush_seconds,
-        deadline=orbit_timeout_seconds, progress=progress, unit="orbit", install_signal_handlers=install_signal_handlers,
-    )
-    _write(store)
+    with alone_with(extrema_json_path):
+        store = _Store(extrema_json_path, orbits, instruments, (y_scale, z_scale), options, ignore_progress_json)
+        run_jobs(
+            sketch_orbit, store.todo(), max_workers, on_results=store.take, flush_batch_size=flush_batch_size, flush_seconds=flush_seconds,
+            deadline=orbit_timeout_seconds, progress=progress, unit="orbit", install_signal_handlers=install_signal_handlers,
+        )
+        _write(store)
     return dict(store.held)

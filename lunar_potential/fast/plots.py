@@ -7,15 +7,16 @@ __all__ = ['CATEGORIES', 'HEMISPHERES', 'is_north', 'category_mean', 'quantity_l
            'own_options', 'cusp_span', 'cusp_zoom', 'category_title', 'FAST_plot_pitch_angle_grid',
            'FAST_plot_instrument_grid']
 
-# %% ../../nbs/fast/52_plots.ipynb #7740270e
+# %% ../../nbs/fast/52_plots.ipynb #15baf4d1
 from pathlib import Path
 
+import matplotlib
 import numpy as np
 import pandas as pd
 import xarray as xr
 
 from .cdf import INSTRUMENTS, QUANTITIES, cusp_interval, pitch_mean, read_esa
-from ..spectrogram import ROW_OPTIONS, Picture, draw_events, event_spans, generic_plot_spectrogram_set, make_cells, unix_time, zoom_window
+from ..spectrogram import EVENT_STYLES, ROW_OPTIONS, Picture, draw_events, event_spans, generic_plot_spectrogram_set, make_cells, unix_time, zoom_window
 
 # %% ../../nbs/fast/52_plots.ipynb #8523322f
 _DOWN_FIELD, _UP_FIELD = ((0.0, 30.0), (330.0, 360.0)), ((150.0, 210.0),)
@@ -121,7 +122,7 @@ def own_options(
         raise ValueError(f"a row has no {slips}; it has {', '.join(_OWN)}")
     return {name: dict(own or {}) for name, own in limits.items()}
 
-# %% ../../nbs/fast/52_plots.ipynb #a6bed328
+# %% ../../nbs/fast/52_plots.ipynb #ecb96ea1
 def cusp_span(
     cusp,  # `Cusp`, (start, end) in datetime64 or unix s, table of `read_cusp_table`, {instrument: any of these}, or None
     dataset: xr.Dataset,  # of `read_esa`
@@ -140,17 +141,20 @@ def cusp_zoom(
     spans,  # crossings, (start, end) in unix s
     minutes: float | None = 6.0,  # None: no zoom
 ) -> tuple | None:  # start and end, unix s; None without crossing
-    "Some minutes about the middle of the crossings, or 1.5 times their length when that is longer."
+    "Some minutes about the middle of the crossings, or 1.5 times their length when that is longer; raises ValueError for less than none."
+    if minutes is not None and not minutes >= 0:
+        raise ValueError(f"the zoom is {minutes:g} minutes; give 0 or more, or None for no zoom")
     if not spans or minutes is None:
         return None
     start, end = min(span[0] for span in spans), max(span[1] for span in spans)
     return zoom_window(max(minutes, 1.5 * (end - start) / 60), [(start, end)])
 
-# %% ../../nbs/fast/52_plots.ipynb #d53e8711
+# %% ../../nbs/fast/52_plots.ipynb #7ef07763
 def _draw(rows, datasets, cusp, style, minutes, options):
     "The picture of rows, with markers in each and a zoom column where there is a crossing."
     if not rows:
         raise ValueError("there is no row to draw")
+    _check_look(style, [options["colormap"], *(row["colormap"] for row in rows if "colormap" in row)])
     crossings = [cusp_span(cusp, dataset) for dataset in datasets]
     known = [span for span in crossings if span]
     first, last = min(row["time"][0, 0] for row in rows), max(row["time"][-1, 1] for row in rows)
@@ -159,10 +163,19 @@ def _draw(rows, datasets, cusp, style, minutes, options):
     zoom = cusp_zoom(known, minutes)
     figure = generic_plot_spectrogram_set(rows, zoom=zoom, **options)
     columns = 1 if zoom is None else 2
+    named = next((number for number, crossing in enumerate(crossings) if crossing), None)
     for number, crossing in enumerate(crossings):
         for ax in figure.axes[number * columns : (number + 1) * columns] if crossing else ():
-            draw_events(ax, [(*crossing, "" if number else "cusp")], style, font_size=options["font_size"])
+            draw_events(ax, [(*crossing, "cusp" if number == named else "")], style, font_size=options["font_size"])
     return figure
+
+
+def _check_look(style, colormaps):
+    "Raises ValueError for an unknown style of markers or colour map, whether there is something to draw with it or not."
+    if style not in EVENT_STYLES:
+        raise ValueError(f"cusp_marker_style is {style!r}; choose one of {', '.join(map(repr, EVENT_STYLES))}")
+    if unknown := [each for each in colormaps if isinstance(each, str) and each not in matplotlib.colormaps]:
+        raise ValueError(f"Matplotlib has no colour map {unknown[0]!r}")
 
 
 def _when(datasets):
@@ -189,7 +202,7 @@ def category_title(
         return f"{words}{middle[north]} in the north, {middle[not north]} in the south"
     return f"{words}{middle[north == (hemisphere != 'south')]} ({HEMISPHERES[hemisphere]})"
 
-# %% ../../nbs/fast/52_plots.ipynb #975e336d
+# %% ../../nbs/fast/52_plots.ipynb #1436ac87
 def FAST_plot_pitch_angle_grid(
     source,  # file, or Dataset of `read_esa`
     *,
@@ -223,7 +236,10 @@ def FAST_plot_pitch_angle_grid(
 
 
 def _dataset(source, quantity):
-    return source if isinstance(source, xr.Dataset) else read_esa(Path(source), quantity)
+    dataset = source if isinstance(source, xr.Dataset) else read_esa(Path(source), quantity)
+    if not dataset.sizes["time"]:
+        raise ValueError(f"{dataset.attrs.get('file', 'the dataset')} has no records to draw")
+    return dataset
 
 
 def _given(own, name):
