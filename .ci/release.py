@@ -3,7 +3,8 @@
     python .ci/release.py [PYTHON ...]    interpreters to prove it with (default: this one)
 
 For each interpreter: a new environment, the wheel and what it requires, `pip check`, no tool of development
-among it, the import, and `lunar-potential demo` away from the checkout. What passes is put into dist/.
+among it, the import, and `lunar-potential demo` away from the checkout; then the source distribution in its
+place. What passes is put into dist/.
 """
 import os
 import shutil
@@ -28,7 +29,7 @@ def call(*words, **options):  # words of a command line
 
 def build(
     folder,  # receives the two files
-):  # the wheel
+):  # the wheel and the source distribution
     "Builds from a copy of what belongs to the package, so that nothing of an older build gets in."
     with tempfile.TemporaryDirectory() as temporary:
         copy = Path(temporary) / "lunar_potential"
@@ -37,14 +38,15 @@ def build(
             ignored = shutil.ignore_patterns("__pycache__")
             shutil.copytree(source, copy / source.name, ignore=ignored) if source.is_dir() else shutil.copy(source, copy)
         call(sys.executable, "-m", "build", "--outdir", folder, copy)
-    (wheel,) = Path(folder).glob("*.whl")
+    (wheel,), (source,) = Path(folder).glob("*.whl"), Path(folder).glob("*.tar.gz")
     if wheel.stat().st_size > largest:
         sys.exit(f"{wheel.name} has {wheel.stat().st_size:,} bytes; at most {largest:,} are wanted")
-    return wheel
+    return wheel, source
 
 
 def prove(
-    wheel,  # to be installed
+    wheel,  # to be installed and used
+    source,  # to be installed after it
     python,  # interpreter
 ):  # one sentence
     "Installs the wheel into an environment of its own and uses it as a newcomer would."
@@ -60,15 +62,17 @@ def prove(
             sys.exit(f"the wheel brings {', '.join(sorted(names & development))}, which only development needs")
         version = call(own, "-c", "import sys, lunar_potential as l; print(sys.version.split()[0], l.__version__)", cwd=folder, env=clean).strip()
         call(own.with_name(f"lunar-potential{own.suffix}"), "demo", "--sweeps", "60", "--output-dir", "demo", "--quiet", cwd=folder, env=clean)
+        call(own, "-m", "pip", "install", "-q", "--disable-pip-version-check", "--force-reinstall", "--no-deps", source, env=clean)
+        call(own, "-c", "import lunar_potential.cli", cwd=folder, env=clean)
         made = sorted(path.name for path in (folder / "demo").iterdir() if path.is_file())
     return f"Python {version.split()[0]}, lunar_potential {version.split()[1]}: installed with {len(names)} packages, demo made {', '.join(made)}"
 
 
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as temporary:
-        wheel = build(temporary)
+        built = build(temporary)
         for python in sys.argv[1:] or [sys.executable]:
-            print(prove(wheel, python), flush=True)
+            print(prove(*built, python), flush=True)
         (root / "dist").mkdir(exist_ok=True)
         for old in (root / "dist").glob("lunar_potential-*"):
             old.unlink()
