@@ -223,7 +223,7 @@ def differ(one, other):
     return [name for name in one if not np.array_equal(one[name], other.get(name))]
 
 
-@pytest.mark.parametrize("change", [{}, {"hemisphere": "south"}, {"zoom_duration_minutes": 0.2}, {"read": functools.partial(read_esa, good_only=True)}], ids=str)
+@pytest.mark.parametrize("change", [{}, {"hemisphere": "south"}, {"zoom_duration_minutes": 0.2}, {"read": functools.partial(read_esa, good_only=True)}], ids=lambda change: next(iter(change), "the file"))
 def test_old_pictures_are_drawn_again(tmp_path, change):
     place, other = archive_of_one(tmp_path)
     run = lambda target, **options: FAST_plot_spectrograms_directory(tmp_path / "data", tmp_path / target, **HERE | {"cusp_table": None} | options)
