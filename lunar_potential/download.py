@@ -19,6 +19,7 @@ import dataclasses
 import datetime
 import errno
 import functools
+import glob
 import hashlib
 import html
 import json
@@ -1216,6 +1217,8 @@ def _have(run, remote):
     errors = []
     try:
         path = run.target(remote)
+        for stray in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):  # of a run that was killed; there is no other, says the lock
+            stray.unlink(missing_ok=True)
         outcome, why = _look(run, remote)
         if outcome:
             run.on_bytes(outcome.size or 0)

@@ -853,6 +853,15 @@ def test_a_killed_run_is_resumed_where_it_was(archive_site, tmp_path):
     assert not list(tmp_path.rglob("*.part*"))
 
 
+def test_what_a_killed_run_was_writing_is_cleared_away(archive_site, tmp_path):
+    folder = tmp_path / "1998/091_120APR"
+    folder.mkdir(parents=True)
+    for name in (".3D980401.TAB.part.json.0a1b2c3d.tmp", ".3D980402.TAB.0a1b2c3d.tmp", ".other.tmp"):
+        (folder / name).write_text("half")
+    assert not bring(archive_site, tmp_path).problem
+    assert [path.name for path in folder.iterdir() if path.suffix == ".tmp"] == [".other.tmp"]
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_stopped_run_keeps_its_parts(archive_site, tmp_path, number):
     path = "/ppi/1998/091_120APR/3D980401.TAB"
