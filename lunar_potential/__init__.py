@@ -2,21 +2,21 @@
 __version__ = "0.1.0"
 
 _lazy = {  # public name: the module it lives in
-    "Archive": "archive",
-    "DayExplorer": "explore",
-    "ERData": "er",
-    "MonthExplorer": "explore",
+    "Archive": "data.archive",
+    "DayExplorer": "view.explore",
+    "ERData": "data.er",
+    "MonthExplorer": "view.explore",
     "PotentialResults": "pipeline",
-    "SweepExplorer": "explore",
+    "SweepExplorer": "view.explore",
     "load_all_data": "pipeline",
-    "lp_day_overview": "spectrogram",
+    "lp_day_overview": "view.spectrogram",
     "process_lp_file": "pipeline",
     "process_merged_data": "pipeline",
     "run_all": "batch",
     "run_day": "batch",
     "run_month": "batch",
     "run_year": "batch",
-    "simulate_archive": "simulate",
+    "simulate_archive": "synthetic.simulate",
 }
 __all__ = list(_lazy)
 

@@ -4,9 +4,9 @@ import shutil
 import numpy as np
 import pytest
 
-from lunar_potential.archive import Archive
+from lunar_potential.data.archive import Archive
 from lunar_potential.pipeline import load_all_data, process_merged_data
-from lunar_potential.simulate import simulate_archive
+from lunar_potential.synthetic.simulate import simulate_archive
 
 DATES = ("1998-01-20", "1998-06-14", "1998-06-15")
 SWEEPS = 30

@@ -11,11 +11,11 @@ import pytest
 from conftest import SWEEPS, same_results
 
 from lunar_potential import batch, pipeline
-from lunar_potential.archive import ArchiveError
+from lunar_potential.data.archive import ArchiveError
 from lunar_potential.batch import OutputError, Period, main, output_name, run_all, run_day, run_month, run_year
-from lunar_potential.cache import read_meta, read_results
+from lunar_potential.results import read_meta, read_results
 from lunar_potential.pipeline import Config
-from lunar_potential.simulate import simulate_archive
+from lunar_potential.synthetic.simulate import simulate_archive
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from lunar_potential.movie import find_chrome
+from lunar_potential.view.movie import find_chrome
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright drives the browser: pip install '.[dev]'")
 expect = playwright.expect

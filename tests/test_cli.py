@@ -9,15 +9,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lunar_potential import __version__, study
+from lunar_potential import __version__
+from lunar_potential.quality import study
 from lunar_potential.batch import add_batch_arguments
-from lunar_potential.cache import read_results
+from lunar_potential.results import read_results
 from lunar_potential.cli import build_parser, error_table, main
 
 HEAVY = ("numba", "scipy", "pandas", "xarray", "matplotlib", "plotly", "spiceypy", "joblib")
 
 
-@pytest.mark.parametrize("module", ["lunar_potential", "lunar_potential.cli", "lunar_potential.batch", "lunar_potential.cache"])
+@pytest.mark.parametrize("module", ["lunar_potential", "lunar_potential.cli", "lunar_potential.batch", "lunar_potential.results"])
 def test_imports_are_light(module):
     code = f"import sys, {module}; print([name for name in {HEAVY} if name in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"

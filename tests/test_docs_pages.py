@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from http_server import Site
 
-from lunar_potential.simulate import simulate_archive
+from lunar_potential.synthetic.simulate import simulate_archive
 
 nbs = Path(__file__).resolve().parent.parent / "nbs"
 package = nbs.parent / "lunar_potential"
@@ -107,7 +107,7 @@ def test_glossary_is_in_order_and_complete():
 
 
 def test_names_of_the_glossary_exist():
-    from lunar_potential.cache import schema
+    from lunar_potential.results import schema
 
     columns, missing = schema(), []
     for name in (name for _, names in glossary() for name in names):

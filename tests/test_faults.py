@@ -16,16 +16,17 @@ import psutil
 import pytest
 
 from lunar_potential import batch
-from lunar_potential.archive import Archive
+from lunar_potential.data.archive import Archive
 from lunar_potential.batch import Period, main, run_all, run_batch
-from lunar_potential.cache import read_results
-from lunar_potential.simulate import simulate_archive
+from lunar_potential.results import read_results
+from lunar_potential.synthetic.simulate import simulate_archive
 
 DATES = [f"1998-04-{day:02d}" for day in range(1, 7)]
 
 PRELUDE = """
 import os, signal, sys, time
-from lunar_potential import batch, cache
+from lunar_potential import batch
+from lunar_potential import results as cache
 
 def slow_day(item, **options):
     "The day, with a while between the writing of the temporary file and its renaming."
@@ -227,7 +228,8 @@ def test_a_folder_that_cannot_be_written():
     code = """
         import os, sys
         from pathlib import Path
-        from lunar_potential import batch, cache
+        from lunar_potential import batch
+        from lunar_potential import results as cache
         from lunar_potential.batch import DayItem, OutputError, run_batch
         if os.getuid() == 0:  # for whom every folder can be written
             os.setgroups([]), os.setgid(65534), os.setuid(65534)

@@ -10,13 +10,13 @@ import pytest
 from conftest import DATES, SWEEPS, same_arrays, same_results
 
 from lunar_potential import pipeline
-from lunar_potential.archive import Archive, ArchiveError
-from lunar_potential.er import ERData
-from lunar_potential.geometry import sun_cells
-from lunar_potential.jobs import map_items
+from lunar_potential.data.archive import Archive, ArchiveError
+from lunar_potential.data.er import ERData
+from lunar_potential.physics.geometry import sun_cells
+from lunar_potential.run.jobs import map_items
 from lunar_potential.pipeline import Config, load_all_data, process_lp_file, process_merged_data
-from lunar_potential.simulate import THETA, SimulationOptions, Truth, simulate_sweeps
-from lunar_potential.study import draw_day, inject
+from lunar_potential.synthetic.simulate import THETA, SimulationOptions, Truth, simulate_sweeps
+from lunar_potential.quality.study import draw_day, inject
 from lunar_potential.units import Flag
 
 

@@ -317,9 +317,9 @@ def test_docs_render_moves_what_quarto_wrote(small, tmp_path, monkeypatch):
 
 def test_readme_leaves_out_hidden_cells_and_keeps_outputs():
     shown = code("1 + 1", "c") | {"outputs": [{"data": {"text/plain": ["2"]}, "output_type": "execute_result"}]}
-    page = {"cells": [text("# t\n\nSee [k](05_kappa.ipynb#x).", "a"), code("#| hide\nimport os", "b"), shown]}
+    page = {"cells": [text("# t\n\nSee [k](physics/02_kappa.ipynb#x).", "a"), code("#| hide\nimport os", "b"), shown]}
     done = run("-c", f"import readme; print(readme.readme({page!r}))", cwd=root / ".ci")
-    assert done.stdout == "# t\n\nSee [k](nbs/05_kappa.ipynb#x).\n\n```python\n1 + 1\n```\n\n```text\n2\n```\n\n", done.stderr
+    assert done.stdout == "# t\n\nSee [k](nbs/physics/02_kappa.ipynb#x).\n\n```python\n1 + 1\n```\n\n```text\n2\n```\n\n", done.stderr
 
 
 def test_venv_empties_no_other_folder(tmp_path):

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from http_server import Site
 
-from lunar_potential.archive import walk_files
-from lunar_potential.simulate import simulate_archive
+from lunar_potential.data.archive import walk_files
+from lunar_potential.synthetic.simulate import simulate_archive
 
 root = Path(__file__).resolve().parent.parent
 readme = (root / "README.md").read_text(encoding="utf-8")

@@ -10,12 +10,12 @@ _lazy = {  # public name: the module it lives in
     "compute_global_extrema": "fast.extrema",
     "find_orbits": "fast.cdf",
     "generic_batch_plot": "fast.batch",
-    "generic_plot_spectrogram_set": "spectrogram",
-    "make_spectrogram": "spectrogram",
+    "generic_plot_spectrogram_set": "view.spectrogram",
+    "make_spectrogram": "view.spectrogram",
     "read_cusp_table": "fast.cdf",
     "read_esa": "fast.cdf",
     "round_extrema": "fast.extrema",
-    "save_picture": "spectrogram",
+    "save_picture": "view.spectrogram",
     "simulate_archive": "fast.simulate",
 }
 __all__ = list(_lazy)
