@@ -1,4 +1,5 @@
 """Installs lunar_potential; every value comes from settings.ini, the file nbdev reads too."""
+
 import re
 from configparser import ConfigParser
 from pathlib import Path
@@ -10,8 +11,13 @@ config = ConfigParser(delimiters=["="])
 config.read(here / "settings.ini", encoding="utf-8")
 cfg = config["DEFAULT"]
 readme = (here / "README.md").read_text(encoding="utf-8")
-readme = re.sub(r"\]\((?!https?:)", f"]({cfg['git_url']}/blob/{cfg['branch']}/", readme)  # a package index has no files beside it
-extras = {name: cfg[f"{name}_requirements"].split() for name in ("lab", "dask", "export", "dev")}
+readme = re.sub(
+    r"\]\((?!https?:)", f"]({cfg['git_url']}/blob/{cfg['branch']}/", readme
+)  # a package index has no files beside it
+extras = {
+    name: cfg[f"{name}_requirements"].split()
+    for name in ("lab", "dask", "export", "dev")
+}
 
 setup(
     name=cfg["lib_name"],
@@ -29,7 +35,10 @@ setup(
     python_requires=f">={cfg['min_python']}",
     install_requires=cfg["requirements"].split(),
     extras_require=extras,
-    entry_points={"console_scripts": cfg["console_scripts"].split(), "nbdev": [f"{cfg['lib_name']}={cfg['lib_name']}._modidx:d"]},
+    entry_points={
+        "console_scripts": cfg["console_scripts"].split(),
+        "nbdev": [f"{cfg['lib_name']}={cfg['lib_name']}._modidx:d"],
+    },
     classifiers=[
         "Development Status :: 3 - Alpha",
         "Intended Audience :: Science/Research",

@@ -5,6 +5,7 @@
 
 nbdev's own commands try to install Quarto when it is missing, so its functions are called here.
 """
+
 import ast
 import json
 import os
@@ -47,10 +48,17 @@ class Page:
         text = "\n\n".join(self.markdown(cells))
         named = re.search(r"^output-file: *(\S+)", text, re.MULTILINE)
         self.name = path.relative_to(folder).as_posix()
-        self.url = (path.parent / (named[1] if named else path.stem + ".html")).relative_to(folder).as_posix()
+        self.url = (
+            (path.parent / (named[1] if named else path.stem + ".html"))
+            .relative_to(folder)
+            .as_posix()
+        )
         text = re.sub(r"^(```|~~~).*?^\1", "", text, flags=re.MULTILINE | re.DOTALL)
         explicit = re.findall(r"""\{#([\w.-]+)|\bid=["']([^"']+)""", text)
-        self.anchors = {anchor(h) for h in re.findall(r"^#+ +(.+?)(?: *\{.*\})?$", text, re.MULTILINE)} | {a or b for a, b in explicit}
+        self.anchors = {
+            anchor(h)
+            for h in re.findall(r"^#+ +(.+?)(?: *\{.*\})?$", text, re.MULTILINE)
+        } | {a or b for a, b in explicit}
         self.links = re.findall(r"\]\(<?([^)\s>]+)", text)
 
     @staticmethod
@@ -73,7 +81,9 @@ def broken_links(
     problems = []
     for page in pages:
         for link in page.links:
-            address = link.removeprefix(site).lstrip("/") if link.startswith(site) else link
+            address = (
+                link.removeprefix(site).lstrip("/") if link.startswith(site) else link
+            )
             if re.match(r"[a-z]+:", address):
                 continue
             path, _, fragment = address.partition("#")
@@ -82,7 +92,11 @@ def broken_links(
             target = targets.get(wanted)
             if target is None and not (folder / wanted).is_file():
                 problems.append(f"{page.name}: no page {link}")
-            elif target and fragment and not {fragment, fragment.split(".")[0]} & target.anchors:  # a method: its class will do
+            elif (
+                target
+                and fragment
+                and not {fragment, fragment.split(".")[0]} & target.anchors
+            ):  # a method: its class will do
                 problems.append(f"{page.name}: no heading for {link}")
     return problems
 
@@ -95,11 +109,22 @@ def mixed_cells(
     for path in sorted(folder.rglob("*.ipynb")):
         for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
             source = "".join(cell["source"])
-            if cell["cell_type"] != "code" or re.search(r"^#\| *(export|exec_doc|eval: *false)|nbdev_export\(\)", source, re.MULTILINE):
+            if cell["cell_type"] != "code" or re.search(
+                r"^#\| *(export|exec_doc|eval: *false)|nbdev_export\(\)",
+                source,
+                re.MULTILINE,
+            ):
                 continue
-            tree, imports = ast.parse(re.sub(r"^[%!].*$", "", source, flags=re.MULTILINE)), (ast.Import, ast.ImportFrom)
-            if any(isinstance(n, imports) for n in ast.walk(tree)) and not all(isinstance(n, imports) for n in tree.body):
-                problems.append(f"{path.name}: a cell that imports does other work too, split it: {source.splitlines()[0]}")
+            tree, imports = (
+                ast.parse(re.sub(r"^[%!].*$", "", source, flags=re.MULTILINE)),
+                (ast.Import, ast.ImportFrom),
+            )
+            if any(isinstance(n, imports) for n in ast.walk(tree)) and not all(
+                isinstance(n, imports) for n in tree.body
+            ):
+                problems.append(
+                    f"{path.name}: a cell that imports does other work too, split it: {source.splitlines()[0]}"
+                )
     return problems
 
 
@@ -113,15 +138,21 @@ def check(
         copy = Path(temporary) / root.name
         copy.mkdir()
         for path in map(root.joinpath, copied):
-            shutil.copytree(path, copy / path.name, symlinks=True) if path.is_dir() else shutil.copy(path, copy)
+            shutil.copytree(
+                path, copy / path.name, symlinks=True
+            ) if path.is_dir() else shutil.copy(path, copy)
         folder = process(copy)
         from nbdev.config import get_config
 
         config = get_config()
         problems = broken_links(folder, config.doc_host + config.doc_baseurl)
         os.chdir(root)
-        if (copy / "nbs/nbdev.yml").read_bytes() != (root / "nbs/nbdev.yml").read_bytes():
-            problems.append("nbs/nbdev.yml is not what settings.ini gives: run `make export`")
+        if (copy / "nbs/nbdev.yml").read_bytes() != (
+            root / "nbs/nbdev.yml"
+        ).read_bytes():
+            problems.append(
+                "nbs/nbdev.yml is not what settings.ini gives: run `make export`"
+            )
     return problems
 
 

@@ -4,6 +4,7 @@
 
 Works on a copy, so nothing here is changed and git is not asked.
 """
+
 import shutil
 import subprocess
 import sys
@@ -19,9 +20,15 @@ def tree(
     names,  # files and folders in it
 ):  # {path relative to the folder: bytes}
     "The source files below `names`."
-    files = [file for name in names for file in [folder / name, *(folder / name).rglob("*")]]
+    files = [
+        file for name in names for file in [folder / name, *(folder / name).rglob("*")]
+    ]
     skip = {"__pycache__", ".ipynb_checkpoints"}
-    return {f.relative_to(folder): f.read_bytes() for f in files if f.is_file() and not skip & set(f.parts)}
+    return {
+        f.relative_to(folder): f.read_bytes()
+        for f in files
+        if f.is_file() and not skip & set(f.parts)
+    }
 
 
 def stale(
@@ -41,14 +48,33 @@ def stale(
             (copy / path).write_bytes(content)
         shutil.copy(root / "settings.ini", copy)
         for command in ("nbdev_export", "nbdev_clean"):
-            subprocess.run([str(Path(sys.executable).with_name(command))], cwd=copy, check=True)
+            subprocess.run(
+                [str(Path(sys.executable).with_name(command))], cwd=copy, check=True
+            )
         after = tree(copy, names)
-    changed = [f"{p} differs from what its notebook gives" for p in sorted(before.keys() & after) if before[p] != after[p]]
+    changed = [
+        f"{p} differs from what its notebook gives"
+        for p in sorted(before.keys() & after)
+        if before[p] != after[p]
+    ]
     orphans = [f"{p} comes from no notebook" for p in sorted(before.keys() - after)]
-    return changed + orphans + [f"{p} was never exported" for p in sorted(after.keys() - before)]
+    return (
+        changed
+        + orphans
+        + [f"{p} was never exported" for p in sorted(after.keys() - before)]
+    )
 
 
 if __name__ == "__main__":
-    problems = stale(Path(sys.argv[1] if len(sys.argv) > 1 else __file__ + "/../..").resolve())
-    print("\n".join(problems) or "The package is what the notebooks export, and the notebooks are clean.")
-    sys.exit("Run `make export`, or move what you changed into the notebook." if problems else 0)
+    problems = stale(
+        Path(sys.argv[1] if len(sys.argv) > 1 else __file__ + "/../..").resolve()
+    )
+    print(
+        "\n".join(problems)
+        or "The package is what the notebooks export, and the notebooks are clean."
+    )
+    sys.exit(
+        "Run `make export`, or move what you changed into the notebook."
+        if problems
+        else 0
+    )

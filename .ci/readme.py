@@ -1,7 +1,8 @@
 """Writes README.md from nbs/index.ipynb, or checks that it is up to date.
 
-    python .ci/readme.py [--check]
+python .ci/readme.py [--check]
 """
+
 import json
 import re
 import sys
@@ -31,7 +32,11 @@ def readme(
             parts.append(re.sub(r"\]\(([\w./-]+\.ipynb)", r"](nbs/\1", source))
             continue
         if parts and parts[-1].startswith("```python"):
-            source = parts.pop().removeprefix("```python\n").removesuffix("\n```") + "\n\n" + source
+            source = (
+                parts.pop().removeprefix("```python\n").removesuffix("\n```")
+                + "\n\n"
+                + source
+            )
         parts.append(f"```python\n{source}\n```")
         if text := output_text(cell["outputs"]):
             parts.append(f"```text\n{text}```")

@@ -6,6 +6,7 @@ For each interpreter: a new environment, the wheel and what it requires, `pip ch
 among it, the import, and `lunar-potential demo` away from the checkout; then the source distribution in its
 place. What passes is put into dist/.
 """
+
 import os
 import shutil
 import subprocess
@@ -14,14 +15,33 @@ import tempfile
 from pathlib import Path
 
 root = Path(__file__).resolve().parent.parent
-contents = ["settings.ini", "setup.py", "MANIFEST.in", "README.md", "LICENSE", "CITATION.cff", "CHANGELOG.md", "lunar_potential"]
-development = {"nbdev", "pytest", "hypothesis", "jupyterlab", "playwright", "execnb", "fastcore"}
+contents = [
+    "settings.ini",
+    "setup.py",
+    "MANIFEST.in",
+    "README.md",
+    "LICENSE",
+    "CITATION.cff",
+    "CHANGELOG.md",
+    "lunar_potential",
+]
+development = {
+    "nbdev",
+    "pytest",
+    "hypothesis",
+    "jupyterlab",
+    "playwright",
+    "execnb",
+    "fastcore",
+}
 largest = 2_000_000  # bytes of a wheel
 
 
 def call(*words, **options):  # words of a command line
     "Runs a command; raises SystemExit with its output when it fails."
-    done = subprocess.run([str(word) for word in words], capture_output=True, text=True, **options)
+    done = subprocess.run(
+        [str(word) for word in words], capture_output=True, text=True, **options
+    )
     if done.returncode:
         sys.exit(f"{' '.join(map(str, words))}\n{done.stdout}{done.stderr}")
     return done.stdout
@@ -36,11 +56,15 @@ def build(
         copy.mkdir()
         for source in map(root.joinpath, contents):
             ignored = shutil.ignore_patterns("__pycache__")
-            shutil.copytree(source, copy / source.name, ignore=ignored) if source.is_dir() else shutil.copy(source, copy)
+            shutil.copytree(
+                source, copy / source.name, ignore=ignored
+            ) if source.is_dir() else shutil.copy(source, copy)
         call(sys.executable, "-m", "build", "--outdir", folder, copy)
     (wheel,), (source,) = Path(folder).glob("*.whl"), Path(folder).glob("*.tar.gz")
     if wheel.stat().st_size > largest:
-        sys.exit(f"{wheel.name} has {wheel.stat().st_size:,} bytes; at most {largest:,} are wanted")
+        sys.exit(
+            f"{wheel.name} has {wheel.stat().st_size:,} bytes; at most {largest:,} are wanted"
+        )
     return wheel, source
 
 
@@ -50,21 +74,85 @@ def prove(
     python,  # interpreter
 ):  # one sentence
     "Installs the wheel into an environment of its own and uses it as a newcomer would."
-    clean = {name: value for name, value in os.environ.items() if name in ("HOME", "PATH", "LANG", "PIP_INDEX_URL", "PIP_CONFIG_FILE", "SSL_CERT_FILE", "SYSTEMROOT")}
+    clean = {
+        name: value
+        for name, value in os.environ.items()
+        if name
+        in (
+            "HOME",
+            "PATH",
+            "LANG",
+            "PIP_INDEX_URL",
+            "PIP_CONFIG_FILE",
+            "SSL_CERT_FILE",
+            "SYSTEMROOT",
+        )
+    }
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         call(python, "-m", "venv", folder / "environment")
-        own = folder / "environment" / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
-        call(own, "-m", "pip", "install", "-q", "--disable-pip-version-check", "-c", root / "constraints.txt", wheel, env=clean)
+        own = (
+            folder
+            / "environment"
+            / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
+        )
+        call(
+            own,
+            "-m",
+            "pip",
+            "install",
+            "-q",
+            "--disable-pip-version-check",
+            "-c",
+            root / "constraints.txt",
+            wheel,
+            env=clean,
+        )
         call(own, "-m", "pip", "check", env=clean)
-        names = {line.split("==")[0].lower() for line in call(own, "-m", "pip", "list", "--format=freeze", env=clean).split()}
+        names = {
+            line.split("==")[0].lower()
+            for line in call(
+                own, "-m", "pip", "list", "--format=freeze", env=clean
+            ).split()
+        }
         if names & development:
-            sys.exit(f"the wheel brings {', '.join(sorted(names & development))}, which only development needs")
-        version = call(own, "-c", "import sys, lunar_potential as l; print(sys.version.split()[0], l.__version__)", cwd=folder, env=clean).strip()
-        call(own.with_name(f"lunar-potential{own.suffix}"), "demo", "--sweeps", "60", "--output-dir", "demo", "--quiet", cwd=folder, env=clean)
-        call(own, "-m", "pip", "install", "-q", "--disable-pip-version-check", "--force-reinstall", "--no-deps", source, env=clean)
+            sys.exit(
+                f"the wheel brings {', '.join(sorted(names & development))}, which only development needs"
+            )
+        version = call(
+            own,
+            "-c",
+            "import sys, lunar_potential as l; print(sys.version.split()[0], l.__version__)",
+            cwd=folder,
+            env=clean,
+        ).strip()
+        call(
+            own.with_name(f"lunar-potential{own.suffix}"),
+            "demo",
+            "--sweeps",
+            "60",
+            "--output-dir",
+            "demo",
+            "--quiet",
+            cwd=folder,
+            env=clean,
+        )
+        call(
+            own,
+            "-m",
+            "pip",
+            "install",
+            "-q",
+            "--disable-pip-version-check",
+            "--force-reinstall",
+            "--no-deps",
+            source,
+            env=clean,
+        )
         call(own, "-c", "import lunar_potential.cli", cwd=folder, env=clean)
-        made = sorted(path.name for path in (folder / "demo").iterdir() if path.is_file())
+        made = sorted(
+            path.name for path in (folder / "demo").iterdir() if path.is_file()
+        )
     return f"Python {version.split()[0]}, lunar_potential {version.split()[1]}: installed with {len(names)} packages, demo made {', '.join(made)}"
 
 

@@ -4,6 +4,7 @@
 
 A notebook that fails is left as it was, and the run stops there.
 """
+
 import os
 import subprocess
 import sys
@@ -20,7 +21,11 @@ def left_out(
     cell,  # of a notebook
 ):  # bool
     "Whether nbdev_test, too, passes the cell by."
-    return cell.cell_type != "code" or "nbdev_export()" in cell.source or "#| eval: false" in cell.source
+    return (
+        cell.cell_type != "code"
+        or "nbdev_export()" in cell.source
+        or "#| eval: false" in cell.source
+    )
 
 
 def run(
@@ -36,7 +41,9 @@ def run(
 
 
 if __name__ == "__main__":
-    paths = [Path(a).resolve() for a in sys.argv[1:]] or sorted((root / "nbs").rglob("*.ipynb"))
+    paths = [Path(a).resolve() for a in sys.argv[1:]] or sorted(
+        (root / "nbs").rglob("*.ipynb")
+    )
     if len(paths) == 1:
         run(paths[0])
     else:  # each in a process of its own, so that nothing is left behind by the one before

@@ -21,10 +21,40 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from . import __version__
-from .data.archive import Archive, ArchiveError, date_range, default_data_dir, file_date, file_hash
-from .results import CacheError, count_sweeps, merge, merge_files, read_meta, read_rejected, read_results, write_results
-from .run.jobs import Interrupted, default_workers, progress_bar, run_jobs, stop_signals
-from .pipeline import FIT_METHODS, Config, PotentialResults, fingerprint, input_hashes, process_lp_file, worker_count
+from lunar_potential.data.archive import (
+    Archive,
+    ArchiveError,
+    date_range,
+    default_data_dir,
+    file_date,
+    file_hash,
+)
+from lunar_potential.pipeline import (
+    FIT_METHODS,
+    Config,
+    PotentialResults,
+    fingerprint,
+    input_hashes,
+    process_lp_file,
+    worker_count,
+)
+from lunar_potential.results import (
+    CacheError,
+    count_sweeps,
+    merge,
+    merge_files,
+    read_meta,
+    read_rejected,
+    read_results,
+    write_results,
+)
+from lunar_potential.run.jobs import (
+    Interrupted,
+    default_workers,
+    progress_bar,
+    run_jobs,
+    stop_signals,
+)
 from .units import FLAG_TEXT, Flag
 
 # %% ../nbs/03_batch.ipynb #ad39e709
@@ -34,6 +64,7 @@ log = logging.getLogger(__name__)
 @dataclasses.dataclass(frozen=True)
 class Period:
     "The days of a run; raises ValueError when they contradict each other."
+
     year: int | None = None  # four digits
     month: int | None = None  # 1 to 12, needs a year
     day: int | None = None  # 1 to 31, needs a month
@@ -43,21 +74,32 @@ class Period:
     def __post_init__(self):
         date_range(**dataclasses.asdict(self))
         if self.year and (self.start or self.end):
-            raise ValueError("give either a year (with month and day) or a range with start and end, not both")
+            raise ValueError(
+                "give either a year (with month and day) or a range with start and end, not both"
+            )
 
 # %% ../nbs/03_batch.ipynb #ad88faf5
 def output_name(
     period: Period,  # the days of a run
 ) -> str:  # file name of the merged result
     "`potential_batch_1998.npz`, `_1998_06`, `_1998_06_15`, `_all`, or for a range `_from_…_to_…`."
-    date = [f"{value:0{width}d}" for value, width in ((period.year, 4), (period.month, 2), (period.day, 2)) if value]
-    span = [f"{word}_{str(value).replace('-', '_')}" for word, value in (("from", period.start), ("to", period.end)) if value]
+    date = [
+        f"{value:0{width}d}"
+        for value, width in ((period.year, 4), (period.month, 2), (period.day, 2))
+        if value
+    ]
+    span = [
+        f"{word}_{str(value).replace('-', '_')}"
+        for word, value in (("from", period.start), ("to", period.end))
+        if value
+    ]
     return f"potential_batch_{'_'.join(date or span or ['all'])}.npz"
 
 # %% ../nbs/03_batch.ipynb #c42c840e
 @dataclasses.dataclass(frozen=True)
 class DayItem:
     "One input file and the shard it becomes."
+
     source: Path  # the .TAB file
     shard: Path  # the .npz file
     fingerprint: str  # hash of everything that decides the shard's numbers
@@ -88,25 +130,40 @@ def plan_days(
     archive.check()
     sources = archive.files(**dataclasses.asdict(period), limit=limit)
     if not sources:
-        raise ArchiveError(f"no file 3Dyymmdd.TAB below {archive.root} matches {_words(period)}; {_available(archive)}; `lunar-potential download` brings days")
+        raise ArchiveError(
+            f"no file 3Dyymmdd.TAB below {archive.root} matches {_words(period)}; {_available(archive)}; `lunar-potential download` brings days"
+        )
     inputs, folder = input_hashes(archive), Path(output_dir).absolute()
     items = []
     with ThreadPoolExecutor() as pool:
         hashes = list(pool.map(file_hash, sources))
     for source, sha256 in zip(sources, hashes):
         key = fingerprint(sha256, inputs, config)
-        shard = folder / f"{source.stem.upper()}.npz" if per_file else folder / "shards" / f"{source.stem.upper()}-{key[:12]}.npz"
+        shard = (
+            folder / f"{source.stem.upper()}.npz"
+            if per_file
+            else folder / "shards" / f"{source.stem.upper()}-{key[:12]}.npz"
+        )
         items.append(DayItem(source, shard, key, archive, config, sha256))
     return items
 
 # %% ../nbs/03_batch.ipynb #6fb27ea4
 def _words(period):
-    return " ".join(f"{n} {v}" for n, v in dataclasses.asdict(period).items() if v is not None) or "any date"
+    return (
+        " ".join(
+            f"{n} {v}" for n, v in dataclasses.asdict(period).items() if v is not None
+        )
+        or "any date"
+    )
 
 
 def _available(archive):
     dates = [file_date(path) for path in archive.files()]
-    return f"its files run from {dates[0]} to {dates[-1]}" if dates else "it holds no ER file at all"
+    return (
+        f"its files run from {dates[0]} to {dates[-1]}"
+        if dates
+        else "it holds no ER file at all"
+    )
 
 # %% ../nbs/03_batch.ipynb #ec879d8e
 def why_again(
@@ -114,24 +171,54 @@ def why_again(
 ) -> dict:  # item -> one clause
     "Why each day has to be done, by its newest shard."
     shards = {}
-    for path in {path for folder in {item.shard.parent for item in items} if folder.is_dir() for path in folder.glob("*.npz")}:
+    for path in {
+        path
+        for folder in {item.shard.parent for item in items}
+        if folder.is_dir()
+        for path in folder.glob("*.npz")
+    }:
         shards.setdefault(path.stem.split("-")[0], []).append(path)
-    return {item: _difference(item, shards.get(item.source.stem.upper(), [])) for item in items}
+    return {
+        item: _difference(item, shards.get(item.source.stem.upper(), []))
+        for item in items
+    }
 
 # %% ../nbs/03_batch.ipynb #4e634618
 def _difference(item, shards):
     if not shards:
         return "new"
     try:
-        held = read_meta(item.shard if item.shard in shards else max(shards, key=lambda path: path.stat().st_mtime_ns))
+        held = read_meta(
+            item.shard
+            if item.shard in shards
+            else max(shards, key=lambda path: path.stat().st_mtime_ns)
+        )
     except (FileNotFoundError, NotADirectoryError, CacheError):
         return "its shard is damaged"
     inputs, config = input_hashes(item.archive), item.config.to_dict()
     changed = [item.source.name] if held["file_sha256"] != [item.sha256] else []
-    changed += [name for name in sorted({**inputs, **held["inputs"]}) if inputs.get(name) != held["inputs"].get(name)]
-    changed += [f"setting {name} ({value}, was {held['config'].get(name)})" for name, value in config.items() if held["config"].get(name) != value]
-    changed += [f"version ({__version__}, was {held['package_version']})"] if held["package_version"] != __version__ else []
-    return f"changed: {', '.join(changed)}" if changed else "changed: the code" if held["file_fingerprint"] != [item.fingerprint] else "wanted again"
+    changed += [
+        name
+        for name in sorted({**inputs, **held["inputs"]})
+        if inputs.get(name) != held["inputs"].get(name)
+    ]
+    changed += [
+        f"setting {name} ({value}, was {held['config'].get(name)})"
+        for name, value in config.items()
+        if held["config"].get(name) != value
+    ]
+    changed += (
+        [f"version ({__version__}, was {held['package_version']})"]
+        if held["package_version"] != __version__
+        else []
+    )
+    return (
+        f"changed: {', '.join(changed)}"
+        if changed
+        else "changed: the code"
+        if held["file_fingerprint"] != [item.fingerprint]
+        else "wanted again"
+    )
 
 # %% ../nbs/03_batch.ipynb #989f664f
 class OutputError(RuntimeError):
@@ -143,21 +230,34 @@ def _written(path):
     try:
         yield
     except OSError as error:
-        raise OutputError(f"could not write {path}: {error.strerror or error}") from error
+        raise OutputError(
+            f"could not write {path}: {error.strerror or error}"
+        ) from error
 
 # %% ../nbs/03_batch.ipynb #4692b811
 def process_day(
     item: DayItem,  # what to do
     n_jobs: int = 1,  # worker processes for the sweeps of this day
     progress=None,  # called with the number of sweeps done; None: not at all
-) -> dict:  # number of sweeps, seconds by stage, memory that this process held at most, MB
+) -> dict:  # sweeps, seconds by stage, peak memory (MB)
     "Turns one input file into its shard."
     parallel = "auto" if n_jobs > 1 else False
-    results = process_lp_file(item.source, archive=item.archive, config=item.config, use_parallel=parallel, n_jobs=n_jobs, progress=progress)
+    results = process_lp_file(
+        item.source,
+        archive=item.archive,
+        config=item.config,
+        use_parallel=parallel,
+        n_jobs=n_jobs,
+        progress=progress,
+    )
     started = time.perf_counter()
     with _written(item.shard):
         write_results(results, item.shard)
-    return {"sweeps": results.n_sweeps, "timings": {**results.timings, "write": time.perf_counter() - started}, "memory": peak_memory()}
+    return {
+        "sweeps": results.n_sweeps,
+        "timings": {**results.timings, "write": time.perf_counter() - started},
+        "memory": peak_memory(),
+    }
 
 
 def peak_memory() -> float:  # MB; NaN where the system does not say
@@ -166,7 +266,9 @@ def peak_memory() -> float:  # MB; NaN where the system does not say
         import resource
     except ImportError:
         return float("nan")
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (
+        2**20 if sys.platform == "darwin" else 2**10
+    )
 
 # %% ../nbs/03_batch.ipynb #01d4c8e9
 SWEEP_BYTES = 15 * 1580  # of a full sweep in a daily table
@@ -175,24 +277,54 @@ SWEEP_BYTES = 15 * 1580  # of a full sweep in a daily table
 def process_days(
     items: list,  # of `DayItem`
     n_jobs: int = 1,  # worker processes
-    quiet: bool | None = None,  # no progress bars; None: none unless standard error is a terminal
+    # no progress bars; None: none unless standard error is a terminal
+    quiet: bool | None = None,
     **options,  # of `run_jobs`: deadline, log_file, resume
 ) -> dict:  # item -> record: sweeps, timings and, for a failed day, the reason
     "Processes every item; failed days are logged and have a reason in their record."
     alone = (n_jobs == 1 or len(items) == 1) and options.get("deadline") is None
-    guess, show = sum(item.source.stat().st_size for item in items) // SWEEP_BYTES, None if quiet is None else not quiet
+    guess, show = (
+        sum(item.source.stat().st_size for item in items) // SWEEP_BYTES,
+        None if quiet is None else not quiet,
+    )
     with progress_bar(guess, "sweep", show, position=1, leave=False) as sweeps:
-        work = functools.partial(process_day, n_jobs=n_jobs, progress=sweeps.update) if alone else process_day
-        done = lambda outcome: sweeps.update(0 if alone or not outcome.ok else outcome.value["sweeps"])
-        outcomes = run_jobs(work, items, n_jobs, on_outcome=done, fatal=(OutputError,), progress=show, unit="day", **options)
+        work = (
+            functools.partial(process_day, n_jobs=n_jobs, progress=sweeps.update)
+            if alone
+            else process_day
+        )
+        done = lambda outcome: sweeps.update(
+            0 if alone or not outcome.ok else outcome.value["sweeps"]
+        )
+        outcomes = run_jobs(
+            work,
+            items,
+            n_jobs,
+            on_outcome=done,
+            fatal=(OutputError,),
+            progress=show,
+            unit="day",
+            **options,
+        )
     for outcome in outcomes:
         if not outcome.ok:
-            log.info("%s failed: %s\n%s", outcome.item, outcome.reason, outcome.traceback)
+            log.info(
+                "%s failed: %s\n%s", outcome.item, outcome.reason, outcome.traceback
+            )
     nothing = {"sweeps": 0, "timings": {}, "memory": 0.0}
-    return {outcome.item: nothing | (outcome.value or {}) | {"reason": outcome.reason, "seconds": outcome.seconds} for outcome in outcomes}
+    return {
+        outcome.item: nothing
+        | (outcome.value or {})
+        | {"reason": outcome.reason, "seconds": outcome.seconds}
+        for outcome in outcomes
+    }
 
 # %% ../nbs/03_batch.ipynb #a5c3008b
-SEED_MONTH = {"coordinates": 71.0, "spacecraft potential": 1890.0, "surface fit": 683.0}  # s
+SEED_MONTH = {
+    "coordinates": 71.0,
+    "spacecraft potential": 1890.0,
+    "surface fit": 683.0,
+}  # s
 ALONE = ("plan", "merge", "report")  # stages of the parent, no worker beside it
 SEED_NOTE = (
     "earlier code (s): what this package grew from, in one process, for April 1998 (444,000 rows) on another machine, for comparison;\n"
@@ -203,13 +335,17 @@ SEED_NOTE = (
 @dataclasses.dataclass
 class BatchResult:
     "Outcome of a run: where the files are, what each day gave, how long the stages took; shows itself as tables."
+
     paths: list  # files of the result: one merged file, or one for each day
-    days: object  # DataFrame: file, date, status, sweeps, connected, fitted, lost, reason of a failure, why it was done
+    # DataFrame: file, date, status, sweeps, connected, fitted, lost, reason of a
+    # failure, why it was done
+    days: object
     rejected: object  # DataFrame: file, spec_no, line, n_rows, reason, lost
     timings: dict  # stage -> seconds, summed over the workers
     wall: float = 0.0  # seconds from start to end
     n_jobs: int = 1  # worker processes
-    memory: float = float("nan")  # most memory that a process which worked on days ever held, MB
+    # most memory that a process which worked on days ever held, MB
+    memory: float = float("nan")
 
     @functools.cached_property
     def results(self) -> PotentialResults:
@@ -228,10 +364,24 @@ class BatchResult:
         import pandas as pd
 
         seconds = pd.Series(self.timings, dtype=float)
-        of_run = seconds / [1 if stage in ALONE else self.n_jobs for stage in seconds.index]
-        table = pd.DataFrame({"seconds": seconds.round(2), "of the run (s)": of_run.round(2), "share %": (100 * of_run / max(self.wall, 1e-9)).round(1)})
+        of_run = seconds / [
+            1 if stage in ALONE else self.n_jobs for stage in seconds.index
+        ]
+        table = pd.DataFrame(
+            {
+                "seconds": seconds.round(2),
+                "of the run (s)": of_run.round(2),
+                "share %": (100 * of_run / max(self.wall, 1e-9)).round(1),
+            }
+        )
         table.index = [stage.replace("_", " ") for stage in table.index]
-        return table.assign(**{"earlier code (s)": [SEED_MONTH.get(stage, float("nan")) for stage in table.index]})
+        return table.assign(
+            **{
+                "earlier code (s)": [
+                    SEED_MONTH.get(stage, float("nan")) for stage in table.index
+                ]
+            }
+        )
 
     def __repr__(self):
         head = f"{len(self.days)} days, {self.days['sweeps'].sum()} sweeps, {self.days['fitted'].sum()} fitted, {self.wall:.1f} s"
@@ -245,10 +395,21 @@ class BatchResult:
 def _reasons(results, rejected, most=3):
     "The most frequent flags of sweeps without a surface potential, and of lost input, in words."
     flags = results.spec["flags"][~results.spec["has_fit"]]
-    counts = {text: int((flags & int(bit) != 0).sum()) for bit, text in FLAG_TEXT.items() if bit != Flag.MASKED_CELLS}
-    counts |= rejected.loc[rejected["lost"].astype(bool), "reason"].value_counts().to_dict()
-    common = sorted((item for item in counts.items() if item[1]), key=lambda item: -item[1])[:most]
-    return "; ".join(f"{text} ({number})" for text, number in common) or "the input holds no sweep"
+    counts = {
+        text: int((flags & int(bit) != 0).sum())
+        for bit, text in FLAG_TEXT.items()
+        if bit != Flag.MASKED_CELLS
+    }
+    counts |= (
+        rejected.loc[rejected["lost"].astype(bool), "reason"].value_counts().to_dict()
+    )
+    common = sorted(
+        (item for item in counts.items() if item[1]), key=lambda item: -item[1]
+    )[:most]
+    return (
+        "; ".join(f"{text} ({number})" for text, number in common)
+        or "the input holds no sweep"
+    )
 
 # %% ../nbs/03_batch.ipynb #e7ee3c9e
 def _day_table(items, records, counts, reused, why):
@@ -260,8 +421,17 @@ def _day_table(items, records, counts, reused, why):
     for item in items:
         failed = (records.get(item) or {}).get("reason")
         status = "failed" if failed else "done" if item in records else reused
-        row = {"file": item.source.name, "date": file_date(item.source), "status": status}
-        rows.append(row | nothing | counts.get(item.source.name, {}) | {"reason": failed or "", "why": why.get(item, "")})
+        row = {
+            "file": item.source.name,
+            "date": file_date(item.source),
+            "status": status,
+        }
+        rows.append(
+            row
+            | nothing
+            | counts.get(item.source.name, {})
+            | {"reason": failed or "", "why": why.get(item, "")}
+        )
     return pd.DataFrame(rows)
 
 # %% ../nbs/03_batch.ipynb #80a1c075
@@ -276,13 +446,21 @@ def is_current(
         meta = read_meta(output)
     except (FileNotFoundError, NotADirectoryError, CacheError):
         return False
-    wanted = {item.source.name: item.fingerprint for item in items if item.source.name not in failed}
+    wanted = {
+        item.source.name: item.fingerprint
+        for item in items
+        if item.source.name not in failed
+    }
     held = dict(zip(meta["files"], meta["file_fingerprint"]))
     differ = {name for name in {**wanted, **held} if wanted.get(name) != held.get(name)}
     if limit is not None:
         differ &= set(wanted)
     if differ:
-        log.info("%s is made again: input, settings or version differ for %s", output, ", ".join(sorted(differ)[:5]))
+        log.info(
+            "%s is made again: input, settings or version differ for %s",
+            output,
+            ", ".join(sorted(differ)[:5]),
+        )
     return not differ and meta["failed"] == failed
 
 # %% ../nbs/03_batch.ipynb #d41295d5
@@ -291,21 +469,36 @@ def run_batch(
     data_dir=None,  # folder of the archive; None: LUNAR_POTENTIAL_DATA or ./data
     output_dir="artifacts/potential_cache",  # folder of the results, made when missing
     *,
-    n_jobs: int | None = None,  # worker processes; None: cores less one, but two where there are two
+    # worker processes; None: cores less one, but two where there are two
+    n_jobs: int | None = None,
     overwrite: bool = False,  # process every day again
     per_file: bool = False,  # one result for each input file instead of a merged one
     limit: int | None = None,  # at most this many files, the earliest
     config: Config = Config(),  # settings of the processing
-    quiet: bool | None = None,  # no progress bars; None: none unless standard error is a terminal
-    deadline: float | None = None,  # seconds for a day, those of a starting worker included, then it is ended and counts as failed; None: none
-    prune: bool = False,  # remove the shards of these days that other input or settings gave
+    # no progress bars; None: none unless standard error is a terminal
+    quiet: bool | None = None,
+    # seconds for a day, those of a starting worker included, then it is ended and
+    # counts as failed; None: none
+    deadline: float | None = None,
+    # remove the shards of these days that other input or settings gave
+    prune: bool = False,
     log_file=None,  # a line for each day, and what the workers log; None: no file
     install_signal_handlers: bool = False,  # SIGTERM, too, ends the run in order
 ) -> BatchResult:
     "Processes the days of a period; raises ArchiveError for missing input, OutputError for output that cannot be written, Interrupted when stopped."
-    started, jobs = time.perf_counter(), default_workers() if n_jobs is None else worker_count(n_jobs)
+    started, jobs = (
+        time.perf_counter(),
+        default_workers() if n_jobs is None else worker_count(n_jobs),
+    )
     with _resumable(output_dir, install_signal_handlers):
-        items = plan_days(Archive(Path(data_dir or default_data_dir()).absolute()), period, output_dir, config, per_file, limit)
+        items = plan_days(
+            Archive(Path(data_dir or default_data_dir()).absolute()),
+            period,
+            output_dir,
+            config,
+            per_file,
+            limit,
+        )
         output = Path(output_dir) / output_name(period)
         if not (overwrite or per_file) and is_current(output, items, {}, limit):
             _prune(items if prune else [])
@@ -314,16 +507,34 @@ def run_batch(
         why = _announce(todo)
         _make_folder(output.parent)
         planned = time.perf_counter()
-        records = process_days(todo, jobs, quiet, deadline=deadline, log_file=log_file, resume=_kept(output_dir))
+        records = process_days(
+            todo,
+            jobs,
+            quiet,
+            deadline=deadline,
+            log_file=log_file,
+            resume=_kept(output_dir),
+        )
         working = min(jobs, len(todo)) if len(todo) > 1 else 1
-        timings = {"plan": planned - started, **_total(records, time.perf_counter() - planned, working)}
-        failed = {item.source.name: r["reason"] for item, r in records.items() if r["reason"]}
+        timings = {
+            "plan": planned - started,
+            **_total(records, time.perf_counter() - planned, working),
+        }
+        failed = {
+            item.source.name: r["reason"] for item, r in records.items() if r["reason"]
+        }
         if len(failed) == len(items):
-            raise OutputError(f"none of the {len(items)} files could be processed; {'; '.join(map(': '.join, list(failed.items())[:3]))}")
+            raise OutputError(
+                f"none of the {len(items)} files could be processed; {'; '.join(map(': '.join, list(failed.items())[:3]))}"
+            )
         if not per_file and (overwrite or not is_current(output, items, failed, limit)):
             timings["merge"] = _write_merged(items, failed, output)
         _prune([item for item in items if prune and item.source.name not in failed])
-        paths = [item.shard for item in items if item.source.name not in failed] if per_file else [output]
+        paths = (
+            [item.shard for item in items if item.source.name not in failed]
+            if per_file
+            else [output]
+        )
         return _outcome(items, records, paths, "reused", timings, started, working, why)
 
 # %% ../nbs/03_batch.ipynb #e03ec35d
@@ -363,7 +574,9 @@ def _make_folder(folder):
 # %% ../nbs/03_batch.ipynb #04d065f7
 def _prune(items):
     "Removes the shards of days that are not those of `items`."
-    wanted = {item.shard.name: item.shard.parent for item in items if "-" in item.shard.stem}
+    wanted = {
+        item.shard.name: item.shard.parent for item in items if "-" in item.shard.stem
+    }
     for folder in set(wanted.values()):
         days = {name.split("-")[0] for name in wanted}
         for path in folder.glob("*.npz"):
@@ -375,16 +588,29 @@ def _total(records, wall, n_jobs):
     """Seconds by stage, summed over days, in the order in which the stages run.
 
     Then what a day takes beside its stages, and what the workers of a run of `wall` seconds spent without a day: starting, and waiting for the last one."""
-    stages = dict.fromkeys(name for record in records.values() for name in record["timings"])
-    total = {name: sum(record["timings"].get(name, 0.0) for record in records.values()) for name in stages}
+    stages = dict.fromkeys(
+        name for record in records.values() for name in record["timings"]
+    )
+    total = {
+        name: sum(record["timings"].get(name, 0.0) for record in records.values())
+        for name in stages
+    }
     worked = sum(record["seconds"] for record in records.values())
-    return {**total, "other": max(worked - sum(total.values()), 0.0), "start_and_wait": max(n_jobs * wall - worked, 0.0)}
+    return {
+        **total,
+        "other": max(worked - sum(total.values()), 0.0),
+        "start_and_wait": max(n_jobs * wall - worked, 0.0),
+    }
 
 
 def _write_merged(items, failed, output):
     started = time.perf_counter()
     with _written(output):
-        merge_files([item.shard for item in items if item.source.name not in failed], output, failed)
+        merge_files(
+            [item.shard for item in items if item.source.name not in failed],
+            output,
+            failed,
+        )
     return time.perf_counter() - started
 
 
@@ -397,7 +623,9 @@ def _outcome(items, records, paths, reused, timings, started, n_jobs, why):
     days = _day_table(items, records, counts, reused, why)
     wall = time.perf_counter() - started
     timings = {**timings, "report": time.perf_counter() - begun} if timings else timings
-    memory = max((record["memory"] for record in records.values()), default=float("nan"))
+    memory = max(
+        (record["memory"] for record in records.values()), default=float("nan")
+    )
     return BatchResult(paths, days, rejected, timings, wall, n_jobs, memory)
 
 # %% ../nbs/03_batch.ipynb #e21c2762
@@ -407,7 +635,8 @@ def run_day(
     day: int,  # 1 to 31
     data_dir=None,  # folder of the archive; None: LUNAR_POTENTIAL_DATA or ./data
     output_dir="artifacts/potential_cache",  # folder of the results
-    **options,  # of `run_batch`: n_jobs, overwrite, per_file, limit, config, deadline, ...
+    # of `run_batch`: n_jobs, overwrite, per_file, limit, config, deadline, ...
+    **options,
 ) -> BatchResult:
     "One day, to `potential_batch_1998_06_15.npz`."
     return run_batch(Period(year, month, day), data_dir, output_dir, **options)
@@ -418,7 +647,8 @@ def run_month(
     month: int,  # 1 to 12
     data_dir=None,  # folder of the archive; None: LUNAR_POTENTIAL_DATA or ./data
     output_dir="artifacts/potential_cache",  # folder of the results
-    **options,  # of `run_batch`: n_jobs, overwrite, per_file, limit, config, deadline, ...
+    # of `run_batch`: n_jobs, overwrite, per_file, limit, config, deadline, ...
+    **options,
 ) -> BatchResult:
     "One month, to `potential_batch_1998_06.npz`."
     return run_batch(Period(year, month), data_dir, output_dir, **options)
@@ -428,7 +658,8 @@ def run_year(
     year: int,  # four digits
     data_dir=None,  # folder of the archive; None: LUNAR_POTENTIAL_DATA or ./data
     output_dir="artifacts/potential_cache",  # folder of the results
-    **options,  # of `run_batch`: n_jobs, overwrite, per_file, limit, config, deadline, ...
+    # of `run_batch`: n_jobs, overwrite, per_file, limit, config, deadline, ...
+    **options,
 ) -> BatchResult:
     "One year, to `potential_batch_1998.npz`."
     return run_batch(Period(year), data_dir, output_dir, **options)
@@ -439,7 +670,8 @@ def run_all(
     output_dir="artifacts/potential_cache",  # folder of the results
     start=None,  # first date of a range, ISO text; None: from the beginning
     end=None,  # last date, included; None: to the last
-    **options,  # of `run_batch`: n_jobs, overwrite, per_file, limit, config, deadline, ...
+    # of `run_batch`: n_jobs, overwrite, per_file, limit, config, deadline, ...
+    **options,
 ) -> BatchResult:
     "Everything, to `potential_batch_all.npz`, or a range of dates."
     return run_batch(Period(start=start, end=end), data_dir, output_dir, **options)
@@ -451,28 +683,105 @@ def add_batch_arguments(
     "The options of the batch command."
     days = parser.add_argument_group("days")
     days.add_argument("--year", type=int, help="only this year")
-    days.add_argument("--month", type=int, choices=range(1, 13), metavar="1-12", help="only this month of the year")
-    days.add_argument("--day", type=int, choices=range(1, 32), metavar="1-31", help="only this day of the month")
-    days.add_argument("--start", metavar="DATE", help="first day of a range, such as 1998-04-01")
+    days.add_argument(
+        "--month",
+        type=int,
+        choices=range(1, 13),
+        metavar="1-12",
+        help="only this month of the year",
+    )
+    days.add_argument(
+        "--day",
+        type=int,
+        choices=range(1, 32),
+        metavar="1-31",
+        help="only this day of the month",
+    )
+    days.add_argument(
+        "--start", metavar="DATE", help="first day of a range, such as 1998-04-01"
+    )
     days.add_argument("--end", metavar="DATE", help="last day of a range, included")
-    days.add_argument("--limit", type=int, metavar="N", help="at most N files, the earliest")
+    days.add_argument(
+        "--limit", type=int, metavar="N", help="at most N files, the earliest"
+    )
     files = parser.add_argument_group("files")
-    files.add_argument("--data-dir", type=Path, help="folder of the archive (default: $LUNAR_POTENTIAL_DATA, else ./data)")
-    files.add_argument("--output-dir", type=Path, default=Path("artifacts/potential_cache"), help="folder of the results (default: %(default)s)")
-    files.add_argument("--per-file", action="store_true", help="one result for each input file, 3D980401.npz, not merged")
-    files.add_argument("--overwrite", action="store_true", help="process again what is already there")
-    files.add_argument("--prune", action="store_true", help="remove the shards of these days that other input or settings gave")
-    files.add_argument("--log", type=Path, metavar="FILE", help="write a line for each day, and what the workers log, to this file")
-    files.add_argument("--dry-run", action="store_true", help="say what would be done, and do nothing")
+    files.add_argument(
+        "--data-dir",
+        type=Path,
+        help="folder of the archive (default: $LUNAR_POTENTIAL_DATA, else ./data)",
+    )
+    files.add_argument(
+        "--output-dir",
+        type=Path,
+        default=Path("artifacts/potential_cache"),
+        help="folder of the results (default: %(default)s)",
+    )
+    files.add_argument(
+        "--per-file",
+        action="store_true",
+        help="one result for each input file, 3D980401.npz, not merged",
+    )
+    files.add_argument(
+        "--overwrite", action="store_true", help="process again what is already there"
+    )
+    files.add_argument(
+        "--prune",
+        action="store_true",
+        help="remove the shards of these days that other input or settings gave",
+    )
+    files.add_argument(
+        "--log",
+        type=Path,
+        metavar="FILE",
+        help="write a line for each day, and what the workers log, to this file",
+    )
+    files.add_argument(
+        "--dry-run", action="store_true", help="say what would be done, and do nothing"
+    )
     work = parser.add_argument_group("processing")
-    work.add_argument("--no-parallel", action="store_true", help="one day after the other in this process")
-    work.add_argument("--workers", type=int, metavar="N", help="worker processes (default: cores less one, but two where there are two)")
-    work.add_argument("--deadline", type=float, metavar="S", help="end a day that takes longer, and leave it out (default: none)")
-    work.add_argument("--fit-method", default="likelihood", choices=FIT_METHODS, help="surface fit (default: %(default)s)")
-    work.add_argument("--u-spacecraft", type=float, metavar="V", help="take this spacecraft potential for every sweep")
-    work.add_argument("--direction", default="travel", choices=("travel", "look"), help="what phi and theta point along (default: %(default)s)")
-    work.add_argument("--constants-error", action="store_true", help="count the uncertainty of the charging constants in the confidence sets")
-    work.add_argument("--quiet", action="store_true", help="no progress bars, no tables")
+    work.add_argument(
+        "--no-parallel",
+        action="store_true",
+        help="one day after the other in this process",
+    )
+    work.add_argument(
+        "--workers",
+        type=int,
+        metavar="N",
+        help="worker processes (default: cores less one, but two where there are two)",
+    )
+    work.add_argument(
+        "--deadline",
+        type=float,
+        metavar="S",
+        help="end a day that takes longer, and leave it out (default: none)",
+    )
+    work.add_argument(
+        "--fit-method",
+        default="likelihood",
+        choices=FIT_METHODS,
+        help="surface fit (default: %(default)s)",
+    )
+    work.add_argument(
+        "--u-spacecraft",
+        type=float,
+        metavar="V",
+        help="take this spacecraft potential for every sweep",
+    )
+    work.add_argument(
+        "--direction",
+        default="travel",
+        choices=("travel", "look"),
+        help="what phi and theta point along (default: %(default)s)",
+    )
+    work.add_argument(
+        "--constants-error",
+        action="store_true",
+        help="count the uncertainty of the charging constants in the confidence sets",
+    )
+    work.add_argument(
+        "--quiet", action="store_true", help="no progress bars, no tables"
+    )
     work.add_argument("-v", "--verbose", action="store_true", help="log at DEBUG level")
 
 # %% ../nbs/03_batch.ipynb #bafc3f62
@@ -482,16 +791,31 @@ def batch_command(
     "Runs the batch as the options say and prints what came of it."
     try:
         period = Period(args.year, args.month, args.day, args.start, args.end)
-        config = Config(fit_method=args.fit_method, u_spacecraft=args.u_spacecraft, direction=args.direction, constants_error=args.constants_error)
+        config = Config(
+            fit_method=args.fit_method,
+            u_spacecraft=args.u_spacecraft,
+            direction=args.direction,
+            constants_error=args.constants_error,
+        )
     except ValueError as error:
         raise UsageError(error) from error
     if args.dry_run:
         return _print_plan(args, period, config)
     jobs = 1 if args.no_parallel else args.workers
     result = run_batch(
-        period, args.data_dir, args.output_dir, n_jobs=jobs, overwrite=args.overwrite, per_file=args.per_file,
-        limit=args.limit, config=config, quiet=True if args.quiet else None, deadline=args.deadline,
-        prune=args.prune, log_file=args.log, install_signal_handlers=True,
+        period,
+        args.data_dir,
+        args.output_dir,
+        n_jobs=jobs,
+        overwrite=args.overwrite,
+        per_file=args.per_file,
+        limit=args.limit,
+        config=config,
+        quiet=True if args.quiet else None,
+        deadline=args.deadline,
+        prune=args.prune,
+        log_file=args.log,
+        install_signal_handlers=True,
     )
     if not args.quiet:
         print_outcome(result)
@@ -504,11 +828,18 @@ def batch_command(
 # %% ../nbs/03_batch.ipynb #55f37bee
 def _print_plan(args, period, config):
     archive = Archive(Path(args.data_dir or default_data_dir()))
-    items = plan_days(archive, period, args.output_dir, config, args.per_file, args.limit)
+    items = plan_days(
+        archive, period, args.output_dir, config, args.per_file, args.limit
+    )
     why = why_again([item for item in items if args.overwrite or not item.is_done()])
     for item in items:
-        print(f"{file_date(item.source)}  {'to do' if item in why else 'done ':5}  {item.source}" + (f"  ({why[item]})" if item in why else ""))
-    print(f"into {args.output_dir if args.per_file else args.output_dir / output_name(period)}")
+        print(
+            f"{file_date(item.source)}  {'to do' if item in why else 'done ':5}  {item.source}"
+            + (f"  ({why[item]})" if item in why else "")
+        )
+    print(
+        f"into {args.output_dir if args.per_file else args.output_dir / output_name(period)}"
+    )
     return 0
 
 
@@ -517,16 +848,26 @@ def print_outcome(
 ):
     "Prints counts, files and stage times."
     days = result.days
-    numbers = ", ".join(f"{days[key].sum()} {key}" for key in ("sweeps", "connected", "fitted", "lost"))
-    states = ", ".join(f"{number} {state}" for state, number in days["status"].value_counts().items())
+    numbers = ", ".join(
+        f"{days[key].sum()} {key}" for key in ("sweeps", "connected", "fitted", "lost")
+    )
+    states = ", ".join(
+        f"{number} {state}" for state, number in days["status"].value_counts().items()
+    )
     print(f"{len(days)} files ({states}): {numbers}")
-    for reason, number in days.loc[days["why"].str.startswith("changed"), "why"].value_counts().items():
+    for reason, number in (
+        days.loc[days["why"].str.startswith("changed"), "why"].value_counts().items()
+    ):
         print(f"done again: {number} ({reason})")
     if result.timings:
         print(f"{result.stage_table().to_string(na_rep='')}\n{SEED_NOTE}")
     memory = f", each at most {result.memory:.0f} MB" if result.memory > 0 else ""
-    print(f"{result.wall:.1f} s in all with {result.n_jobs} worker{'s' if result.n_jobs > 1 else ''}{memory}")
-    for path in result.paths[:5] + ([f"… {len(result.paths) - 5} more"] if len(result.paths) > 5 else []):
+    print(
+        f"{result.wall:.1f} s in all with {result.n_jobs} worker{'s' if result.n_jobs > 1 else ''}{memory}"
+    )
+    for path in result.paths[:5] + (
+        [f"… {len(result.paths) - 5} more"] if len(result.paths) > 5 else []
+    ):
         print(path)
 
 # %% ../nbs/03_batch.ipynb #36830b8c
@@ -537,11 +878,14 @@ class UsageError(ValueError):
 def run_command(
     name: str,  # how the command is called, for the message
     command,  # parsed options -> exit status
-    args: argparse.Namespace,  # parsed options; `verbose` adds the log and the traceback
+    # parsed options; `verbose` adds the log and the traceback
+    args: argparse.Namespace,
 ) -> int:  # exit status
     "Calls a command and turns exceptions into one sentence on standard error and a status."
     logging.basicConfig(format="%(levelname)s %(name)s: %(message)s")
-    logging.getLogger("lunar_potential").setLevel(logging.DEBUG if args.verbose else logging.WARNING)
+    logging.getLogger("lunar_potential").setLevel(
+        logging.DEBUG if args.verbose else logging.WARNING
+    )
     try:
         return command(args)
     except KeyboardInterrupt as stop:
@@ -550,7 +894,10 @@ def run_command(
     except Exception as error:
         log.debug("where it happened:", exc_info=True)
         expected = isinstance(error, (OSError, ValueError, OutputError))
-        print(f"{name}: {error if expected else f'{type(error).__name__}: {error} (-v shows where)'}", file=sys.stderr)
+        print(
+            f"{name}: {error if expected else f'{type(error).__name__}: {error} (-v shows where)'}",
+            file=sys.stderr,
+        )
         return 2 if isinstance(error, UsageError) else 1
 
 # %% ../nbs/03_batch.ipynb #769cd1c6
@@ -558,7 +905,10 @@ def main(
     argv=None,  # options; None: those of the command line
 ) -> int:  # exit status
     "`python -m lunar_potential.batch`."
-    parser = argparse.ArgumentParser(prog="lunar-potential batch", description="Potentials from the daily tables of an archive.")
+    parser = argparse.ArgumentParser(
+        prog="lunar-potential batch",
+        description="Potentials from the daily tables of an archive.",
+    )
     add_batch_arguments(parser)
     return run_command(parser.prog, batch_command, parser.parse_args(argv))
 

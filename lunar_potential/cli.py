@@ -14,12 +14,18 @@ import sys
 from pathlib import Path
 
 from . import __version__
-from .batch import add_batch_arguments, batch_command, print_outcome, run_command, run_day
-from .quality.doctor import add_doctor_arguments, doctor_command
+from lunar_potential.batch import (
+    add_batch_arguments,
+    batch_command,
+    print_outcome,
+    run_command,
+    run_day,
+)
 from .data.download import add_download_arguments, download_command
 from .fast.cli import add_fast_arguments, fast_command
-from .view.movie import add_movie_arguments, movie_command
+from .quality.doctor import add_doctor_arguments, doctor_command
 from .quality.validate import add_validate_arguments, validate_command
+from .view.movie import add_movie_arguments, movie_command
 
 # %% ../nbs/04_cli.ipynb #f253a2d4
 def add_simulate_arguments(
@@ -27,12 +33,38 @@ def add_simulate_arguments(
 ):
     "The options of the simulate command."
     parser.add_argument("root", type=Path, help="folder to write the archive to")
-    parser.add_argument("--dates", nargs="+", default=["1998-04-01"], metavar="DATE", help="days to simulate (default: 1998-04-01)")
-    parser.add_argument("--sweeps", type=int, default=1080, metavar="N", help="sweeps in a day (default: %(default)s)")
-    parser.add_argument("--cadence", type=float, default=80.0, metavar="S", help="seconds from sweep to sweep (default: 80)")
-    parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same bytes")
-    parser.add_argument("--hard", action="store_true", help="sunlight enters the aperture when it looks at the Sun")
-    parser.add_argument("-v", "--verbose", action="store_true", help="log at DEBUG level")
+    parser.add_argument(
+        "--dates",
+        nargs="+",
+        default=["1998-04-01"],
+        metavar="DATE",
+        help="days to simulate (default: 1998-04-01)",
+    )
+    parser.add_argument(
+        "--sweeps",
+        type=int,
+        default=1080,
+        metavar="N",
+        help="sweeps in a day (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--cadence",
+        type=float,
+        default=80.0,
+        metavar="S",
+        help="seconds from sweep to sweep (default: 80)",
+    )
+    parser.add_argument(
+        "--seed", type=int, default=0, help="the same seed gives the same bytes"
+    )
+    parser.add_argument(
+        "--hard",
+        action="store_true",
+        help="sunlight enters the aperture when it looks at the Sun",
+    )
+    parser.add_argument(
+        "-v", "--verbose", action="store_true", help="log at DEBUG level"
+    )
 
 # %% ../nbs/04_cli.ipynb #5f8f26d9
 def simulate_command(
@@ -42,9 +74,16 @@ def simulate_command(
     from lunar_potential.synthetic.simulate import simulate_archive
 
     truth = simulate_archive(
-        args.root, dates=args.dates, sweeps_per_day=args.sweeps, seed=args.seed, cadence=args.cadence, hard=args.hard
+        args.root,
+        dates=args.dates,
+        sweeps_per_day=args.sweeps,
+        seed=args.seed,
+        cadence=args.cadence,
+        hard=args.hard,
     )
-    print(f"{len(truth)} sweeps on {len(args.dates)} days, {int(truth.connected.sum())} connected to the Moon, in {args.root}")
+    print(
+        f"{len(truth)} sweeps on {len(args.dates)} days, {int(truth.connected.sum())} connected to the Moon, in {args.root}"
+    )
     print(f"truth: {args.root / 'truth.npz'}")
     return 0
 
@@ -56,63 +95,137 @@ def error_table(
     "Counts, medians, and errors of both potentials against the truth, by regime of the plasma."
     import pandas as pd
 
-    true = truth.to_frame()[["day", "spec_no", "regime", "connected", "u_sc", "u_surface"]]
-    names = {"file_index": "day", "file_spec_no": "spec_no", "u_spacecraft": "fit_sc", "u_surface": "fit_surface"}
+    true = truth.to_frame()[
+        ["day", "spec_no", "regime", "connected", "u_sc", "u_surface"]
+    ]
+    names = {
+        "file_index": "day",
+        "file_spec_no": "spec_no",
+        "u_spacecraft": "fit_sc",
+        "u_surface": "fit_surface",
+    }
     fit = pd.DataFrame({column: results.spec[name] for name, column in names.items()})
     both = true.merge(fit, on=["day", "spec_no"], how="left", validate="one_to_one")
     groups = [*both.groupby("regime", sort=False), ("all", both)]
-    return pd.DataFrame([_errors(group) for _, group in groups], index=[regime for regime, _ in groups])
+    return pd.DataFrame(
+        [_errors(group) for _, group in groups], index=[regime for regime, _ in groups]
+    )
 
 
 def _errors(group):
-    surface, sc = (group[f"fit_{name}"] - group[f"u_{name}"] for name in ("surface", "sc"))
-    counts = {"sweeps": len(group), "connected": group["connected"].sum(), "fitted": group["fit_surface"].notna().sum()}
-    medians = {"U_sc": group["fit_sc"].median(), "U_sc |error|": sc.abs().median(), "U_surface": group["fit_surface"].median()}
-    errors = {"U_surface |error|": surface.abs().median(), "95 % below": surface.abs().quantile(0.95)}
-    return {**counts, **{name: round(value, 2) for name, value in {**medians, **errors}.items()}}
+    surface, sc = (
+        group[f"fit_{name}"] - group[f"u_{name}"] for name in ("surface", "sc")
+    )
+    counts = {
+        "sweeps": len(group),
+        "connected": group["connected"].sum(),
+        "fitted": group["fit_surface"].notna().sum(),
+    }
+    medians = {
+        "U_sc": group["fit_sc"].median(),
+        "U_sc |error|": sc.abs().median(),
+        "U_surface": group["fit_surface"].median(),
+    }
+    errors = {
+        "U_surface |error|": surface.abs().median(),
+        "95 % below": surface.abs().quantile(0.95),
+    }
+    return {
+        **counts,
+        **{name: round(value, 2) for name, value in {**medians, **errors}.items()},
+    }
 
 # %% ../nbs/04_cli.ipynb #22b66a41
 def run_demo(
     output_dir="demo",  # folder for everything
     sweeps: int = 1080,  # sweeps of the simulated day
     seed: int = 0,  # of the simulated day
-    n_jobs: int | None = None,  # worker processes; None: cores less one, but two where there are two
-    quiet: bool | None = None,  # no progress bars; None: none unless standard error is a terminal
+    # worker processes; None: cores less one, but two where there are two
+    n_jobs: int | None = None,
+    # no progress bars; None: none unless standard error is a terminal
+    quiet: bool | None = None,
 ) -> dict:  # "npz", "png", "html": the files; "table": errors against the truth; "batch": what `run_day` returned
     "Simulates 1998-04-01, processes it, compares with the truth and draws a map and a globe."
-    from lunar_potential.view.globe import globe_html, plot_map, save_figure
     from lunar_potential.synthetic.simulate import simulate_archive
+    from lunar_potential.view.globe import globe_html, plot_map, save_figure
 
     folder = Path(output_dir)
     truth = simulate_archive(folder / "archive", sweeps_per_day=sweeps, seed=seed)
-    batch = run_day(1998, 4, 1, folder / "archive", folder, overwrite=True, n_jobs=n_jobs, quiet=quiet)
+    batch = run_day(
+        1998,
+        4,
+        1,
+        folder / "archive",
+        folder,
+        overwrite=True,
+        n_jobs=n_jobs,
+        quiet=quiet,
+    )
     stem = batch.paths[0].stem
     png = save_figure(plot_map(batch.results), folder / f"{stem}.png", close=True)
     html = globe_html(batch.results, folder / f"{stem}.html")
-    return {"npz": batch.paths[0], "png": png, "html": html, "table": error_table(batch.results, truth), "batch": batch}
+    return {
+        "npz": batch.paths[0],
+        "png": png,
+        "html": html,
+        "table": error_table(batch.results, truth),
+        "batch": batch,
+    }
 
 # %% ../nbs/04_cli.ipynb #4ffdf04e
 def add_demo_arguments(
     parser: argparse.ArgumentParser,  # receives the options
 ):
     "The options of the demo command."
-    parser.add_argument("--output-dir", type=Path, default=Path("demo"), help="folder for everything (default: %(default)s)")
-    parser.add_argument("--sweeps", type=int, default=1080, metavar="N", help="sweeps of the day (default: %(default)s)")
+    parser.add_argument(
+        "--output-dir",
+        type=Path,
+        default=Path("demo"),
+        help="folder for everything (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--sweeps",
+        type=int,
+        default=1080,
+        metavar="N",
+        help="sweeps of the day (default: %(default)s)",
+    )
     parser.add_argument("--seed", type=int, default=0, help="of the simulation")
-    parser.add_argument("--workers", type=int, metavar="N", help="worker processes (default: cores less one, but two where there are two)")
+    parser.add_argument(
+        "--workers",
+        type=int,
+        metavar="N",
+        help="worker processes (default: cores less one, but two where there are two)",
+    )
     parser.add_argument("--quiet", action="store_true", help="no progress bars")
-    parser.add_argument("-v", "--verbose", action="store_true", help="log at DEBUG level")
+    parser.add_argument(
+        "-v", "--verbose", action="store_true", help="log at DEBUG level"
+    )
 
 
 def demo_command(
     args: argparse.Namespace,  # parsed options
 ) -> int:  # exit status
     "Runs the demo and prints its table and its files."
-    demo = run_demo(args.output_dir, args.sweeps, args.seed, args.workers, True if args.quiet else None)
+    demo = run_demo(
+        args.output_dir,
+        args.sweeps,
+        args.seed,
+        args.workers,
+        True if args.quiet else None,
+    )
     print_outcome(demo["batch"])
-    print("\nA simulated day against its truth. Medians in volts; U_sc: spacecraft, U_surface: Moon, |error|: fitted less true;")
-    print(f"last column: 95 of 100 surface errors are smaller than this.\n{demo['table'].to_string()}\n")
-    for what, name in (("potentials", "npz"), ("map", "png"), ("globe, for a browser", "html")):
+    print(
+        "\nA simulated day against its truth. Medians in volts; U_sc: spacecraft, U_surface: Moon, |error|: fitted less true;"
+    )
+    print(
+        f"last column: 95 of 100 surface errors are smaller than this.\n{demo['table'].to_string()}\n"
+    )
+    for what, name in (
+        ("potentials", "npz"),
+        ("map", "png"),
+        ("globe, for a browser", "html"),
+    ):
         print(f"{what + ':':22}{demo[name].resolve()}")
     return 1 if demo["batch"].problem else 0
 
@@ -121,42 +234,107 @@ def add_bench_arguments(
     parser: argparse.ArgumentParser,  # receives the options
 ):
     "The options of the bench command."
-    parser.add_argument("what", nargs="?", default="month", choices=["month", "accuracy", "spacecraft-potential"], help="what to measure (default: %(default)s)")
-    parser.add_argument("--sweeps", type=int, default=1080, metavar="N", help="sweeps of a day, or for the accuracy of each regime, case and kind (default: %(default)s)")
-    parser.add_argument("--days", type=int, default=30, metavar="N", help="days of the month (default: %(default)s)")
-    parser.add_argument("--repeats", type=int, default=1, metavar="N", help="runs of the month for each number of workers, the median counts (default: %(default)s)")
-    parser.add_argument("--data-dir", type=Path, help="for the month: this archive instead of a simulated one")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the tables here, too")
+    parser.add_argument(
+        "what",
+        nargs="?",
+        default="month",
+        choices=["month", "accuracy", "spacecraft-potential"],
+        help="what to measure (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--sweeps",
+        type=int,
+        default=1080,
+        metavar="N",
+        help="sweeps of a day, or for the accuracy of each regime, case and kind (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--days",
+        type=int,
+        default=30,
+        metavar="N",
+        help="days of the month (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--repeats",
+        type=int,
+        default=1,
+        metavar="N",
+        help="runs of the month for each number of workers, the median counts (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--data-dir",
+        type=Path,
+        help="for the month: this archive instead of a simulated one",
+    )
+    parser.add_argument(
+        "--json", type=Path, metavar="FILE", help="write the tables here, too"
+    )
     _add_run_arguments(parser)
 
 
 def _add_run_arguments(parser):
     "What every run on simulated sweeps may be told."
-    parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same numbers")
-    parser.add_argument("--workers", type=int, metavar="N", help="worker processes (default: cores less one, but two where there are two)")
-    parser.add_argument("-v", "--verbose", action="store_true", help="log at DEBUG level")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="the same seed gives the same numbers"
+    )
+    parser.add_argument(
+        "--workers",
+        type=int,
+        metavar="N",
+        help="worker processes (default: cores less one, but two where there are two)",
+    )
+    parser.add_argument(
+        "-v", "--verbose", action="store_true", help="log at DEBUG level"
+    )
 
 
 def bench_command(
     args: argparse.Namespace,  # parsed options
 ) -> int:  # exit status; 1 when workers change the results
     "Runs the benchmark and prints its tables."
+    from lunar_potential.pipeline import worker_count
     from lunar_potential.quality.bench import HEADINGS as OF_MONTH
     from lunar_potential.quality.bench import month_benchmark
-    from lunar_potential.pipeline import worker_count
-    from lunar_potential.quality.study import HEADINGS, benchmark, benchmark_json, format_benchmark, spacecraft_benchmark
+    from lunar_potential.quality.study import (
+        HEADINGS,
+        benchmark,
+        benchmark_json,
+        format_benchmark,
+        spacecraft_benchmark,
+    )
 
     announce = lambda part: print(f"{part} ...", file=sys.stderr, flush=True)
     if args.what == "month":
-        tables = month_benchmark(args.days, args.sweeps, args.seed, (1, _several(args.workers)), args.repeats, args.data_dir, announce)
+        tables = month_benchmark(
+            args.days,
+            args.sweeps,
+            args.seed,
+            (1, _several(args.workers)),
+            args.repeats,
+            args.data_dir,
+            announce,
+        )
     elif args.what == "accuracy":
-        tables = benchmark(args.sweeps, args.seed, n_jobs=worker_count(args.workers), progress=announce)
+        tables = benchmark(
+            args.sweeps, args.seed, n_jobs=worker_count(args.workers), progress=announce
+        )
     else:
-        tables = spacecraft_benchmark(args.sweeps, args.seed, n_jobs=_several(args.workers))
+        tables = spacecraft_benchmark(
+            args.sweeps, args.seed, n_jobs=_several(args.workers)
+        )
     print(format_benchmark(tables, OF_MONTH | HEADINGS))
     if args.json:
         args.json.write_text(benchmark_json(tables) + "\n")
-    return 0 if all(table["identical"].all() for table in tables.values() if "identical" in table) else 1
+    return (
+        0
+        if all(
+            table["identical"].all()
+            for table in tables.values()
+            if "identical" in table
+        )
+        else 1
+    )
 
 
 def _several(workers):
@@ -171,7 +349,13 @@ def add_check_arguments(
 ):
     "The options of the check command."
     parser.add_argument("what", choices=["spacecraft-potential"], help="what to check")
-    parser.add_argument("--sweeps", type=int, default=90, metavar="N", help="simulated sweeps (default: %(default)s)")
+    parser.add_argument(
+        "--sweeps",
+        type=int,
+        default=90,
+        metavar="N",
+        help="simulated sweeps (default: %(default)s)",
+    )
     _add_run_arguments(parser)
 
 
@@ -195,7 +379,10 @@ def describe_archive(
 
     archive = Archive(Path(root))
     files = archive.files()
-    lines = [f"archive {archive.root}: {len(files)} daily tables" + (f", {file_date(files[0])} to {file_date(files[-1])}" if files else "")]
+    lines = [
+        f"archive {archive.root}: {len(files)} daily tables"
+        + (f", {file_date(files[0])} to {file_date(files[-1])}" if files else "")
+    ]
     lines += [f"  kernel {path.name}" for path in archive.kernels]
     try:
         archive.check()
@@ -211,44 +398,114 @@ def describe_results(
     from lunar_potential.results import read_meta, read_results
 
     meta = read_meta(path)
-    head = [f"{path}: schema {meta['schema_version']}, written by lunar_potential {meta['package_version']}"]
-    made = [f"  {name}: {meta[name]}" for name in ("config", "inputs", "masked", "failed") if meta[name]]
+    head = [
+        f"{path}: schema {meta['schema_version']}, written by lunar_potential {meta['package_version']}"
+    ]
+    made = [
+        f"  {name}: {meta[name]}"
+        for name in ("config", "inputs", "masked", "failed")
+        if meta[name]
+    ]
     return "\n".join([*head, *made, read_results(path).summary().to_string()])
 
 # %% ../nbs/04_cli.ipynb #af750185
 def info_command(
-    args: argparse.Namespace,  # parsed options; `path` is an archive, a result file or a folder of them
+    # parsed options; `path` is an archive, a result file or a folder of them
+    args: argparse.Namespace,
 ) -> int:  # exit status
     "Prints versions and what is found."
     from lunar_potential.data.archive import default_data_dir
     from lunar_potential.results import result_files
 
     path = args.path or default_data_dir()
-    print(f"lunar_potential {__version__}, Python {sys.version.split()[0]}, {os.cpu_count()} cores")
+    print(
+        f"lunar_potential {__version__}, Python {sys.version.split()[0]}, {os.cpu_count()} cores"
+    )
     if not path.exists():
-        raise FileNotFoundError(f"{path} does not exist; name an archive or a result file, or set LUNAR_POTENTIAL_DATA")
+        raise FileNotFoundError(
+            f"{path} does not exist; name an archive or a result file, or set LUNAR_POTENTIAL_DATA"
+        )
     results = [path] if path.is_file() else result_files(path)
-    print("\n".join(map(describe_results, results)) if results else describe_archive(path))
+    print(
+        "\n".join(map(describe_results, results)) if results else describe_archive(path)
+    )
     return 0
 
 # %% ../nbs/04_cli.ipynb #dfbebff3
 def build_parser() -> argparse.ArgumentParser:
     "The parser of `lunar-potential`; `command` in its result is the function to call."
-    parser = argparse.ArgumentParser(prog="lunar-potential", description="Electrostatic potentials of the lunar surface from Lunar Prospector.")
-    parser.add_argument("--version", action="version", version=f"lunar_potential {__version__}")
-    verbs = parser.add_subparsers(dest="verb", required=True, metavar="verb", title="verbs")
+    parser = argparse.ArgumentParser(
+        prog="lunar-potential",
+        description="Electrostatic potentials of the lunar surface from Lunar Prospector.",
+    )
+    parser.add_argument(
+        "--version", action="version", version=f"lunar_potential {__version__}"
+    )
+    verbs = parser.add_subparsers(
+        dest="verb", required=True, metavar="verb", title="verbs"
+    )
     for verb, help_text, add, command in (
-        ("download", "bring the files of an archive here", add_download_arguments, download_command),
-        ("doctor", "what of an archive is here, what is missing and what brings it", add_doctor_arguments, doctor_command),
+        (
+            "download",
+            "bring the files of an archive here",
+            add_download_arguments,
+            download_command,
+        ),
+        (
+            "doctor",
+            "what of an archive is here, what is missing and what brings it",
+            add_doctor_arguments,
+            doctor_command,
+        ),
         ("batch", "daily tables to potentials", add_batch_arguments, batch_command),
-        ("simulate", "write an archive with known truth", add_simulate_arguments, simulate_command),
-        ("demo", "simulate a day, process it, draw it", add_demo_arguments, demo_command),
-        ("movie", "the Moon turning: an MP4 film or a page that plays", add_movie_arguments, movie_command),
-        ("bench", "measure accuracy, coverage and speed on known truths", add_bench_arguments, bench_command),
-        ("check", "tell whether workers and one process agree", add_check_arguments, check_command),
-        ("validate", "compare real files with published values", add_validate_arguments, validate_command),
-        ("info", "what an archive or a result file holds", add_info_arguments, info_command),
-        ("fast", "FAST ESA spectrograms: many orbits, their limits, or one", add_fast_arguments, fast_command),
+        (
+            "simulate",
+            "write an archive with known truth",
+            add_simulate_arguments,
+            simulate_command,
+        ),
+        (
+            "demo",
+            "simulate a day, process it, draw it",
+            add_demo_arguments,
+            demo_command,
+        ),
+        (
+            "movie",
+            "the Moon turning: an MP4 film or a page that plays",
+            add_movie_arguments,
+            movie_command,
+        ),
+        (
+            "bench",
+            "measure accuracy, coverage and speed on known truths",
+            add_bench_arguments,
+            bench_command,
+        ),
+        (
+            "check",
+            "tell whether workers and one process agree",
+            add_check_arguments,
+            check_command,
+        ),
+        (
+            "validate",
+            "compare real files with published values",
+            add_validate_arguments,
+            validate_command,
+        ),
+        (
+            "info",
+            "what an archive or a result file holds",
+            add_info_arguments,
+            info_command,
+        ),
+        (
+            "fast",
+            "FAST ESA spectrograms: many orbits, their limits, or one",
+            add_fast_arguments,
+            fast_command,
+        ),
     ):
         sub = verbs.add_parser(verb, help=help_text, description=help_text)
         add(sub)
@@ -260,8 +517,15 @@ def add_info_arguments(
     parser: argparse.ArgumentParser,  # receives the options
 ):
     "The options of the info command."
-    parser.add_argument("path", type=Path, nargs="?", help="an archive, a result file or a folder of them (default: $LUNAR_POTENTIAL_DATA, else ./data)")
-    parser.add_argument("-v", "--verbose", action="store_true", help="log at DEBUG level")
+    parser.add_argument(
+        "path",
+        type=Path,
+        nargs="?",
+        help="an archive, a result file or a folder of them (default: $LUNAR_POTENTIAL_DATA, else ./data)",
+    )
+    parser.add_argument(
+        "-v", "--verbose", action="store_true", help="log at DEBUG level"
+    )
 
 # %% ../nbs/04_cli.ipynb #7e1d80c0
 def main(

@@ -39,21 +39,34 @@ FIT_METHODS = ("likelihood", "halekas", "lillis")
 @dataclasses.dataclass(frozen=True)
 class Config:
     "Settings that decide the numbers of a run; raises ValueError for a value that means nothing."
+
     fit_method: str = "likelihood"  # surface fit: "likelihood", "halekas" or "lillis"
-    u_spacecraft: float | None = None  # one spacecraft potential for every sweep, V; None: estimated sweep by sweep
-    direction: str = "travel"  # what (phi, theta) point along: "travel" of the electrons or "look" of the instrument
-    flat_field: bool = True  # estimate the relative gain of the cells from the day's own incident electrons
-    field_error: float = 0.3  # standard error of the direction of the magnetic field, deg
-    choose_response: bool = True  # let the day's own sweeps choose width and blur of the instrument's response
-    constants_error: bool = False  # count the uncertainty of the charging constants, shared by all sweeps, in the confidence sets
+    # one spacecraft potential for every sweep, V; None: estimated sweep by sweep
+    u_spacecraft: float | None = None
+    # what (phi, theta) point along: "travel" of the electrons or "look" of the
+    # instrument
+    direction: str = "travel"
+    # estimate the relative gain of the cells from the day's own incident electrons
+    flat_field: bool = True
+    # standard error of the direction of the magnetic field, deg
+    field_error: float = 0.3
+    # let the day's own sweeps choose width and blur of the instrument's response
+    choose_response: bool = True
+    # count the uncertainty of the charging constants, shared by all sweeps, in the
+    # confidence sets
+    constants_error: bool = False
 
     def __post_init__(self):
         _one_of("fit_method", self.fit_method, FIT_METHODS)
         _one_of("direction", self.direction, ("travel", "look"))
         if self.u_spacecraft is not None and not np.isfinite(self.u_spacecraft):
-            raise ValueError(f"u_spacecraft is {self.u_spacecraft}; give a number of volts, or leave it out")
+            raise ValueError(
+                f"u_spacecraft is {self.u_spacecraft}; give a number of volts, or leave it out"
+            )
         if not 0 <= self.field_error < 90:
-            raise ValueError(f"field_error is {self.field_error}; give degrees, 0 or more")
+            raise ValueError(
+                f"field_error is {self.field_error}; give degrees, 0 or more"
+            )
 
     def to_dict(self) -> dict:
         "The settings as plain values, for JSON."
@@ -81,7 +94,9 @@ def sweep_table(
     "The sweep-level arrays as one table."
     import pandas as pd
 
-    index = pd.DatetimeIndex(np.asarray(results.spec["time_start"]).astype("datetime64[s]"), name="utc")
+    index = pd.DatetimeIndex(
+        np.asarray(results.spec["time_start"]).astype("datetime64[s]"), name="utc"
+    )
     return pd.DataFrame(dict(results.spec), index=index)
 
 
@@ -92,8 +107,15 @@ def regime_table(
     import pandas as pd
 
     lit, connected = results.spec["projection_in_sun"], results.spec["polarity"] != 0
-    groups = {"footpoint in sun": lit == 1, "footpoint in shade": lit == 0, "not connected": ~connected, "all": lit == lit}
-    return pd.DataFrame([_regime(results.spec, mask) for mask in groups.values()], index=list(groups))
+    groups = {
+        "footpoint in sun": lit == 1,
+        "footpoint in shade": lit == 0,
+        "not connected": ~connected,
+        "all": lit == lit,
+    }
+    return pd.DataFrame(
+        [_regime(results.spec, mask) for mask in groups.values()], index=list(groups)
+    )
 
 # %% ../nbs/01_pipeline.ipynb #09826ee2
 def _regime(spec, mask):
@@ -101,14 +123,20 @@ def _regime(spec, mask):
     row = {"sweeps": mask.sum(), "fitted": np.isfinite(surface).sum()}
     for name, values in (("u_spacecraft", sc), ("u_surface", surface)):
         finite = values[np.isfinite(values)]
-        quantiles = np.percentile(finite, (50, 5, 95)) if finite.size else np.full(3, np.nan)
-        row |= {f"{name} {q}": value.round(1) for q, value in zip(("median", "5 %", "95 %"), quantiles)}
+        quantiles = (
+            np.percentile(finite, (50, 5, 95)) if finite.size else np.full(3, np.nan)
+        )
+        row |= {
+            f"{name} {q}": value.round(1)
+            for q, value in zip(("median", "5 %", "95 %"), quantiles)
+        }
     return row
 
 # %% ../nbs/01_pipeline.ipynb #c1c44a73
 @dataclasses.dataclass(repr=False)
 class PotentialResults:
     "Potentials of rows and sweeps of one or more files; shows itself as a table by regime."
+
     rows: dict  # name -> array, one entry for each energy row
     spec: dict  # name -> array, one entry for each sweep
     rejected: object  # DataFrame: file, spec_no, line, n_rows, reason, lost
@@ -123,7 +151,10 @@ class PotentialResults:
         "The sweeps for which `keep` is true, with their rows."
         keep = np.asarray(keep, bool)
         in_rows = np.repeat(keep, self.spec["row_count"])
-        rows, spec = {n: a[in_rows] for n, a in self.rows.items()}, {n: a[keep] for n, a in self.spec.items()}
+        rows, spec = (
+            {n: a[in_rows] for n, a in self.rows.items()},
+            {n: a[keep] for n, a in self.spec.items()},
+        )
         return dataclasses.replace(self, rows=rows, spec=spec)
 
     def to_frame(self):
@@ -140,7 +171,10 @@ class PotentialResults:
     def _repr_html_(self):
         lost = int(self.rejected["lost"].sum())
         head = f"{self.n_sweeps} sweeps of {', '.join(self.meta['files'][:3])}{' …' if len(self.meta['files']) > 3 else ''}"
-        split = ", ".join(f"{stage.replace('_', ' ')} {seconds:.2f} s" for stage, seconds in self.timings.items())
+        split = ", ".join(
+            f"{stage.replace('_', ' ')} {seconds:.2f} s"
+            for stage, seconds in self.timings.items()
+        )
         return f"<p>{head}; {lost} rejected</p>{self.summary().to_html()}<p>{split}</p>"
 
 # %% ../nbs/01_pipeline.ipynb #7042ccc4
@@ -161,7 +195,10 @@ def input_hashes(
     archive: Archive,  # where the data are
 ) -> dict:  # name -> sha256 of the kernels, attitude.tab and theta.tab
     "What the results depend on beside the ER table itself."
-    return {path.name: hash_of(path) for path in [*archive.kernels, archive.attitude, archive.theta]}
+    return {
+        path.name: hash_of(path)
+        for path in [*archive.kernels, archive.attitude, archive.theta]
+    }
 
 # %% ../nbs/01_pipeline.ipynb #70ec7e4f
 ROOMS = (  # code that decides the numbers, as patterns below the package
@@ -189,7 +226,10 @@ def fingerprint(
     config: Config,  # settings
 ) -> str:  # 32 hexadecimal digits
     "Hash of everything that decides the numbers of one input file."
-    text = json.dumps([sha256, sorted(inputs.items()), config.to_dict(), __version__, code_hash()], sort_keys=True)
+    text = json.dumps(
+        [sha256, sorted(inputs.items()), config.to_dict(), __version__, code_hash()],
+        sort_keys=True,
+    )
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 # %% ../nbs/01_pipeline.ipynb #257eb3f2
@@ -213,12 +253,16 @@ def chunk_size(
 # %% ../nbs/01_pipeline.ipynb #48761026
 def load_all_data(
     files,  # paths of daily tables, in the order wanted
-    theta=None,  # path of theta.tab, or (88,) latitudes, deg; None: that of the archive in the default data folder
+    # path of theta.tab, or (88,) latitudes, deg; None: that of the archive in the
+    # default data folder
+    theta=None,
 ):  # `ERData`
     "Reads daily tables into one dataset; damage inside them goes to its `reasons`."
     from lunar_potential.data.er import ERData
 
-    return ERData.from_files(files, Archive(default_data_dir()).theta if theta is None else theta)
+    return ERData.from_files(
+        files, Archive(default_data_dir()).theta if theta is None else theta
+    )
 
 # %% ../nbs/01_pipeline.ipynb #7c2523a4
 def locate(
@@ -230,7 +274,9 @@ def locate(
     from lunar_potential.physics.geometry import compute_geometry, unix_seconds
 
     unix = np.concatenate([unix_seconds(er.ds.utc.values), block["time"]])
-    both = compute_geometry(unix, np.concatenate([er.ds.b.values, block["b"]]), attitude)
+    both = compute_geometry(
+        unix, np.concatenate([er.ds.b.values, block["b"]]), attitude
+    )
     n = er.ds.sizes["row"]
     return both.take(slice(None, n)), both.take(slice(n, None))
 
@@ -241,7 +287,9 @@ def moonward_field(
     direction: str = "travel",  # what (phi, theta) point along: "travel" or "look"
 ) -> np.ndarray:  # (..., 3) unit vectors, SCD; NaN where the field line misses the Moon
     "Direction in which electrons run to the Moon; for look directions its opposite, which gives the same angles."
-    sign = np.where(polarity == 0, np.nan, polarity) * (-1.0 if direction == "look" else 1.0)
+    sign = np.where(polarity == 0, np.nan, polarity) * (
+        -1.0 if direction == "look" else 1.0
+    )
     with np.errstate(invalid="ignore"):
         return sign[..., None] * b_scd / np.linalg.norm(b_scd, axis=-1, keepdims=True)
 
@@ -272,17 +320,33 @@ def spacecraft_stage(
     incident = IncidentCounts(energy, counts, exposure, background, background_sd)
     if config.u_spacecraft is None:
         found = spacecraft_potential(incident, lit, response=response)
-        return {"u_spacecraft": found.u, "u_spacecraft_error": found.error, "u_spacecraft_constants_error": found.constants_error, **_plasma(found.fit), "flags": found.flags}
+        return {
+            "u_spacecraft": found.u,
+            "u_spacecraft_error": found.error,
+            "u_spacecraft_constants_error": found.constants_error,
+            **_plasma(found.fit),
+            "flags": found.flags,
+        }
     constant = np.full(len(energy), float(config.u_spacecraft))
     fit = fit_kappa(incident, constant, response)
-    return {"u_spacecraft": constant, "u_spacecraft_error": 0 * constant, "u_spacecraft_constants_error": 0 * constant, **_plasma(fit), "flags": fit.flags}
+    return {
+        "u_spacecraft": constant,
+        "u_spacecraft_error": 0 * constant,
+        "u_spacecraft_constants_error": 0 * constant,
+        **_plasma(fit),
+        "flags": fit.flags,
+    }
 
 
 def _plasma(fit):
     return {
-        "electron_density": fit.density, "electron_density_error": fit.density * fit.density_error,
-        "electron_temperature": fit.temperature, "electron_temperature_error": fit.temperature * fit.temperature_error,
-        "kappa": fit.kappa, "kappa_error": fit.kappa_error, "kappa_fit_quality": fit.misfit,
+        "electron_density": fit.density,
+        "electron_density_error": fit.density * fit.density_error,
+        "electron_temperature": fit.temperature,
+        "electron_temperature_error": fit.temperature * fit.temperature_error,
+        "kappa": fit.kappa,
+        "kappa_error": fit.kappa_error,
+        "kappa_fit_quality": fit.misfit,
         "background_factor": fit.background_factor,
     }
 
@@ -302,24 +366,65 @@ def surface_stage(
     "Surface potential of each sweep with its confidence sets."
     from lunar_potential.physics.losscone import LossConeFitter
 
-    fitter = LossConeFitter(config.fit_method, calibration.response, calibration.scatter, config.field_error)
+    fitter = LossConeFitter(
+        config.fit_method, calibration.response, calibration.scatter, config.field_error
+    )
     background = calibration.background * background_factor / calibration.count_scale
-    fit = fitter.fit(energy, flux, phi, cells, b_moonward, u_spacecraft, u_error, calibration.gain, background)
+    fit = fitter.fit(
+        energy,
+        flux,
+        phi,
+        cells,
+        b_moonward,
+        u_spacecraft,
+        u_error,
+        calibration.gain,
+        background,
+    )
     missed = np.isnan(b_moonward).any(axis=2).all(axis=1)
     flags = np.where(missed, fit.flags & ~int(Flag.TOO_FEW_CHANNELS), fit.flags)
-    return {**{name: getattr(fit, name) for name in SURFACE if name not in ("fit_gain", "flags")}, "fit_gain": fit.gain, "flags": flags}
+    return {
+        **{
+            name: getattr(fit, name)
+            for name in SURFACE
+            if name not in ("fit_gain", "flags")
+        },
+        "fit_gain": fit.gain,
+        "flags": flags,
+    }
 
 # %% ../nbs/01_pipeline.ipynb #2dc6b9f9
 SPACECRAFT = {  # results of `spacecraft_stage` for a sweep at which it raises an error
-    "u_spacecraft": np.nan, "u_spacecraft_error": np.nan, "u_spacecraft_constants_error": np.nan,
-    "electron_density": np.nan, "electron_density_error": np.nan, "electron_temperature": np.nan, "electron_temperature_error": np.nan,
-    "kappa": np.nan, "kappa_error": np.nan,
-    "kappa_fit_quality": np.nan, "background_factor": 1.0, "flags": int(Flag.KAPPA_FAILED | Flag.NO_U_SPACECRAFT),
+    "u_spacecraft": np.nan,
+    "u_spacecraft_error": np.nan,
+    "u_spacecraft_constants_error": np.nan,
+    "electron_density": np.nan,
+    "electron_density_error": np.nan,
+    "electron_temperature": np.nan,
+    "electron_temperature_error": np.nan,
+    "kappa": np.nan,
+    "kappa_error": np.nan,
+    "kappa_fit_quality": np.nan,
+    "background_factor": 1.0,
+    "flags": int(Flag.KAPPA_FAILED | Flag.NO_U_SPACECRAFT),
 }
 SURFACE = {  # the same for `surface_stage`
-    "u_surface": np.nan, "u_surface_lower_95": np.nan, "u_surface_upper_95": np.nan, "u_surface_lower_68": np.nan,
-    "u_surface_upper_68": np.nan, "n_components": 0, "set_kind": "none", "identified": False, "bound_hit": False, "bs_over_bm": np.nan, "beam_amp": np.nan,
-    "backscatter": np.nan, "fit_quality": np.nan, "fit_gain": np.nan, "n_channels": 0, "du_duspacecraft": np.nan,
+    "u_surface": np.nan,
+    "u_surface_lower_95": np.nan,
+    "u_surface_upper_95": np.nan,
+    "u_surface_lower_68": np.nan,
+    "u_surface_upper_68": np.nan,
+    "n_components": 0,
+    "set_kind": "none",
+    "identified": False,
+    "bound_hit": False,
+    "bs_over_bm": np.nan,
+    "beam_amp": np.nan,
+    "backscatter": np.nan,
+    "fit_quality": np.nan,
+    "fit_gain": np.nan,
+    "n_channels": 0,
+    "du_duspacecraft": np.nan,
     "flags": int(Flag.FIT_FAILED),
 }
 
@@ -335,49 +440,83 @@ def run_stage(
         return stage(**arrays)
     except Exception as error:
         if size == 1:
-            log.warning("a sweep failed: %s: %s", type(error).__name__, error, exc_info=log.isEnabledFor(logging.DEBUG))
+            log.warning(
+                "a sweep failed: %s: %s",
+                type(error).__name__,
+                error,
+                exc_info=log.isEnabledFor(logging.DEBUG),
+            )
             return {name: np.array([value]) for name, value in empty.items()}
-    halves = [{name: a[part] for name, a in arrays.items()} for part in (slice(None, size // 2), slice(size // 2, None))]
+    halves = [
+        {name: a[part] for name, a in arrays.items()}
+        for part in (slice(None, size // 2), slice(size // 2, None))
+    ]
     first, second = (run_stage(stage, half, empty) for half in halves)
     return {name: np.concatenate([first[name], second[name]]) for name in empty}
 
 # %% ../nbs/01_pipeline.ipynb #1c085b4c
 def spacecraft_potential_worker(
-    task: tuple,  # sweep numbers, row numbers, arrays of `spacecraft_stage`, settings, response
+    # sweep numbers, row numbers, arrays of `spacecraft_stage`, settings, response
+    task: tuple,
 ) -> tuple:  # sweep numbers, row numbers, name -> array over the sweeps
     "The spacecraft stage of one chunk; an error is logged and flagged, not raised."
     spec_no, row_indices, arrays, *settings = task
-    return spec_no, row_indices, run_stage(functools.partial(spacecraft_stage, *settings), arrays, SPACECRAFT)
+    return (
+        spec_no,
+        row_indices,
+        run_stage(functools.partial(spacecraft_stage, *settings), arrays, SPACECRAFT),
+    )
 
 
 def surface_potential_worker(
-    task: tuple,  # sweep numbers, row numbers, arrays of `surface_stage`, settings, cells, calibration
+    # sweep numbers, row numbers, arrays of `surface_stage`, settings, cells,
+    # calibration
+    task: tuple,
 ) -> tuple:  # sweep numbers, row numbers, name -> array over the sweeps
     "The surface stage of one chunk; an error is logged and flagged, not raised."
     spec_no, row_indices, arrays, *settings = task
-    return spec_no, row_indices, run_stage(functools.partial(surface_stage, *settings), arrays, SURFACE)
+    return (
+        spec_no,
+        row_indices,
+        run_stage(functools.partial(surface_stage, *settings), arrays, SURFACE),
+    )
 
 # %% ../nbs/01_pipeline.ipynb #9cc604e9
 def _tasks(er, arrays, size, *settings):
     "Chunks of `size` sweeps."
     for start in range(0, er.n_sweeps, size):
         part = slice(start, start + size)
-        rows = np.arange(er.sweep_start[part][0], er.sweep_start[part][-1] + er.sweep_len[part][-1])
-        yield er.ds.spec_no.values[er.sweep_start[part]], rows, {name: a[part] for name, a in arrays.items()}, *settings
+        rows = np.arange(
+            er.sweep_start[part][0], er.sweep_start[part][-1] + er.sweep_len[part][-1]
+        )
+        yield (
+            er.ds.spec_no.values[er.sweep_start[part]],
+            rows,
+            {name: a[part] for name, a in arrays.items()},
+            *settings,
+        )
 
 
 def _gather(answers, empty):
     "The answers of the chunks, end to end."
     if not answers:
         return {name: np.array([value])[:0] for name, value in empty.items()}
-    return {name: np.concatenate([value[name] for _, _, value in answers]) for name in empty}
+    return {
+        name: np.concatenate([value[name] for _, _, value in answers]) for name in empty
+    }
 
 
 def _run_chunks(worker, tasks, empty, n_jobs, progress=None):
     done = lambda task, answer: progress and progress(len(task[0]))
     answers = map_items(worker, tasks, n_jobs, done)
-    lost = lambda task: {name: np.repeat(np.array([value]), len(task[0])) for name, value in empty.items()}
-    return _gather([answer or (*task[:2], lost(task)) for task, answer in zip(tasks, answers)], empty)
+    lost = lambda task: {
+        name: np.repeat(np.array([value]), len(task[0]))
+        for name, value in empty.items()
+    }
+    return _gather(
+        [answer or (*task[:2], lost(task)) for task, answer in zip(tasks, answers)],
+        empty,
+    )
 
 # %% ../nbs/01_pipeline.ipynb #85e892d8
 def _spacecraft_potential_per_row(
@@ -387,7 +526,12 @@ def _spacecraft_potential_per_row(
     response,  # `Response` of the instrument
 ) -> tuple:  # (n,) spacecraft potential of each row, V; name -> (S,) results
     "Spacecraft potentials chunk after chunk in this process; all rows of a sweep have the same value."
-    found = _run_chunks(spacecraft_potential_worker, list(_tasks(er, arrays, CHUNK, config, response)), SPACECRAFT, 1)
+    found = _run_chunks(
+        spacecraft_potential_worker,
+        list(_tasks(er, arrays, CHUNK, config, response)),
+        SPACECRAFT,
+        1,
+    )
     return np.repeat(found["u_spacecraft"], er.sweep_len), found
 
 
@@ -426,6 +570,7 @@ class _Clock:
 # %% ../nbs/01_pipeline.ipynb #6947fa12
 class Prepared(NamedTuple):
     "Sweeps of one file, ready to be fitted."
+
     block: dict  # of `ERData.padded`, flux NaN in cells that look at the Sun
     b_moonward: np.ndarray  # (S, C, 3) of `moonward_field`
     cells: object  # of `losscone.make_cells`
@@ -443,8 +588,8 @@ def prepare_sweeps(
     clock=None,  # seconds by stage are added here
 ) -> Prepared:
     "Calibrates sweeps whose place is known and sums their incident electrons."
-    from lunar_potential.physics.calibration import calibrate
     from lunar_potential.data.er import count_factor
+    from lunar_potential.physics.calibration import calibrate
     from lunar_potential.physics.geometry import cell_pitch
     from lunar_potential.physics.kappa import cell_counts, incident_counts
     from lunar_potential.physics.losscone import make_cells
@@ -453,7 +598,13 @@ def prepare_sweeps(
     with clock.stage("coordinates"):
         block = without_sunlight(block, er.theta, sun_latitude, lit, config.direction)
         field = row_field(block)
-        mu = cell_pitch(block["phi"], er.theta, field, np.repeat(polarity, field.shape[1], axis=1), config.direction)
+        mu = cell_pitch(
+            block["phi"],
+            er.theta,
+            field,
+            np.repeat(polarity, field.shape[1], axis=1),
+            config.direction,
+        )
         b_moonward = moonward_field(field, polarity, config.direction)
     with clock.stage("calibration"):
         factor = count_factor(er.theta)
@@ -462,8 +613,18 @@ def prepare_sweeps(
         if calibration.count_scale != 1:
             factor = factor / calibration.count_scale
             counts = cell_counts(block["energy"], block["flux"], factor)
-        incident = incident_counts(block["energy"], counts, mu, factor, calibration.background, calibration.background_sd, calibration.gain)
-    return Prepared(block, b_moonward, make_cells(er.theta, factor), incident, calibration)
+        incident = incident_counts(
+            block["energy"],
+            counts,
+            mu,
+            factor,
+            calibration.background,
+            calibration.background_sd,
+            calibration.gain,
+        )
+    return Prepared(
+        block, b_moonward, make_cells(er.theta, factor), incident, calibration
+    )
 
 # %% ../nbs/01_pipeline.ipynb #af34c274
 def fit_sweeps(
@@ -476,22 +637,42 @@ def fit_sweeps(
     n_jobs: int = 1,  # worker processes
     progress=None,  # called with the number of sweeps done
     clock=None,  # seconds by stage are added here
-    u_shift=0.0,  # V, () or (S,), added to the spacecraft potential that the surface fit sees, for studies of its influence
+    # V, () or (S,), added to the spacecraft potential that the surface fit sees, for
+    # studies of its influence
+    u_shift=0.0,
 ) -> tuple:  # (n,) U_sc of the rows, V; name -> (S,) of plasma and U_sc; name -> (S,) of the surface; `Calibration`
     "Potentials of sweeps whose place is known: calibration, spacecraft, surface."
     clock = clock or _Clock()
-    block, b_moonward, cells, incident, calibration = prepare_sweeps(er, block, polarity, lit, sun_latitude, config, clock)
+    block, b_moonward, cells, incident, calibration = prepare_sweeps(
+        er, block, polarity, lit, sun_latitude, config, clock
+    )
     arrays = {**vars(incident), "lit": lit}
     with clock.stage("calibration"):
-        response = _response_of_file(block, polarity, b_moonward, arrays, calibration, cells, config)
+        response = _response_of_file(
+            block, polarity, b_moonward, arrays, calibration, cells, config
+        )
         calibration = dataclasses.replace(calibration, response=response)
     with clock.stage("spacecraft_potential"):
-        per_row = _spacecraft_potential_per_row if n_jobs == 1 else functools.partial(_spacecraft_potential_per_row_parallel, n_jobs=n_jobs)
+        per_row = (
+            _spacecraft_potential_per_row
+            if n_jobs == 1
+            else functools.partial(
+                _spacecraft_potential_per_row_parallel, n_jobs=n_jobs
+            )
+        )
         u_rows, charged = per_row(er, arrays, config, response)
     with clock.stage("surface_fit"):
         arrays = {name: block[name] for name in ("energy", "flux", "phi")}
-        u_error = np.hypot(charged["u_spacecraft_error"], charged["u_spacecraft_constants_error"] if config.constants_error else 0.0)
-        arrays |= {"b_moonward": b_moonward, "u_spacecraft": charged["u_spacecraft"] + u_shift, "u_error": u_error, "background_factor": charged["background_factor"]}
+        u_error = np.hypot(
+            charged["u_spacecraft_error"],
+            charged["u_spacecraft_constants_error"] if config.constants_error else 0.0,
+        )
+        arrays |= {
+            "b_moonward": b_moonward,
+            "u_spacecraft": charged["u_spacecraft"] + u_shift,
+            "u_error": u_error,
+            "background_factor": charged["background_factor"],
+        }
         size = CHUNK if n_jobs == 1 else chunk_size(er.n_sweeps, n_jobs)
         tasks = list(_tasks(er, arrays, size, config, cells, calibration))
         fitted = _run_chunks(surface_potential_worker, tasks, SURFACE, n_jobs, progress)
@@ -517,45 +698,100 @@ def _process_file(er, attitude, config, n_jobs, progress, clock):
     with clock.stage("coordinates"):
         block = er.padded()
         rows, sweeps = locate(er, block, attitude)
-    u_rows, charged, fitted, calibration = fit_sweeps(er, block, sweeps.polarity, sweeps.sc_lit, sweeps.sun_latitude, config, n_jobs, progress, clock)
-    return _row_arrays(er, rows, u_rows, fitted), _sweep_arrays(er, sweeps, charged, fitted), calibration
+    u_rows, charged, fitted, calibration = fit_sweeps(
+        er,
+        block,
+        sweeps.polarity,
+        sweeps.sc_lit,
+        sweeps.sun_latitude,
+        config,
+        n_jobs,
+        progress,
+        clock,
+    )
+    return (
+        _row_arrays(er, rows, u_rows, fitted),
+        _sweep_arrays(er, sweeps, charged, fitted),
+        calibration,
+    )
 
 # %% ../nbs/01_pipeline.ipynb #215b345a
 RESPONSE_SWEEPS = 100  # about so many sweeps of a file choose the response
 
 
-def _response_of_file(block, polarity, b_moonward, incident, calibration, cells, config):
+def _response_of_file(
+    block, polarity, b_moonward, incident, calibration, cells, config
+):
     "Response that the file's connected sweeps prefer; the calibration's own where there are too few, or none is asked for."
     from lunar_potential.physics.losscone import choose_response
 
-    if not config.choose_response or config.fit_method != "likelihood" or calibration.gain is None:
+    if (
+        not config.choose_response
+        or config.fit_method != "likelihood"
+        or calibration.gain is None
+    ):
         return calibration.response
-    stride = max(int(block["spec_no"].max() / (1.5 * RESPONSE_SWEEPS)), 1)  # some two thirds are connected
+    stride = max(
+        int(block["spec_no"].max() / (1.5 * RESPONSE_SWEEPS)), 1
+    )  # some two thirds are connected
     some = np.flatnonzero((block["spec_no"] % stride == 0) & (polarity != 0))
-    charged = run_stage(functools.partial(spacecraft_stage, config, calibration.response), {name: a[some] for name, a in incident.items()}, SPACECRAFT)
+    charged = run_stage(
+        functools.partial(spacecraft_stage, config, calibration.response),
+        {name: a[some] for name, a in incident.items()},
+        SPACECRAFT,
+    )
     known = np.isfinite(charged["u_spacecraft"])
     some, u = some[known], charged["u_spacecraft"][known]
     if len(some) < RESPONSE_SWEEPS // 2:
         return calibration.response
     arrays = [block[name][some] for name in ("energy", "flux", "phi")]
-    background = calibration.background * charged["background_factor"][known] / calibration.count_scale
-    return choose_response(*arrays, cells, b_moonward[some], u, calibration.scatter, calibration.gain, background, calibration.response)
+    background = (
+        calibration.background
+        * charged["background_factor"][known]
+        / calibration.count_scale
+    )
+    return choose_response(
+        *arrays,
+        cells,
+        b_moonward[some],
+        u,
+        calibration.scatter,
+        calibration.gain,
+        background,
+        calibration.response,
+    )
 
 # %% ../nbs/01_pipeline.ipynb #34ce2362
 CHUNK = 128  # sweeps in a chunk when nothing runs in parallel
 
 
-SET_KEYS = ("u_surface_lower_95", "u_surface_upper_95", "u_surface_lower_68", "u_surface_upper_68", "n_components", "set_kind", "identified", "bound_hit")
+SET_KEYS = (
+    "u_surface_lower_95",
+    "u_surface_upper_95",
+    "u_surface_lower_68",
+    "u_surface_upper_68",
+    "n_components",
+    "set_kind",
+    "identified",
+    "bound_hit",
+)
 
 
 def _row_arrays(er, rows, u_rows, fitted):
     ds = er.ds
     return {
-        "file_spec_no": ds.spec_no.values, "utc": ds.utc.values, "time": ds.time.values, "energy": ds.energy.values,
-        "spacecraft_latitude": rows.lat, "spacecraft_longitude": rows.lon,
-        "projection_latitude": rows.foot_lat, "projection_longitude": rows.foot_lon,
-        "spacecraft_potential": u_rows, "projected_potential": np.repeat(fitted["u_surface"], er.sweep_len),
-        "spacecraft_in_sun": rows.sc_sun, "projection_in_sun": rows.foot_sun,
+        "file_spec_no": ds.spec_no.values,
+        "utc": ds.utc.values,
+        "time": ds.time.values,
+        "energy": ds.energy.values,
+        "spacecraft_latitude": rows.lat,
+        "spacecraft_longitude": rows.lon,
+        "projection_latitude": rows.foot_lat,
+        "projection_longitude": rows.foot_lon,
+        "spacecraft_potential": u_rows,
+        "projected_potential": np.repeat(fitted["u_surface"], er.sweep_len),
+        "spacecraft_in_sun": rows.sc_sun,
+        "projection_in_sun": rows.foot_sun,
         **{name: np.repeat(fitted[name], er.sweep_len) for name in SET_KEYS},
     }
 
@@ -563,27 +799,49 @@ def _row_arrays(er, rows, u_rows, fitted):
 def _sweep_arrays(er, sweeps, charged, fitted):
     last = er.sweep_start + er.sweep_len - 1
     utc = er.ds.utc.values.astype("datetime64[s]").astype(np.int64)
-    flags = er.flags | sweeps.reason | charged["flags"].astype(np.uint32) | fitted["flags"].astype(np.uint32)
+    flags = (
+        er.flags
+        | sweeps.reason
+        | charged["flags"].astype(np.uint32)
+        | fitted["flags"].astype(np.uint32)
+    )
     return {
-        "file_index": er.ds.file_id.values[er.sweep_start], "file_spec_no": er.ds.spec_no.values[er.sweep_start],
-        "time_start": er.ds.time.values[er.sweep_start], "time_end": np.maximum.reduceat(utc, er.sweep_start).astype(float) if len(last) else np.zeros(0),
-        "row_count": er.sweep_len, "has_fit": np.isfinite(fitted["u_surface"]),
-        "spacecraft_latitude": sweeps.lat, "spacecraft_longitude": sweeps.lon, "spacecraft_altitude": sweeps.alt,
-        "projection_latitude": sweeps.foot_lat, "projection_longitude": sweeps.foot_lon, "polarity": sweeps.polarity,
-        "spacecraft_in_sun": sweeps.sc_sun, "projection_in_sun": sweeps.foot_sun, "projection_solar_zenith": sweeps.foot_zenith,
-        "subsolar_latitude": sweeps.subsolar_lat, "subsolar_longitude": sweeps.subsolar_lon,
-        **{name: a for name, a in {**charged, **fitted}.items() if name != "flags"}, "flags": flags,
+        "file_index": er.ds.file_id.values[er.sweep_start],
+        "file_spec_no": er.ds.spec_no.values[er.sweep_start],
+        "time_start": er.ds.time.values[er.sweep_start],
+        "time_end": np.maximum.reduceat(utc, er.sweep_start).astype(float)
+        if len(last)
+        else np.zeros(0),
+        "row_count": er.sweep_len,
+        "has_fit": np.isfinite(fitted["u_surface"]),
+        "spacecraft_latitude": sweeps.lat,
+        "spacecraft_longitude": sweeps.lon,
+        "spacecraft_altitude": sweeps.alt,
+        "projection_latitude": sweeps.foot_lat,
+        "projection_longitude": sweeps.foot_lon,
+        "polarity": sweeps.polarity,
+        "spacecraft_in_sun": sweeps.sc_sun,
+        "projection_in_sun": sweeps.foot_sun,
+        "projection_solar_zenith": sweeps.foot_zenith,
+        "subsolar_latitude": sweeps.subsolar_lat,
+        "subsolar_longitude": sweeps.subsolar_lon,
+        **{name: a for name, a in {**charged, **fitted}.items() if name != "flags"},
+        "flags": flags,
     }
 
 # %% ../nbs/01_pipeline.ipynb #ebf3e148
 def process_merged_data(
     er_data,  # `ERData` of one or more files; not changed
     *,
-    use_parallel: bool | str = False,  # worker processes for both potentials: False, True, or "auto" for more than 50,000 rows and 4 cores or more
-    archive: Archive | None = None,  # where kernels and attitude.tab are; None: the default data folder
+    # worker processes for both potentials: False, True, or "auto" for more than 50,000
+    # rows and 4 cores or more
+    use_parallel: bool | str = False,
+    # where kernels and attitude.tab are; None: the default data folder
+    archive: Archive | None = None,
     config: Config = Config(),  # settings
     n_jobs: int | None = None,  # worker processes; None: `jobs.default_workers`
-    progress=None,  # called with the number of sweeps done; True: a progress bar; None: nothing
+    # called with the number of sweeps done; True: a progress bar; None: nothing
+    progress=None,
 ) -> PotentialResults:
     """Spacecraft and surface potentials of every sweep.
 
@@ -599,16 +857,32 @@ def process_merged_data(
     with _bar(progress, er_data.n_sweeps) as advance:
         file_id = er_data.ds.file_id.values[er_data.sweep_start]
         files = np.unique(file_id)
-        each = [er_data] if len(files) < 2 else (er_data.select(np.flatnonzero(file_id == file)) for file in files)
-        parts = [_process_file(er, attitude, config, jobs, advance, clock) for er in each]
-    rows, spec = ({name: np.concatenate([part[k][name] for part in parts]) for name in parts[0][k]} for k in (0, 1))
-    return _results(er_data, rows, spec, [part[2] for part in parts], archive, config, clock.seconds)
+        each = (
+            [er_data]
+            if len(files) < 2
+            else (er_data.select(np.flatnonzero(file_id == file)) for file in files)
+        )
+        parts = [
+            _process_file(er, attitude, config, jobs, advance, clock) for er in each
+        ]
+    rows, spec = (
+        {
+            name: np.concatenate([part[k][name] for part in parts])
+            for name in parts[0][k]
+        }
+        for k in (0, 1)
+    )
+    return _results(
+        er_data, rows, spec, [part[2] for part in parts], archive, config, clock.seconds
+    )
 
 # %% ../nbs/01_pipeline.ipynb #cb573f76
 def _jobs(use_parallel, n_jobs, n_rows):
     "Number of workers that `use_parallel` means for so many rows."
     if use_parallel not in (False, True, "auto"):
-        raise ValueError(f"use_parallel is {use_parallel!r}; choose True, False or 'auto'")
+        raise ValueError(
+            f"use_parallel is {use_parallel!r}; choose True, False or 'auto'"
+        )
     if use_parallel == "auto":
         import joblib
 
@@ -631,21 +905,49 @@ def _bar(progress, total):
 def _results(er, rows, spec, calibrations, archive, config, timings):
     names = [Path(file).name for file in er.files]
     last = er.ds.attrs["last_spec_no"]
-    spec = {"spec_no": number_sweeps(spec["file_index"], spec["file_spec_no"], last), **spec}
+    spec = {
+        "spec_no": number_sweeps(spec["file_index"], spec["file_spec_no"], last),
+        **spec,
+    }
     rows = {"spec_no": np.repeat(spec["spec_no"], spec["row_count"]), **rows}
     rejected = er.reasons.assign(file=[Path(file).name for file in er.reasons["file"]])
-    inputs, hashes = input_hashes(archive), [_table_hash(er, number) for number in range(len(names))]
+    inputs, hashes = (
+        input_hashes(archive),
+        [_table_hash(er, number) for number in range(len(names))],
+    )
     labels, masked = er.ds.label.values.tolist(), er.ds.masked.values
-    by_file = {name: masked[er.ds.file_id.values == number].sum(0, dtype=np.int64).tolist() for number, name in enumerate(names)}
+    by_file = {
+        name: masked[er.ds.file_id.values == number].sum(0, dtype=np.int64).tolist()
+        for number, name in enumerate(names)
+    }
     meta = {
-        "package_version": __version__, "config": config.to_dict(), "inputs": inputs, "failed": {},
-        "masked": {name: {label: n for label, n in zip(labels, counts) if n} for name, counts in by_file.items()},
-        "calibration": {names[file]: vars(one) | {"gain": None if one.gain is None else one.gain.tolist(), "response": vars(one.response)} for file, one in zip(np.unique(spec["file_index"]), calibrations)},
-        "files": names, "file_sha256": hashes, "file_fingerprint": [fingerprint(one, inputs, config) for one in hashes],
+        "package_version": __version__,
+        "config": config.to_dict(),
+        "inputs": inputs,
+        "failed": {},
+        "masked": {
+            name: {label: n for label, n in zip(labels, counts) if n}
+            for name, counts in by_file.items()
+        },
+        "calibration": {
+            names[file]: vars(one)
+            | {
+                "gain": None if one.gain is None else one.gain.tolist(),
+                "response": vars(one.response),
+            }
+            for file, one in zip(np.unique(spec["file_index"]), calibrations)
+        },
+        "files": names,
+        "file_sha256": hashes,
+        "file_fingerprint": [fingerprint(one, inputs, config) for one in hashes],
         "file_last_spec_no": list(last),
     }
     _check_complete(er, rows, spec)
-    log.info("%d sweeps: %s", er.n_sweeps, ", ".join(f"{stage} {seconds:.2f} s" for stage, seconds in timings.items()))
+    log.info(
+        "%d sweeps: %s",
+        er.n_sweeps,
+        ", ".join(f"{stage} {seconds:.2f} s" for stage, seconds in timings.items()),
+    )
     return PotentialResults(rows, spec, rejected, meta, timings)
 
 
@@ -662,18 +964,25 @@ def _table_hash(er, number):
 # %% ../nbs/01_pipeline.ipynb #6d5f1269
 def _check_complete(er, rows, spec):
     "Raises RuntimeError unless every sweep and every row of the input is in the output, once and in order."
-    sweeps = np.stack([er.ds.file_id.values[er.sweep_start], er.ds.spec_no.values[er.sweep_start]])
+    sweeps = np.stack(
+        [er.ds.file_id.values[er.sweep_start], er.ds.spec_no.values[er.sweep_start]]
+    )
     same = np.array_equal(np.stack([spec["file_index"], spec["file_spec_no"]]), sweeps)
     once = len(np.unique(spec["spec_no"])) == er.n_sweeps
-    lengths = {len(a) for a in spec.values()} == {er.n_sweeps} and {len(a) for a in rows.values()} == {er.ds.sizes["row"]}
+    lengths = {len(a) for a in spec.values()} == {er.n_sweeps} and {
+        len(a) for a in rows.values()
+    } == {er.ds.sizes["row"]}
     if not (same and once and lengths):
-        raise RuntimeError(f"the results do not hold the {er.n_sweeps} sweeps of the input; this is a mistake in the program")
+        raise RuntimeError(
+            f"the results do not hold the {er.n_sweeps} sweeps of the input; this is a mistake in the program"
+        )
 
 # %% ../nbs/01_pipeline.ipynb #c11bad70
 def process_lp_file(
     path,  # a daily table
     *,
-    archive: Archive | None = None,  # where theta.tab, attitude.tab and kernels are; None: the default data folder
+    # where theta.tab, attitude.tab and kernels are; None: the default data folder
+    archive: Archive | None = None,
     **options,  # of `process_merged_data`
 ) -> PotentialResults:
     "Potentials of one daily table; raises ArchiveError when it, a kernel or a table cannot be read."

@@ -22,12 +22,13 @@ from typing import NamedTuple
 import numpy as np
 
 from .data.archive import file_date
-from .run.jobs import atomic_file
 from .pipeline import PotentialResults, number_sweeps
+from .run.jobs import atomic_file
 
 # %% ../nbs/02_results.ipynb #99945303
 class Field(NamedTuple):
     "Type, unit and meaning of one array of the file."
+
     dtype: str  # NumPy type; "str" for text of any length
     unit: str  # unit, empty for a number or a label
     meaning: str  # one clause
@@ -39,22 +40,46 @@ ROWS = {
     "utc": Field("datetime64[s]", "UTC", "time of the row"),
     "time": Field("float64", "s", "unix time of the sweep the row belongs to"),
     "energy": Field("float64", "eV", "recorded energy of the row"),
-    "spacecraft_latitude": Field("float64", "deg", "latitude below the spacecraft, IAU_MOON"),
-    "spacecraft_longitude": Field("float64", "deg", "longitude below the spacecraft, east, -180 to 180, IAU_MOON"),
-    "projection_latitude": Field("float64", "deg", "latitude of the footpoint; NaN when the field line misses the Moon"),
-    "projection_longitude": Field("float64", "deg", "longitude of the footpoint, east, -180 to 180"),
-    "spacecraft_potential": Field("float64", "V", "spacecraft against the ambient plasma, of the row's sweep"),
-    "projected_potential": Field("float64", "V", "surface at the footpoint against the ambient plasma, of the row's sweep"),
+    "spacecraft_latitude": Field(
+        "float64", "deg", "latitude below the spacecraft, IAU_MOON"
+    ),
+    "spacecraft_longitude": Field(
+        "float64", "deg", "longitude below the spacecraft, east, -180 to 180, IAU_MOON"
+    ),
+    "projection_latitude": Field(
+        "float64",
+        "deg",
+        "latitude of the footpoint; NaN when the field line misses the Moon",
+    ),
+    "projection_longitude": Field(
+        "float64", "deg", "longitude of the footpoint, east, -180 to 180"
+    ),
+    "spacecraft_potential": Field(
+        "float64", "V", "spacecraft against the ambient plasma, of the row's sweep"
+    ),
+    "projected_potential": Field(
+        "float64",
+        "V",
+        "surface at the footpoint against the ambient plasma, of the row's sweep",
+    ),
     "spacecraft_in_sun": Field("int8", "", "spacecraft lit 1, in shade 0, unknown -1"),
-    "projection_in_sun": Field("int8", "", "footpoint lit 1, in shade 0, no footpoint -1"),
-    "u_surface_lower_95": Field("float64", "V", "lower end of the sweep's 95 % confidence set, -inf when open"),
+    "projection_in_sun": Field(
+        "int8", "", "footpoint lit 1, in shade 0, no footpoint -1"
+    ),
+    "u_surface_lower_95": Field(
+        "float64", "V", "lower end of the sweep's 95 % confidence set, -inf when open"
+    ),
     "u_surface_upper_95": Field("float64", "V", "upper end of it, inf when open"),
-    "u_surface_lower_68": Field("float64", "V", "lower end of the sweep's 68 % confidence set, -inf when open"),
+    "u_surface_lower_68": Field(
+        "float64", "V", "lower end of the sweep's 68 % confidence set, -inf when open"
+    ),
     "u_surface_upper_68": Field("float64", "V", "upper end of it, inf when open"),
     "n_components": Field("int8", "", "disjoint intervals in the sweep's 95 % set"),
     "set_kind": Field("str", "", "kind of the sweep's 95 % set, see the sweeps"),
     "identified": Field("bool", "", "the loss cone constrains the sweep's potential"),
-    "bound_hit": Field("bool", "", "the sweep's best value lies at a bound of the search"),
+    "bound_hit": Field(
+        "bool", "", "the sweep's best value lies at a bound of the search"
+    ),
 }
 
 # %% ../nbs/02_results.ipynb #e88172cb
@@ -66,66 +91,152 @@ SPEC = {
     "time_end": Field("float64", "s", "unix time of the sweep's last row"),
     "row_count": Field("int64", "", "energy rows of the sweep, 15 when complete"),
     "has_fit": Field("bool", "", "a surface potential was obtained"),
-    "spacecraft_latitude": Field("float64", "deg", "latitude below the spacecraft at the sweep's start"),
-    "spacecraft_longitude": Field("float64", "deg", "longitude below the spacecraft at the sweep's start"),
-    "spacecraft_altitude": Field("float64", "km", "height of the spacecraft above the mean radius of 1737.4 km"),
-    "projection_latitude": Field("float64", "deg", "latitude of the footpoint at the sweep's start"),
-    "projection_longitude": Field("float64", "deg", "longitude of the footpoint at the sweep's start"),
-    "polarity": Field("int8", "", "field line along +B meets the Moon 1, along -B -1, neither 0"),
+    "spacecraft_latitude": Field(
+        "float64", "deg", "latitude below the spacecraft at the sweep's start"
+    ),
+    "spacecraft_longitude": Field(
+        "float64", "deg", "longitude below the spacecraft at the sweep's start"
+    ),
+    "spacecraft_altitude": Field(
+        "float64", "km", "height of the spacecraft above the mean radius of 1737.4 km"
+    ),
+    "projection_latitude": Field(
+        "float64", "deg", "latitude of the footpoint at the sweep's start"
+    ),
+    "projection_longitude": Field(
+        "float64", "deg", "longitude of the footpoint at the sweep's start"
+    ),
+    "polarity": Field(
+        "int8", "", "field line along +B meets the Moon 1, along -B -1, neither 0"
+    ),
     "spacecraft_in_sun": Field("int8", "", "spacecraft lit 1, in shade 0, unknown -1"),
-    "projection_in_sun": Field("int8", "", "footpoint lit 1, in shade 0, no footpoint -1"),
-    "projection_solar_zenith": Field("float64", "deg", "angle of the Sun from the vertical at the footpoint"),
+    "projection_in_sun": Field(
+        "int8", "", "footpoint lit 1, in shade 0, no footpoint -1"
+    ),
+    "projection_solar_zenith": Field(
+        "float64", "deg", "angle of the Sun from the vertical at the footpoint"
+    ),
     "subsolar_latitude": Field("float64", "deg", "latitude of the subsolar point"),
     "subsolar_longitude": Field("float64", "deg", "longitude of the subsolar point"),
     "u_spacecraft": Field("float64", "V", "spacecraft against the ambient plasma"),
-    "u_spacecraft_error": Field("float64", "V", "one standard error of u_spacecraft, of this sweep alone"),
-    "u_spacecraft_constants_error": Field("float64", "V", "one standard error of u_spacecraft from the constants of the balance, shared by all sweeps"),
-    "electron_density": Field("float64", "m^-3", "density of the incident electrons, kappa fit"),
+    "u_spacecraft_error": Field(
+        "float64", "V", "one standard error of u_spacecraft, of this sweep alone"
+    ),
+    "u_spacecraft_constants_error": Field(
+        "float64",
+        "V",
+        "one standard error of u_spacecraft from the constants of the balance, shared by all sweeps",
+    ),
+    "electron_density": Field(
+        "float64", "m^-3", "density of the incident electrons, kappa fit"
+    ),
     "electron_density_error": Field("float64", "m^-3", "its standard error"),
-    "electron_temperature": Field("float64", "eV", "temperature of the incident electrons, kappa fit"),
+    "electron_temperature": Field(
+        "float64", "eV", "temperature of the incident electrons, kappa fit"
+    ),
     "electron_temperature_error": Field("float64", "eV", "its standard error"),
     "kappa": Field("float64", "", "index of the kappa fit"),
     "kappa_error": Field("float64", "", "its standard error"),
-    "kappa_fit_quality": Field("float64", "", "misfit of the kappa fit per degree of freedom"),
-    "background_factor": Field("float64", "", "background counts of the sweep over those of its file"),
-    "u_surface": Field("float64", "V", "surface at the footpoint against the ambient plasma"),
-    "u_surface_lower_95": Field("float64", "V", "lower end of the 95 % confidence set, -inf when open"),
-    "u_surface_upper_95": Field("float64", "V", "upper end of the 95 % confidence set, inf when open"),
-    "u_surface_lower_68": Field("float64", "V", "lower end of the 68 % confidence set, -inf when open"),
-    "u_surface_upper_68": Field("float64", "V", "upper end of the 68 % confidence set, inf when open"),
+    "kappa_fit_quality": Field(
+        "float64", "", "misfit of the kappa fit per degree of freedom"
+    ),
+    "background_factor": Field(
+        "float64", "", "background counts of the sweep over those of its file"
+    ),
+    "u_surface": Field(
+        "float64", "V", "surface at the footpoint against the ambient plasma"
+    ),
+    "u_surface_lower_95": Field(
+        "float64", "V", "lower end of the 95 % confidence set, -inf when open"
+    ),
+    "u_surface_upper_95": Field(
+        "float64", "V", "upper end of the 95 % confidence set, inf when open"
+    ),
+    "u_surface_lower_68": Field(
+        "float64", "V", "lower end of the 68 % confidence set, -inf when open"
+    ),
+    "u_surface_upper_68": Field(
+        "float64", "V", "upper end of the 68 % confidence set, inf when open"
+    ),
     "n_components": Field("int8", "", "disjoint intervals in the 95 % set"),
-    "set_kind": Field("str", "", "kind of the 95 % set: two-sided, upper limit, lower limit, disconnected, whole domain, none"),
-    "identified": Field("bool", "", "three energies or more, a loss cone that explains the sweep, a set bounded on at least one side"),
-    "bound_hit": Field("bool", "", "potential or field ratio lies at a bound of the search"),
-    "bs_over_bm": Field("float64", "", "magnetic field at the spacecraft over that at the surface"),
-    "beam_amp": Field("float64", "", "secondary beam over the incident flux at its energy"),
+    "set_kind": Field(
+        "str",
+        "",
+        "kind of the 95 % set: two-sided, upper limit, lower limit, disconnected, whole domain, none",
+    ),
+    "identified": Field(
+        "bool",
+        "",
+        "three energies or more, a loss cone that explains the sweep, a set bounded on at least one side",
+    ),
+    "bound_hit": Field(
+        "bool", "", "potential or field ratio lies at a bound of the search"
+    ),
+    "bs_over_bm": Field(
+        "float64", "", "magnetic field at the spacecraft over that at the surface"
+    ),
+    "beam_amp": Field(
+        "float64", "", "secondary beam over the incident flux at its energy"
+    ),
     "backscatter": Field("float64", "", "share of the lost electrons that comes back"),
     "fit_quality": Field("float64", "", "misfit of the surface fit per cell"),
-    "fit_gain": Field("float64", "", "misfit of an isotropic distribution less that of the fit: how much of a loss cone there is"),
+    "fit_gain": Field(
+        "float64",
+        "",
+        "misfit of an isotropic distribution less that of the fit: how much of a loss cone there is",
+    ),
     "n_channels": Field("int8", "", "energies the surface fit used"),
-    "du_duspacecraft": Field("float64", "", "change of u_surface with u_spacecraft, volt per volt"),
-    "flags": Field("uint32", "", "sum of the lunar_potential.units.Flag bits that hold"),
+    "du_duspacecraft": Field(
+        "float64", "", "change of u_surface with u_spacecraft, volt per volt"
+    ),
+    "flags": Field(
+        "uint32", "", "sum of the lunar_potential.units.Flag bits that hold"
+    ),
 }
 REJECTED = {
     "file": Field("str", "", "name of the .TAB file"),
-    "spec_no": Field("int64", "", "number of the sweep in that file, -1 when unreadable"),
-    "line": Field("int64", "", "line in that file counted from 1, -1 when no single line is meant"),
+    "spec_no": Field(
+        "int64", "", "number of the sweep in that file, -1 when unreadable"
+    ),
+    "line": Field(
+        "int64", "", "line in that file counted from 1, -1 when no single line is meant"
+    ),
     "n_rows": Field("int64", "", "rows concerned"),
     "reason": Field("str", "", "why"),
-    "lost": Field("bool", "", "the whole sweep is missing from the arrays, not only rows of it"),
+    "lost": Field(
+        "bool", "", "the whole sweep is missing from the arrays, not only rows of it"
+    ),
 }
 META = {
     "schema_version": Field("int64", "", "version of this table"),
-    "package_version": Field("str", "", "version of lunar_potential that wrote the file"),
+    "package_version": Field(
+        "str", "", "version of lunar_potential that wrote the file"
+    ),
     "units": Field("str", "", "JSON: unit of every key"),
     "config": Field("str", "", "JSON: settings of the run"),
-    "inputs": Field("str", "", "JSON: sha256 of the SPICE kernels, attitude.tab and theta.tab, by name"),
-    "masked": Field("str", "", "JSON: for each input file, how many cells carried each missing-data constant"),
-    "calibration": Field("str", "", "JSON: for each input file, background counts, relative gain of the 88 cells and scatter, with the sweeps they come from"),
-    "failed": Field("str", "", "JSON: input files that could not be processed, with the reason"),
+    "inputs": Field(
+        "str",
+        "",
+        "JSON: sha256 of the SPICE kernels, attitude.tab and theta.tab, by name",
+    ),
+    "masked": Field(
+        "str",
+        "",
+        "JSON: for each input file, how many cells carried each missing-data constant",
+    ),
+    "calibration": Field(
+        "str",
+        "",
+        "JSON: for each input file, background counts, relative gain of the 88 cells and scatter, with the sweeps they come from",
+    ),
+    "failed": Field(
+        "str", "", "JSON: input files that could not be processed, with the reason"
+    ),
     "files": Field("str", "", "input files, in the order of file_index"),
     "file_sha256": Field("str", "", "sha256 of each input file"),
-    "file_fingerprint": Field("str", "", "of each input file: hash of everything that decides its numbers"),
+    "file_fingerprint": Field(
+        "str", "", "of each input file: hash of everything that decides its numbers"
+    ),
     "file_last_spec_no": Field("int64", "", "largest sweep number in each input file"),
 }
 FILE_LISTS = ("files", "file_sha256", "file_fingerprint", "file_last_spec_no")
@@ -135,7 +246,11 @@ SCHEMA_VERSION = 1
 def schema() -> dict:  # key of the NPZ file -> `Field`
     "Every key of the file with its type, unit and meaning."
     groups = {"rows": ROWS, "spec": SPEC, "rejected": REJECTED, "meta": META}
-    return {f"{group}_{name}": field for group, fields in groups.items() for name, field in fields.items()}
+    return {
+        f"{group}_{name}": field
+        for group, fields in groups.items()
+        for name, field in fields.items()
+    }
 
 # %% ../nbs/02_results.ipynb #a6e4c4b5
 def _cast(name, values, field):
@@ -145,22 +260,39 @@ def _cast(name, values, field):
         array = np.zeros(array.shape, "U1")  # no text has no length to remember
     elif array.dtype.kind == "O":
         array = array.astype(str)
-    if field.dtype != "str" and array.size and not np.can_cast(array.dtype, dtype, casting="same_kind"):
+    if (
+        field.dtype != "str"
+        and array.size
+        and not np.can_cast(array.dtype, dtype, casting="same_kind")
+    ):
         raise TypeError(f"{name} has type {array.dtype}; the file holds {field.dtype}")
     return np.asarray(array.astype(dtype, copy=False), order="C")
 
 
 def _group(prefix, values, fields):
-    missing, unknown = sorted(set(fields) - set(values)), sorted(set(values) - set(fields))
+    missing, unknown = (
+        sorted(set(fields) - set(values)),
+        sorted(set(values) - set(fields)),
+    )
     if missing or unknown:
         raise KeyError(f"{prefix}: missing {missing}, not in the schema {unknown}")
-    return {f"{prefix}_{name}": _cast(f"{prefix}_{name}", values[name], field) for name, field in fields.items()}
+    return {
+        f"{prefix}_{name}": _cast(f"{prefix}_{name}", values[name], field)
+        for name, field in fields.items()
+    }
 
 # %% ../nbs/02_results.ipynb #b55b1bd0
 def _meta_arrays(meta):
-    plain = {**meta, "schema_version": SCHEMA_VERSION, "units": {key: f.unit for key, f in schema().items() if f.unit}}
+    plain = {
+        **meta,
+        "schema_version": SCHEMA_VERSION,
+        "units": {key: f.unit for key, f in schema().items() if f.unit},
+    }
     text = {name for name, field in META.items() if field.meaning.startswith("JSON")}
-    return {name: json.dumps(value, sort_keys=True) if name in text else value for name, value in plain.items()}
+    return {
+        name: json.dumps(value, sort_keys=True) if name in text else value
+        for name, value in plain.items()
+    }
 
 
 def to_arrays(
@@ -168,9 +300,17 @@ def to_arrays(
 ) -> dict:  # key -> array, in the order of `schema`
     "The arrays of the file; raises KeyError or TypeError where `results` and `schema` differ."
     rejected = {name: results.rejected[name].to_numpy() for name in REJECTED}
-    groups = {"rows": (results.rows, ROWS), "spec": (results.spec, SPEC), "rejected": (rejected, REJECTED)}
+    groups = {
+        "rows": (results.rows, ROWS),
+        "spec": (results.spec, SPEC),
+        "rejected": (rejected, REJECTED),
+    }
     groups["meta"] = (_meta_arrays(results.meta), META)
-    return {key: a for name, (values, fields) in groups.items() for key, a in _group(name, values, fields).items()}
+    return {
+        key: a
+        for name, (values, fields) in groups.items()
+        for key, a in _group(name, values, fields).items()
+    }
 
 # %% ../nbs/02_results.ipynb #f7ca8111
 def write_results(
@@ -188,7 +328,12 @@ def _write(members, path):
             member.create_system, member.external_attr = 3, 0o644 << 16
             buffer = io.BytesIO()
             np.lib.format.write_array(buffer, array, version=(1, 0), allow_pickle=False)
-            container.writestr(member, buffer.getbuffer(), compress_type=zipfile.ZIP_DEFLATED, compresslevel=1)
+            container.writestr(
+                member,
+                buffer.getbuffer(),
+                compress_type=zipfile.ZIP_DEFLATED,
+                compresslevel=1,
+            )
     return Path(path)
 
 # %% ../nbs/02_results.ipynb #2a693d11
@@ -201,13 +346,25 @@ def _opened(path):
     try:
         with np.load(path, allow_pickle=False) as data:
             if "meta_schema_version" not in data:
-                raise CacheError(f"{path} is no result file of lunar_potential: it has no meta_schema_version")
+                raise CacheError(
+                    f"{path} is no result file of lunar_potential: it has no meta_schema_version"
+                )
             if int(data["meta_schema_version"]) != SCHEMA_VERSION:
-                raise CacheError(f"{path} has schema version {data['meta_schema_version']}; this package reads {SCHEMA_VERSION}")
+                raise CacheError(
+                    f"{path} has schema version {data['meta_schema_version']}; this package reads {SCHEMA_VERSION}"
+                )
             yield data
     except CacheError:
         raise
-    except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, AttributeError, TypeError, ValueError) as error:
+    except (
+        zipfile.BadZipFile,
+        zlib.error,
+        EOFError,
+        KeyError,
+        AttributeError,
+        TypeError,
+        ValueError,
+    ) as error:
         raise CacheError(f"{path} is damaged or no result file: {error}") from error
 
 # %% ../nbs/02_results.ipynb #ffac6e18
@@ -217,13 +374,25 @@ def read_meta(
     "How a file was made, without reading its large arrays; raises CacheError."
     with _opened(path) as data:
         raw = {name: data[f"meta_{name}"].tolist() for name in META}
-    return {name: json.loads(raw[name]) if META[name].meaning.startswith("JSON") else raw[name] for name in raw}
+    return {
+        name: json.loads(raw[name])
+        if META[name].meaning.startswith("JSON")
+        else raw[name]
+        for name in raw
+    }
 
 # %% ../nbs/02_results.ipynb #eaab5c06
 def _read_file(path, rows=tuple(ROWS), spec=tuple(SPEC)):
-    meta = {name: value for name, value in read_meta(path).items() if name not in ("schema_version", "units")}
+    meta = {
+        name: value
+        for name, value in read_meta(path).items()
+        if name not in ("schema_version", "units")
+    }
     with _opened(path) as data:
-        rows, spec = ({n: data[f"{g}_{n}"] for n in names} for g, names in (("rows", rows), ("spec", spec)))
+        rows, spec = (
+            {n: data[f"{g}_{n}"] for n in names}
+            for g, names in (("rows", rows), ("spec", spec))
+        )
     return PotentialResults(rows, spec, read_rejected(path), meta)
 
 # %% ../nbs/02_results.ipynb #fe2752d9
@@ -232,10 +401,25 @@ def count_sweeps(
 ) -> dict:  # input file -> {"sweeps", "connected", "fitted", "lost"}
     "Numbers of sweeps of each input file in a result file."
     with _opened(path) as data:
-        names, which, lost = data["meta_files"].tolist(), data["spec_file_index"], data["rejected_file"][data["rejected_lost"]]
-        of = {"sweeps": which >= 0, "connected": data["spec_polarity"] != 0, "fitted": data["spec_has_fit"]}
-    table = {key: np.bincount(which[mask], minlength=len(names)).tolist() for key, mask in of.items()}
-    return {name: {key: table[key][i] for key in table} | {"lost": int((lost == name).sum())} for i, name in enumerate(names)}
+        names, which, lost = (
+            data["meta_files"].tolist(),
+            data["spec_file_index"],
+            data["rejected_file"][data["rejected_lost"]],
+        )
+        of = {
+            "sweeps": which >= 0,
+            "connected": data["spec_polarity"] != 0,
+            "fitted": data["spec_has_fit"],
+        }
+    table = {
+        key: np.bincount(which[mask], minlength=len(names)).tolist()
+        for key, mask in of.items()
+    }
+    return {
+        name: {key: table[key][i] for key in table}
+        | {"lost": int((lost == name).sum())}
+        for i, name in enumerate(names)
+    }
 
 
 def read_rejected(
@@ -251,24 +435,42 @@ def read_rejected(
 def _same(parts, name):
     first = parts[0].meta[name]
     if any(part.meta[name] != first for part in parts):
-        raise CacheError(f"the results were made with different {name}; process them again with one setting")
+        raise CacheError(
+            f"the results were made with different {name}; process them again with one setting"
+        )
     return first
 
 
 def _merged_meta(parts):
     lists = {n: [x for part in parts for x in part.meta[n]] for n in FILE_LISTS}
-    by_file = {n: {k: v for part in parts for k, v in part.meta[n].items()} for n in ("masked", "calibration", "failed")}
-    same = {name: _same(parts, name) for name in ("package_version", "config", "inputs")}
+    by_file = {
+        n: {k: v for part in parts for k, v in part.meta[n].items()}
+        for n in ("masked", "calibration", "failed")
+    }
+    same = {
+        name: _same(parts, name) for name in ("package_version", "config", "inputs")
+    }
     return {**same, **by_file, **lists}
 
 # %% ../nbs/02_results.ipynb #9bf1225e
 def _numbered_on(parts):
     "What merging changes: meta, the sweeps' files and numbers, the rows' numbers."
     before = np.cumsum([0] + [len(p.meta["files"]) for p in parts[:-1]])
-    file_index = np.concatenate([p.spec["file_index"] + offset for p, offset in zip(parts, before)])
+    file_index = np.concatenate(
+        [p.spec["file_index"] + offset for p, offset in zip(parts, before)]
+    )
     meta = _merged_meta(parts)
-    number = number_sweeps(file_index, np.concatenate([p.spec["file_spec_no"] for p in parts]), meta["file_last_spec_no"])
-    return meta, file_index, number, np.repeat(number, np.concatenate([p.spec["row_count"] for p in parts]))
+    number = number_sweeps(
+        file_index,
+        np.concatenate([p.spec["file_spec_no"] for p in parts]),
+        meta["file_last_spec_no"],
+    )
+    return (
+        meta,
+        file_index,
+        number,
+        np.repeat(number, np.concatenate([p.spec["row_count"] for p in parts])),
+    )
 
 
 def merge(
@@ -279,36 +481,71 @@ def merge(
 
     if not parts:
         raise CacheError("nothing to merge")
-    rows, spec = ({n: np.concatenate([getattr(p, g)[n] for p in parts]) for n in fields} for g, fields in (("rows", ROWS), ("spec", SPEC)))
+    rows, spec = (
+        {n: np.concatenate([getattr(p, g)[n] for p in parts]) for n in fields}
+        for g, fields in (("rows", ROWS), ("spec", SPEC))
+    )
     meta, spec["file_index"], spec["spec_no"], rows["spec_no"] = _numbered_on(parts)
     rejected = pd.concat([p.rejected for p in parts], ignore_index=True)
-    timings = {name: sum(p.timings.get(name, 0.0) for p in parts) for name in dict.fromkeys(n for p in parts for n in p.timings)}
-    return PotentialResults(rows=rows, spec=spec, rejected=rejected, meta=meta, timings=timings)
+    timings = {
+        name: sum(p.timings.get(name, 0.0) for p in parts)
+        for name in dict.fromkeys(n for p in parts for n in p.timings)
+    }
+    return PotentialResults(
+        rows=rows, spec=spec, rejected=rejected, meta=meta, timings=timings
+    )
 
 # %% ../nbs/02_results.ipynb #8d5b0176
-MERGE_BYTES = 2**28  # of joined arrays at a time; with their parts and their bytes a merge holds about three times as much
+MERGE_BYTES = (
+    2**28
+)  # of joined arrays at a time; with their parts and their bytes a merge holds about three times as much
 
 
 def merge_files(
     paths: list,  # result files of different input files, in the order wanted
     output,  # the .npz file to write
-    failed: dict | None = None,  # input file -> reason, of input without a result; it enters the rejected input and `meta_failed`
+    # input file -> reason, of input without a result; it enters the rejected input and
+    # `meta_failed`
+    failed: dict | None = None,
 ) -> Path:  # `output`
     "Writes what `write_results(merge(...))` would; raises CacheError when settings, kernels or versions differ."
     import pandas as pd
 
     if not paths:
         raise CacheError("nothing to merge")
-    parts = [_read_file(path, (), ("file_index", "file_spec_no", "row_count")) for path in paths]
+    parts = [
+        _read_file(path, (), ("file_index", "file_spec_no", "row_count"))
+        for path in paths
+    ]
     meta, file_index, number, of_rows = _numbered_on(parts)
     failed = failed or {}
-    lost = [{"file": name, "spec_no": -1, "line": -1, "n_rows": 0, "reason": why, "lost": True} for name, why in failed.items()]
-    rejected = pd.concat([part.rejected for part in parts] + [pd.DataFrame(lost)] * bool(lost), ignore_index=True)
-    groups = [("rows", ROWS, {"spec_no": of_rows}), ("spec", SPEC, {"file_index": file_index, "spec_no": number})]
+    lost = [
+        {
+            "file": name,
+            "spec_no": -1,
+            "line": -1,
+            "n_rows": 0,
+            "reason": why,
+            "lost": True,
+        }
+        for name, why in failed.items()
+    ]
+    rejected = pd.concat(
+        [part.rejected for part in parts] + [pd.DataFrame(lost)] * bool(lost),
+        ignore_index=True,
+    )
+    groups = [
+        ("rows", ROWS, {"spec_no": of_rows}),
+        ("spec", SPEC, {"file_index": file_index, "spec_no": number}),
+    ]
     members = itertools.chain(
         *(_joined(paths, *group, len(group[2]["spec_no"])) for group in groups),
-        _group("rejected", {name: rejected[name].to_numpy() for name in REJECTED}, REJECTED).items(),
-        _group("meta", _meta_arrays({**meta, "failed": failed or meta["failed"]}), META).items(),
+        _group(
+            "rejected", {name: rejected[name].to_numpy() for name in REJECTED}, REJECTED
+        ).items(),
+        _group(
+            "meta", _meta_arrays({**meta, "failed": failed or meta["failed"]}), META
+        ).items(),
     )
     return _write(members, output)
 
@@ -320,7 +557,11 @@ def _joined(paths, group, fields, known, length):
     for names in (names_of[i : i + step] for i in range(0, len(names_of), step)):
         parts = [_arrays(path, [f"{group}_{name}" for name in names]) for path in paths]
         for i, name in enumerate(names):
-            joined = known[name] if name in known else np.concatenate([part[i] for part in parts])
+            joined = (
+                known[name]
+                if name in known
+                else np.concatenate([part[i] for part in parts])
+            )
             yield from _group(group, {name: joined}, {name: fields[name]}).items()
 
 
@@ -341,20 +582,33 @@ def result_files(
     folder,  # a folder of result files; subfolders are not searched
 ) -> list:  # paths that carry a name this package gives, sorted
     "The result files of a folder: `potential_batch_*.npz` and `3Dyymmdd.npz`."
-    return sorted(p for p in Path(folder).iterdir() if re.fullmatch(r"(potential_batch_.+|3D\d{6})\.npz", p.name, re.I))
+    return sorted(
+        p
+        for p in Path(folder).iterdir()
+        if re.fullmatch(r"(potential_batch_.+|3D\d{6})\.npz", p.name, re.I)
+    )
 
 # %% ../nbs/02_results.ipynb #6944e8e3
 def _split(results):
     "One result for each input file; the sweeps of a file stand together."
-    edges = np.searchsorted(results.spec["file_index"], np.arange(len(results.meta["files"]) + 1))
+    edges = np.searchsorted(
+        results.spec["file_index"], np.arange(len(results.meta["files"]) + 1)
+    )
     row_edges = np.concatenate([[0], np.cumsum(results.spec["row_count"])])[edges]
     for i, name in enumerate(results.meta["files"]):
         spec = {key: a[edges[i] : edges[i + 1]] for key, a in results.spec.items()}
-        rows = {key: a[row_edges[i] : row_edges[i + 1]] for key, a in results.rows.items()}
+        rows = {
+            key: a[row_edges[i] : row_edges[i + 1]] for key, a in results.rows.items()
+        }
         spec["file_index"] = np.zeros_like(spec["file_index"])
         meta = {**results.meta, **{k: results.meta[k][i : i + 1] for k in FILE_LISTS}}
-        meta |= {k: {n: v for n, v in results.meta[k].items() if n == name} for k in ("masked", "calibration", "failed")}
-        yield PotentialResults(rows, spec, results.rejected[results.rejected["file"] == name], meta, {})
+        meta |= {
+            k: {n: v for n, v in results.meta[k].items() if n == name}
+            for k in ("masked", "calibration", "failed")
+        }
+        yield PotentialResults(
+            rows, spec, results.rejected[results.rejected["file"] == name], meta, {}
+        )
 
 # %% ../nbs/02_results.ipynb #6707bc98
 def _choose(paths):
@@ -362,19 +616,25 @@ def _choose(paths):
     metas = {path: read_meta(path) for path in paths}
     chosen, seen = {}, {}
     for path in sorted(metas, key=lambda p: (-len(metas[p]["files"]), p.name)):
-        for name, fingerprint in zip(metas[path]["files"], metas[path]["file_fingerprint"]):
+        for name, fingerprint in zip(
+            metas[path]["files"], metas[path]["file_fingerprint"]
+        ):
             if name not in seen:
                 seen[name] = (fingerprint, path)
                 chosen.setdefault(path, set()).add(name)
             elif seen[name][0] != fingerprint:
-                raise CacheError(f"{name} stands in {seen[name][1]} and, with other input or settings, in {path}; name one of them")
+                raise CacheError(
+                    f"{name} stands in {seen[name][1]} and, with other input or settings, in {path}; name one of them"
+                )
     return chosen
 
 # %% ../nbs/02_results.ipynb #d4e7e1e8
 def read_results(
     path,  # a result file, or a folder of them
-    start=None,  # first instant wanted: date, datetime or ISO text; None: from the beginning
-    end=None,  # last instant wanted; a plain date means to the end of that day; None: to the last
+    # first instant wanted: date, datetime or ISO text; None: from the beginning
+    start=None,
+    # last instant wanted; a plain date means to the end of that day; None: to the last
+    end=None,
 ) -> PotentialResults:  # sweeps that start between `start` and `end`
     "Reads what a run wrote; raises CacheError, FileNotFoundError, or ValueError for a range that runs backwards."
     first, last = _instant(start, end=False), _instant(end, end=True)
@@ -384,16 +644,33 @@ def read_results(
     results = _read_folder(path) if path.is_dir() else _read_file(path)
     if np.isinf(first) and np.isinf(last):
         return results
-    return results.select((results.spec["time_start"] >= first) & (results.spec["time_start"] <= last))
+    return results.select(
+        (results.spec["time_start"] >= first) & (results.spec["time_start"] <= last)
+    )
 
 
 def _read_folder(folder):
     chosen = _choose(result_files(folder))
     if not chosen:
-        raise FileNotFoundError(f"{folder} holds no potential_batch_*.npz and no 3Dyymmdd.npz")
+        raise FileNotFoundError(
+            f"{folder} holds no potential_batch_*.npz and no 3Dyymmdd.npz"
+        )
     whole = {path: _read_file(path) for path in chosen}
-    parts = [part for path, names in chosen.items() for part in _split(whole[path]) if part.meta["files"][0] in names]
-    results = merge(sorted(parts, key=lambda part: (str(file_date(part.meta["files"][0])), part.meta["files"])))
+    parts = [
+        part
+        for path, names in chosen.items()
+        for part in _split(whole[path])
+        if part.meta["files"][0] in names
+    ]
+    results = merge(
+        sorted(
+            parts,
+            key=lambda part: (
+                str(file_date(part.meta["files"][0])),
+                part.meta["files"],
+            ),
+        )
+    )
     return _with_failed(results, whole.values())
 
 
@@ -401,7 +678,16 @@ def _with_failed(results, sources):
     "Adds the files that failed in every one of the sources."
     import pandas as pd
 
-    failed = {name: why for source in sources for name, why in source.meta["failed"].items() if name not in results.meta["files"]}
+    failed = {
+        name: why
+        for source in sources
+        for name, why in source.meta["failed"].items()
+        if name not in results.meta["files"]
+    }
     lost = [source.rejected[source.rejected["file"].isin(failed)] for source in sources]
-    rejected = pd.concat([results.rejected, *lost], ignore_index=True).drop_duplicates(ignore_index=True)
-    return dataclasses.replace(results, rejected=rejected, meta={**results.meta, "failed": failed})
+    rejected = pd.concat([results.rejected, *lost], ignore_index=True).drop_duplicates(
+        ignore_index=True
+    )
+    return dataclasses.replace(
+        results, rejected=rejected, meta={**results.meta, "failed": failed}
+    )

@@ -11,12 +11,12 @@ import enum
 import math
 
 # %% ../nbs/00_units.ipynb #1e3ce51a
-E_CHARGE = 1.602176634e-19      # elementary charge, C
-M_ELECTRON = 9.1093837139e-31   # electron mass, kg
-M_PROTON = 1.67262192595e-27    # proton mass, kg
-R_MOON_KM = 1737.4              # mean radius of the Moon, km
-MAX_ROWS = 15                   # energies in a full sweep of the Electron Reflectometer
-N_CELLS = 88                    # directions in each energy row
+E_CHARGE = 1.602176634e-19  # elementary charge, C
+M_ELECTRON = 9.1093837139e-31  # electron mass, kg
+M_PROTON = 1.67262192595e-27  # proton mass, kg
+R_MOON_KM = 1737.4  # mean radius of the Moon, km
+MAX_ROWS = 15  # energies in a full sweep of the Electron Reflectometer
+N_CELLS = 88  # directions in each energy row
 
 # %% ../nbs/00_units.ipynb #e5d97b35
 def electron_speed(
@@ -34,7 +34,9 @@ def cells_in_ring(
     for centre, number in rings.items():
         if abs(abs(theta) - centre) < 0.5:
             return number
-    raise ValueError(f"theta {theta} deg is no ring of the Electron Reflectometer; its rings are ±{sorted(rings)}")
+    raise ValueError(
+        f"theta {theta} deg is no ring of the Electron Reflectometer; its rings are ±{sorted(rings)}"
+    )
 
 # %% ../nbs/00_units.ipynb #5c18173b
 def cell_solid_angle(
@@ -47,6 +49,7 @@ def cell_solid_angle(
 # %% ../nbs/00_units.ipynb #1a10d7a0
 class Flag(enum.IntFlag):
     "Reasons attached to a sweep; several may hold at once."
+
     NO_MAGNETIC_FIELD = 1
     NO_KERNEL_COVERAGE = 2
     NO_ATTITUDE = 4

@@ -1,4 +1,5 @@
 """A small simulated archive that the tests share: three days of 30 sweeps, spread over each day."""
+
 import shutil
 
 import numpy as np
@@ -30,7 +31,9 @@ def same_results(one, other):
 @pytest.fixture(scope="session")
 def _simulated(tmp_path_factory):
     root = tmp_path_factory.mktemp("archive")
-    return root, simulate_archive(root, dates=DATES, sweeps_per_day=SWEEPS, cadence=2800, seed=11)
+    return root, simulate_archive(
+        root, dates=DATES, sweeps_per_day=SWEEPS, cadence=2800, seed=11
+    )
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,5 @@
 """Readers that count, fail, hang or kill their process, for the tests of the FAST batch; a module of its own, so that every worker can import it."""
+
 import dataclasses
 import os
 import signal
@@ -12,18 +13,32 @@ from lunar_potential.fast.cdf import NotCDF, parse_name, read_esa
 @dataclasses.dataclass(frozen=True)
 class Reader:
     "Notes each file that it reads, and does what is asked for where it is asked for."
+
     sample: Path  # a healthy file, read instead of each file
     folder: Path  # of the notes
-    faults: dict = dataclasses.field(default_factory=dict)  # (orbit, instrument) or orbit -> what to do
+    faults: dict = dataclasses.field(
+        default_factory=dict
+    )  # (orbit, instrument) or orbit -> what to do
 
     def __call__(self, path):
         name = parse_name(path)
         with open(self.folder / "reads", "a") as file:
             file.write(f"{name.orbit} {name.instrument}\n")
-        self.fail(self.faults.get((name.orbit, name.instrument), self.faults.get(name.orbit)), path)
+        self.fail(
+            self.faults.get((name.orbit, name.instrument), self.faults.get(name.orbit)),
+            path,
+        )
         data = read_esa(self.sample)
-        data.attrs |= {"file": Path(path).name, "orbit": name.orbit, "instrument": name.instrument}
-        return data.drop_vars("energy_width") if self.faults.get(name.orbit) == "plotting" else data
+        data.attrs |= {
+            "file": Path(path).name,
+            "orbit": name.orbit,
+            "instrument": name.instrument,
+        }
+        return (
+            data.drop_vars("energy_width")
+            if self.faults.get(name.orbit) == "plotting"
+            else data
+        )
 
     def fail(self, what, path):
         if what in ("python", "c", "child of a child"):
@@ -33,15 +48,28 @@ class Reader:
         if what == "SIGINT" or what == "SIGTERM":
             os.kill(os.getpid(), getattr(signal, what))
         if what == "handlers":
-            (self.folder / "handlers").write_text(repr([signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)]))
-        errors = {"timeout": TimeoutError("slow"), "invalid-cdf": NotCDF("text"), "divide-by-zero": ZeroDivisionError("zero"), "generic": RuntimeError("other")}
+            (self.folder / "handlers").write_text(
+                repr(
+                    [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)]
+                )
+            )
+        errors = {
+            "timeout": TimeoutError("slow"),
+            "invalid-cdf": NotCDF("text"),
+            "divide-by-zero": ZeroDivisionError("zero"),
+            "generic": RuntimeError("other"),
+        }
         if what in errors:
             raise errors[what]
 
     @property
     def reads(self):
         "Orbits and instruments in the order of reading."
-        lines = (self.folder / "reads").read_text().split("\n")[:-1] if (self.folder / "reads").exists() else []
+        lines = (
+            (self.folder / "reads").read_text().split("\n")[:-1]
+            if (self.folder / "reads").exists()
+            else []
+        )
         return [(int(line.split()[0]), line.split()[1]) for line in lines]
 
 
@@ -49,4 +77,14 @@ def rows(item):
     "A row for a number; hangs for a negative one."
     if item < 0:
         jobs_work.time.sleep(3600)
-    return [{"time": range(10), "energy": [10.0, 20.0, 40.0], "values": [[1.0, 2.0, 3.0 + item]] * 10}] if item % 5 else []
+    return (
+        [
+            {
+                "time": range(10),
+                "energy": [10.0, 20.0, 40.0],
+                "values": [[1.0, 2.0, 3.0 + item]] * 10,
+            }
+        ]
+        if item % 5
+        else []
+    )

@@ -1,4 +1,5 @@
 """A real web server on this machine that behaves as badly as it is told to, for the tests of the download."""
+
 import contextlib
 import datetime
 import hashlib
@@ -16,6 +17,7 @@ DATE = datetime.datetime(2014, 5, 1, 10, 11, tzinfo=datetime.timezone.utc)
 
 class Request(NamedTuple):
     "One line of the server's log."
+
     method: str
     path: str
     range: str
@@ -25,13 +27,24 @@ class Request(NamedTuple):
 
 class Fault(NamedTuple):
     "What goes wrong with one answer."
+
     kind: str  # "cut", "stall", "swap", "status", "redirect", "page", "slow", "encoded", "wrong206", "drip"
-    value: object = None  # bytes sent before the trouble, status code, address, new content
+    value: object = (
+        None  # bytes sent before the trouble, status code, address, new content
+    )
     header: str = ""  # value of Retry-After
 
 
 def _apache(name, is_folder, size, date):
-    shown = "  - " if is_folder else f"{size / 1024:.1f}K" if 1024 <= size < 10240 else f"{size // 1024}K" if size >= 1024 else str(size)
+    shown = (
+        "  - "
+        if is_folder
+        else f"{size / 1024:.1f}K"
+        if 1024 <= size < 10240
+        else f"{size // 1024}K"
+        if size >= 1024
+        else str(size)
+    )
     text = name if len(name) < 22 else name[:20] + "..>"
     return f'<img src="/icons/x.gif" alt="[   ]"> <a href="{html.escape(quote(name))}">{html.escape(text)}</a> {date:%Y-%m-%d %H:%M}  {shown:>4}  \n'
 
@@ -48,8 +61,10 @@ def _iis(name, is_folder, size, date, folder):
 
 def _tomcat(name, is_folder, size, date, folder):
     shown = "&nbsp;" if is_folder else f"{size / 1024:.1f} kb"
-    return (f'<tr>\n<td align="left">&nbsp;&nbsp;\n<a href="{html.escape(quote(folder + name))}"><tt>{html.escape(name)}</tt></a></td>\n'
-            f'<td align="right"><tt>{shown}</tt></td>\n<td align="right"><tt>{format_datetime(date, usegmt=True)}</tt></td>\n</tr>\n')
+    return (
+        f'<tr>\n<td align="left">&nbsp;&nbsp;\n<a href="{html.escape(quote(folder + name))}"><tt>{html.escape(name)}</tt></a></td>\n'
+        f'<td align="right"><tt>{shown}</tt></td>\n<td align="right"><tt>{format_datetime(date, usegmt=True)}</tt></td>\n</tr>\n'
+    )
 
 
 def listing(
@@ -60,9 +75,20 @@ def listing(
     date=DATE,
 ):  # text of the page
     "A listing as such a server prints it."
-    extra = "".join(f'<a href="{html.escape(link)}">x</a>' + ("\n" if dialect in ("apache", "nginx") else "<br>") for link in links)
-    rows = {"apache": _apache, "nginx": _nginx, "iis": lambda *row: _iis(*row, folder), "tomcat": lambda *row: _tomcat(*row, folder)}[dialect]
-    body = "".join(rows(name, name.endswith("/"), size, date) for name, size in names.items())
+    extra = "".join(
+        f'<a href="{html.escape(link)}">x</a>'
+        + ("\n" if dialect in ("apache", "nginx") else "<br>")
+        for link in links
+    )
+    rows = {
+        "apache": _apache,
+        "nginx": _nginx,
+        "iis": lambda *row: _iis(*row, folder),
+        "tomcat": lambda *row: _tomcat(*row, folder),
+    }[dialect]
+    body = "".join(
+        rows(name, name.endswith("/"), size, date) for name, size in names.items()
+    )
     if dialect == "apache":
         return f'<html><body><h1>Index</h1><pre><a href="?C=N;O=D">Name</a> <a href="?C=M;O=A">Last modified</a><hr><a href="{quote(folder)}../">Parent Directory</a>   - \n{body}{extra}<hr></pre></body></html>'
     if dialect == "nginx":
@@ -83,7 +109,15 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def do_GET(self):
         site, path = self.server.site, unquote(self.path)
-        site.log.append(Request(self.command, path, self.headers.get("Range", ""), self.headers.get("If-Range", ""), time.monotonic()))
+        site.log.append(
+            Request(
+                self.command,
+                path,
+                self.headers.get("Range", ""),
+                self.headers.get("If-Range", ""),
+                time.monotonic(),
+            )
+        )
         with contextlib.suppress(ConnectionError):
             faults = site.faults.get(path)
             fault = faults.pop(0) if faults and self.command == "GET" else Fault("")
@@ -92,14 +126,24 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             elif fault.kind == "drip":
                 self.drip(site)
             elif fault.kind == "status":
-                self.answer(fault.value, b"an error page", {"Retry-After": fault.header} if fault.header else {})
+                self.answer(
+                    fault.value,
+                    b"an error page",
+                    {"Retry-After": fault.header} if fault.header else {},
+                )
             elif fault.kind == "redirect":
                 self.answer(302, b"", {"Location": fault.value})
             elif fault.kind == "page":
-                self.answer(200, b"<html>please log in</html>", {"Content-Type": "text/html"})
+                self.answer(
+                    200, b"<html>please log in</html>", {"Content-Type": "text/html"}
+                )
             elif path.endswith("/"):
                 page = site.page(path)
-                self.answer(404 if page is None else 200, (page or "").encode(), {"Content-Type": "text/html"})
+                self.answer(
+                    404 if page is None else 200,
+                    (page or "").encode(),
+                    {"Content-Type": "text/html"},
+                )
             elif path not in site.files:
                 self.answer(404, b"no such file", {"Content-Type": "text/html"})
             else:
@@ -124,22 +168,40 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self.wfile.write(content)
 
     def file(self, site, path, fault):
-        content, headers = site.files[path], {"Content-Type": "application/octet-stream", **site.validators(path)}
+        content, headers = (
+            site.files[path],
+            {"Content-Type": "application/octet-stream", **site.validators(path)},
+        )
         found = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
-        same = self.headers.get("If-Range") in (None, headers.get("ETag"), headers.get("Last-Modified"))
+        same = self.headers.get("If-Range") in (
+            None,
+            headers.get("ETag"),
+            headers.get("Last-Modified"),
+        )
         start, status = 0, 200
         if found and fault.kind == "wrong206":
             status, headers["Content-Range"] = 206, fault.value
         elif found and site.ranges and same:
             start, status = int(found[1]), 206
-            headers["Content-Range"] = f"bytes {start}-{len(content) - 1}/{len(content)}"
+            headers["Content-Range"] = (
+                f"bytes {start}-{len(content) - 1}/{len(content)}"
+            )
             if start >= len(content):
-                return self.answer(416, b"", {"Content-Range": f"bytes */{len(content)}"})
+                return self.answer(
+                    416, b"", {"Content-Range": f"bytes */{len(content)}"}
+                )
         if fault.kind == "encoded":
             headers["Content-Encoding"] = "gzip"
         rest = content[start:]
         self.send_response(status)
-        for name, value in {**headers, **({"Content-Length": len(rest)} if site.lengths else {"Connection": "close"})}.items():
+        for name, value in {
+            **headers,
+            **(
+                {"Content-Length": len(rest)}
+                if site.lengths
+                else {"Connection": "close"}
+            ),
+        }.items():
             self.send_header(name, value)
         self.end_headers()
         self.close_connection |= not site.lengths
@@ -147,10 +209,12 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self.body(site, path, rest, fault)
 
     def body(self, site, path, rest, fault):
-        before = {"cut": fault.value, "stall": fault.value, "swap": len(rest) // 2}.get(fault.kind)
+        before = {"cut": fault.value, "stall": fault.value, "swap": len(rest) // 2}.get(
+            fault.kind
+        )
         if fault.kind == "slow":
             for at in range(0, len(rest), fault.value):
-                self.wfile.write(rest[at:at + fault.value])
+                self.wfile.write(rest[at : at + fault.value])
                 time.sleep(0.05)
             return
         self.wfile.write(rest[:before])
@@ -177,7 +241,11 @@ class Site:
         self.files, self.dialect = dict(files or {}), dialect  # path -> bytes
         self.faults = {}  # path -> list of `Fault`, one for each GET
         self.links = {}  # folder -> further links of its listing
-        self.ranges, self.lengths, self.kind = True, True, "both"  # kind: of validators, "both", "etag", "weak", "modified", "none"
+        self.ranges, self.lengths, self.kind = (
+            True,
+            True,
+            "both",
+        )  # kind: of validators, "both", "etag", "weak", "modified", "none"
         self.lists = True  # False: listings are forbidden
         self.heads = True  # False: HEAD is not allowed
         self.date, self.log, self.closing = DATE, [], threading.Event()
@@ -186,7 +254,11 @@ class Site:
         self.server = _Server(("127.0.0.1", 0), _Handler)
         self.server.site = self
         self.url = f"http://127.0.0.1:{self.server.server_port}"
-        threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+        threading.Thread(
+            target=self.server.serve_forever,
+            kwargs={"poll_interval": 0.02},
+            daemon=True,
+        ).start()
         return self
 
     def __exit__(self, *exception):
@@ -196,19 +268,37 @@ class Site:
 
     def validators(self, path):
         etag = f'"{hashlib.md5(self.files[path]).hexdigest()[:16]}"'
-        every = {"both": {"ETag": etag}, "etag": {"ETag": etag}, "weak": {"ETag": "W/" + etag}, "modified": {}, "none": {}}[self.kind]
-        return every | ({"Last-Modified": format_datetime(self.date, usegmt=True)} if self.kind in ("both", "weak", "modified") else {})
+        every = {
+            "both": {"ETag": etag},
+            "etag": {"ETag": etag},
+            "weak": {"ETag": "W/" + etag},
+            "modified": {},
+            "none": {},
+        }[self.kind]
+        return every | (
+            {"Last-Modified": format_datetime(self.date, usegmt=True)}
+            if self.kind in ("both", "weak", "modified")
+            else {}
+        )
 
     def page(self, folder):
         "The listing of a folder, or None for one that does not exist."
         names = {}
         for path, content in self.files.items():
             if path.startswith(folder):
-                first, slash, _ = path[len(folder):].partition("/")
+                first, slash, _ = path[len(folder) :].partition("/")
                 names[first + slash] = 0 if slash else len(content)
         known = names or folder in self.links
-        return listing(self.dialect, folder, names, self.links.get(folder, ()), self.date) if known and self.lists else None
+        return (
+            listing(self.dialect, folder, names, self.links.get(folder, ()), self.date)
+            if known and self.lists
+            else None
+        )
 
     def asked(self, path, method="GET"):
         "The requests for a path, in their order."
-        return [request for request in self.log if (request.method, request.path) == (method, path)]
+        return [
+            request
+            for request in self.log
+            if (request.method, request.path) == (method, path)
+        ]

@@ -1,4 +1,5 @@
 """Work that sleeps, fails, hangs or kills, for the tests of the engine; a module of its own, so that every worker can import it."""
+
 import ctypes
 import logging
 import os
@@ -60,13 +61,17 @@ def hangs(item):
     (folder / f"pid {os.getpid()}").touch()
     if kind == "python":
         time.sleep(3600)
-    if kind == "c":  # PyDLL keeps the interpreter's lock, so no Python code runs in this process any more
+    if (
+        kind == "c"
+    ):  # PyDLL keeps the interpreter's lock, so no Python code runs in this process any more
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         while True:
             ctypes.PyDLL(None).sleep(3600)
     if kind == "child of a child":
         inner = f"import os, time; open({str(folder / 'inner')!r}, 'w').write(str(os.getpid())); time.sleep(3600)"
-        outer = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {inner!r}])"
+        outer = (
+            f"import subprocess, sys; subprocess.run([sys.executable, '-c', {inner!r}])"
+        )
         subprocess.run([sys.executable, "-c", outer])
     time.sleep(0.2)
     return kind

@@ -1,4 +1,5 @@
 """Days to shards to one file: names, reuse, failure of a day, of the pool, of the disk; and the command."""
+
 import errno
 import os
 import shutil
@@ -11,10 +12,19 @@ import pytest
 from conftest import SWEEPS, same_results
 
 from lunar_potential import batch, pipeline
+from lunar_potential.batch import (
+    OutputError,
+    Period,
+    main,
+    output_name,
+    run_all,
+    run_day,
+    run_month,
+    run_year,
+)
 from lunar_potential.data.archive import ArchiveError
-from lunar_potential.batch import OutputError, Period, main, output_name, run_all, run_day, run_month, run_year
-from lunar_potential.results import read_meta, read_results
 from lunar_potential.pipeline import Config
+from lunar_potential.results import read_meta, read_results
 from lunar_potential.synthetic.simulate import simulate_archive
 
 
@@ -43,65 +53,127 @@ def done(cache_dir, tmp_path):
 @pytest.mark.parametrize(
     "period, name",
     [
-        (Period(), "potential_batch_all.npz"), (Period(1998), "potential_batch_1998.npz"), (Period(1998, 6), "potential_batch_1998_06.npz"),
-        (Period(1998, 6, 15), "potential_batch_1998_06_15.npz"), (Period(start="1998-06-01"), "potential_batch_from_1998_06_01.npz"),
+        (Period(), "potential_batch_all.npz"),
+        (Period(1998), "potential_batch_1998.npz"),
+        (Period(1998, 6), "potential_batch_1998_06.npz"),
+        (Period(1998, 6, 15), "potential_batch_1998_06_15.npz"),
+        (Period(start="1998-06-01"), "potential_batch_from_1998_06_01.npz"),
     ],
 )
 def test_names(period, name):
     assert output_name(period) == name
 
 
-@pytest.mark.parametrize("wrong", [dict(month=6), dict(year=1998, day=3), dict(year=98), dict(year=1998, month=2, day=30), dict(year=1998, start="1998-01-01"),
-                                   dict(start="1998-02-02", end="1998-02-01"), dict(start="June")])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        dict(month=6),
+        dict(year=1998, day=3),
+        dict(year=98),
+        dict(year=1998, month=2, day=30),
+        dict(year=1998, start="1998-01-01"),
+        dict(start="1998-02-02", end="1998-02-01"),
+        dict(start="June"),
+    ],
+)
 def test_periods_that_make_no_sense(wrong):
     with pytest.raises(ValueError):
         Period(**wrong)
 
 
 def test_day_month_year_all(archive, done):
-    days = [run(*when, archive.root, done) for run, when in ((run_day, (1998, 6, 15)), (run_month, (1998, 6)), (run_year, (1998,)), (run_all, ()))]
-    assert [result.paths[0].name for result in days] == [f"potential_batch_{n}.npz" for n in ("1998_06_15", "1998_06", "1998", "all")]
-    assert [result.results.n_sweeps for result in days] == [SWEEPS, 2 * SWEEPS, 3 * SWEEPS, 3 * SWEEPS]
-    assert days[3].days["status"].eq("unchanged").all() and days[2].days["status"].eq("reused").all()
+    days = [
+        run(*when, archive.root, done)
+        for run, when in (
+            (run_day, (1998, 6, 15)),
+            (run_month, (1998, 6)),
+            (run_year, (1998,)),
+            (run_all, ()),
+        )
+    ]
+    assert [result.paths[0].name for result in days] == [
+        f"potential_batch_{n}.npz" for n in ("1998_06_15", "1998_06", "1998", "all")
+    ]
+    assert [result.results.n_sweeps for result in days] == [
+        SWEEPS,
+        2 * SWEEPS,
+        3 * SWEEPS,
+        3 * SWEEPS,
+    ]
+    assert (
+        days[3].days["status"].eq("unchanged").all()
+        and days[2].days["status"].eq("reused").all()
+    )
     assert days[0].problem is None and "sweeps" in days[0]._repr_html_()
-    assert sorted(p.name[:8] for p in (done / "shards").iterdir()) == ["3D980120", "3D980614", "3D980615"]
+    assert sorted(p.name[:8] for p in (done / "shards").iterdir()) == [
+        "3D980120",
+        "3D980614",
+        "3D980615",
+    ]
 
 
 def test_workers_and_order_do_not_show(archive, results, done, tmp_path):
     result = run_all(archive.root, tmp_path / "two", n_jobs=2)
-    assert result.days["status"].eq("done").all() and set(result.timings) >= {"read", "coordinates", "spacecraft_potential", "surface_fit", "write", "merge"}
+    assert result.days["status"].eq("done").all() and set(result.timings) >= {
+        "read",
+        "coordinates",
+        "spacecraft_potential",
+        "surface_fit",
+        "write",
+        "merge",
+    }
     same_results(result.results, results)
-    assert result.paths[0].read_bytes() == (done / "potential_batch_all.npz").read_bytes()
+    assert (
+        result.paths[0].read_bytes() == (done / "potential_batch_all.npz").read_bytes()
+    )
 
 
 def test_existing_output_is_left_alone_unless_overwritten(archive, done):
     path = done / "potential_batch_all.npz"
     stamp = path.stat().st_mtime_ns
-    assert run_all(archive.root, done).days["status"].eq("unchanged").all() and path.stat().st_mtime_ns == stamp
+    assert (
+        run_all(archive.root, done).days["status"].eq("unchanged").all()
+        and path.stat().st_mtime_ns == stamp
+    )
     redone = run_all(archive.root, done, overwrite=True, n_jobs=1)
     assert redone.days["status"].eq("done").all() and path.stat().st_mtime_ns > stamp
 
 
 def test_a_changed_file_redoes_its_day_only(own_archive, done):
-    assert run_all(own_archive.root, done).days["status"].eq("unchanged").all(), "a copy with the same content is the same input"
+    assert run_all(own_archive.root, done).days["status"].eq("unchanged").all(), (
+        "a copy with the same content is the same input"
+    )
     path = own_archive.files()[2]
     path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:-15]))
     result = run_all(own_archive.root, done, n_jobs=1)
-    assert result.days["status"].tolist() == ["reused", "reused", "done"] and result.days["sweeps"].tolist() == [SWEEPS, SWEEPS, SWEEPS - 1]
+    assert result.days["status"].tolist() == [
+        "reused",
+        "reused",
+        "done",
+    ] and result.days["sweeps"].tolist() == [SWEEPS, SWEEPS, SWEEPS - 1]
 
 
 def test_changed_settings_redo_everything(archive, done):
-    result = run_month(1998, 6, archive.root, done, config=Config(u_spacecraft=4.0), n_jobs=1)
-    assert result.days["status"].eq("done").all() and (result.results.spec["u_spacecraft"] == 4).all()
+    result = run_month(
+        1998, 6, archive.root, done, config=Config(u_spacecraft=4.0), n_jobs=1
+    )
+    assert (
+        result.days["status"].eq("done").all()
+        and (result.results.spec["u_spacecraft"] == 4).all()
+    )
 
 
 def test_a_changed_kernel_or_version_redoes_everything(own_archive, done, monkeypatch):
-    with open(next(path for path in own_archive.kernels if path.suffix == ".tpc"), "a") as kernel:
+    with open(
+        next(path for path in own_archive.kernels if path.suffix == ".tpc"), "a"
+    ) as kernel:
         kernel.write("\n")
     items = batch.plan_days(own_archive, Period(1998), done)
     assert not any(item.is_done() for item in items)
     monkeypatch.setattr(pipeline, "__version__", "99.0")
-    assert {item.fingerprint for item in batch.plan_days(own_archive, Period(1998), done)}.isdisjoint(item.fingerprint for item in items)
+    assert {
+        item.fingerprint for item in batch.plan_days(own_archive, Period(1998), done)
+    }.isdisjoint(item.fingerprint for item in items)
 
 
 def test_a_stopped_run_goes_on_where_it_was(archive, done):
@@ -111,23 +183,39 @@ def test_a_stopped_run_goes_on_where_it_was(archive, done):
     shards[1].write_bytes(shards[1].read_bytes()[:1000])
     result = run_all(archive.root, done, n_jobs=1)
     assert result.days["status"].tolist() == ["done", "done", "reused"]
-    assert {path.name for path in done.iterdir()} == {"shards", "potential_batch_all.npz"}
+    assert {path.name for path in done.iterdir()} == {
+        "shards",
+        "potential_batch_all.npz",
+    }
 
 
 def test_per_file(archive, results, home):
     result = run_month(1998, 6, output_dir="out", per_file=True, n_jobs=1)
-    assert sorted(path.name for path in (home / "out").iterdir()) == ["3D980614.npz", "3D980615.npz"]
+    assert sorted(path.name for path in (home / "out").iterdir()) == [
+        "3D980614.npz",
+        "3D980615.npz",
+    ]
     stamps = [path.stat().st_mtime_ns for path in result.paths]
-    assert run_month(1998, 6, output_dir="out", per_file=True).days["status"].eq("reused").all()
+    assert (
+        run_month(1998, 6, output_dir="out", per_file=True)
+        .days["status"]
+        .eq("reused")
+        .all()
+    )
     assert [path.stat().st_mtime_ns for path in result.paths] == stamps
     june = results.select(results.spec["file_index"] > 0)
-    np.testing.assert_array_equal(read_results(home / "out").spec["u_surface"], june.spec["u_surface"])
+    np.testing.assert_array_equal(
+        read_results(home / "out").spec["u_surface"], june.spec["u_surface"]
+    )
 
 
 def test_limit_keeps_a_longer_result(archive, done):
     path = done / "potential_batch_all.npz"
     before = path.read_bytes()
-    assert len(run_all(archive.root, done, limit=2).days) == 2 and path.read_bytes() == before
+    assert (
+        len(run_all(archive.root, done, limit=2).days) == 2
+        and path.read_bytes() == before
+    )
     path.unlink()
     assert run_all(archive.root, done, limit=2).results.n_sweeps == 2 * SWEEPS
     assert run_all(archive.root, done).results.n_sweeps == 3 * SWEEPS
@@ -143,15 +231,28 @@ def test_a_day_that_fails_is_reported_and_tried_again(archive, done, monkeypatch
 
     monkeypatch.setattr(batch, "process_lp_file", fails)
     result = run_all(archive.root, done, n_jobs=1, overwrite=True)
-    assert result.days["status"].tolist() == ["done", "failed", "done"] and "broken" in result.days["reason"][1]
-    assert result.rejected.loc[result.rejected["lost"], ["file", "spec_no"]].values.tolist() == [["3D980614.TAB", -1]]
+    assert (
+        result.days["status"].tolist() == ["done", "failed", "done"]
+        and "broken" in result.days["reason"][1]
+    )
+    assert result.rejected.loc[
+        result.rejected["lost"], ["file", "spec_no"]
+    ].values.tolist() == [["3D980614.TAB", -1]]
     assert list(read_meta(result.paths[0])["failed"]) == ["3D980614.TAB"]
     assert list(read_results(done).meta["failed"]) == ["3D980614.TAB"]
     stamp = result.paths[0].stat().st_mtime_ns
-    (done / "shards").joinpath(next(p.name for p in (done / "shards").iterdir() if "0614" in p.name)).unlink()
-    assert run_all(archive.root, done, n_jobs=1).paths[0].stat().st_mtime_ns == stamp, "the same failure changes nothing"
+    (done / "shards").joinpath(
+        next(p.name for p in (done / "shards").iterdir() if "0614" in p.name)
+    ).unlink()
+    assert run_all(archive.root, done, n_jobs=1).paths[0].stat().st_mtime_ns == stamp, (
+        "the same failure changes nothing"
+    )
     monkeypatch.undo()
-    assert run_all(archive.root, done, n_jobs=1).days["status"].tolist() == ["reused", "done", "reused"]
+    assert run_all(archive.root, done, n_jobs=1).days["status"].tolist() == [
+        "reused",
+        "done",
+        "reused",
+    ]
 
 
 def test_all_days_failing_is_an_error(archive, tmp_path, monkeypatch):
@@ -160,7 +261,9 @@ def test_all_days_failing_is_an_error(archive, tmp_path, monkeypatch):
         run_all(archive.root, tmp_path / "out", n_jobs=1)
 
 
-def test_without_pool_the_days_run_one_by_one(archive, results, tmp_path, monkeypatch, caplog):
+def test_without_pool_the_days_run_one_by_one(
+    archive, results, tmp_path, monkeypatch, caplog
+):
     def refuse(**kwargs):
         raise OSError("no pool today")
 
@@ -183,10 +286,19 @@ def test_full_disk(archive, tmp_path, monkeypatch):
 
 EXAMPLES = [  # options of the seed's five examples, file
     ("--year 1998", "artifacts/potential_cache/potential_batch_1998.npz"),
-    ("--year 1998 --month 6 --overwrite", "artifacts/potential_cache/potential_batch_1998_06.npz"),
-    ("--year 1998 --month 1 --no-parallel", "artifacts/potential_cache/potential_batch_1998_01.npz"),
+    (
+        "--year 1998 --month 6 --overwrite",
+        "artifacts/potential_cache/potential_batch_1998_06.npz",
+    ),
+    (
+        "--year 1998 --month 1 --no-parallel",
+        "artifacts/potential_cache/potential_batch_1998_01.npz",
+    ),
     ("--year 1998 --output-dir ./my_cache", "my_cache/potential_batch_1998.npz"),
-    ("--year 1998 --month 1 -v", "artifacts/potential_cache/potential_batch_1998_01.npz"),
+    (
+        "--year 1998 --month 1 -v",
+        "artifacts/potential_cache/potential_batch_1998_01.npz",
+    ),
 ]
 
 
@@ -195,15 +307,35 @@ def test_examples(home, options, name, capsys):
     assert main(options.split()) == 0
     assert (home / name).is_file()
     out, err = capsys.readouterr()
-    assert "fitted" in out and "coordinates" in out and "spacecraft potential" in out and "surface fit" in out and name in out
+    assert (
+        "fitted" in out
+        and "coordinates" in out
+        and "spacecraft potential" in out
+        and "surface fit" in out
+        and name in out
+    )
     assert "days:" not in err, "no progress bar without a terminal"
 
 
 def test_every_option(home, capsys):
     options = "--start 1998-06-01 --end 1998-06-30 --limit 1 --workers 3 --per-file --fit-method lillis --u-spacecraft 5 --direction travel --quiet"
-    assert main([*options.split(), "--data-dir", os.environ["LUNAR_POTENTIAL_DATA"], "--output-dir", "a b"]) == 0
+    assert (
+        main(
+            [
+                *options.split(),
+                "--data-dir",
+                os.environ["LUNAR_POTENTIAL_DATA"],
+                "--output-dir",
+                "a b",
+            ]
+        )
+        == 0
+    )
     assert [path.name for path in (home / "a b").iterdir()] == ["3D980614.npz"]
-    assert read_meta(home / "a b" / "3D980614.npz")["config"] == Config("lillis", 5.0).to_dict()
+    assert (
+        read_meta(home / "a b" / "3D980614.npz")["config"]
+        == Config("lillis", 5.0).to_dict()
+    )
     assert capsys.readouterr().out == ""
 
 
@@ -214,14 +346,22 @@ def test_dry_run_writes_nothing(home, capsys):
 
 def _one_sentence(capsys, *words):
     out, err = capsys.readouterr()
-    assert "Traceback" not in err and err.count("\n") == 1 and all(word in err for word in words), err
+    assert (
+        "Traceback" not in err
+        and err.count("\n") == 1
+        and all(word in err for word in words)
+    ), err
 
 
 @pytest.mark.parametrize(
     "options, status, words",
     [
-        ("--month 6", 2, ["month needs its year"]), ("--year 1998 --start 1998-01-01", 2, ["not both"]), ("--u-spacecraft nan", 2, ["volts"]),
-        ("--year 1999", 1, ["matches year 1999", "1998-01-20 to 1998-06-15"]), ("--data-dir nowhere", 1, ["nowhere"]), ("--workers 0", 1, ["1 or more"]),
+        ("--month 6", 2, ["month needs its year"]),
+        ("--year 1998 --start 1998-01-01", 2, ["not both"]),
+        ("--u-spacecraft nan", 2, ["volts"]),
+        ("--year 1999", 1, ["matches year 1999", "1998-01-20 to 1998-06-15"]),
+        ("--data-dir nowhere", 1, ["nowhere"]),
+        ("--workers 0", 1, ["1 or more"]),
     ],
 )
 def test_mistakes_end_in_one_sentence(home, options, status, words, capsys):
@@ -243,11 +383,20 @@ def test_every_sweep_failing_ends_in_one_sentence(own_archive, home, capsys):
     path = path.with_name("3D950120.TAB")
     back = lambda line: line.split()[:2]
     lines = path.read_bytes().splitlines(keepends=True)
-    old = [line.replace(back(line)[1], str(int(back(line)[1]) - 3 * 365 * 86400).encode(), 1).replace(b"1998-", b"1995-", 1) for line in lines]
+    old = [
+        line.replace(
+            back(line)[1], str(int(back(line)[1]) - 3 * 365 * 86400).encode(), 1
+        ).replace(b"1998-", b"1995-", 1)
+        for line in lines
+    ]
     path.write_bytes(b"".join(old))
     assert main(["--year", "1995", "--data-dir", str(own_archive.root)]) == 1
-    _one_sentence(capsys, "every sweep failed", f"coverage of the SPICE kernels ({SWEEPS})")
-    assert (home / "artifacts/potential_cache/potential_batch_1995.npz").exists(), "the reasons are in the file"
+    _one_sentence(
+        capsys, "every sweep failed", f"coverage of the SPICE kernels ({SWEEPS})"
+    )
+    assert (home / "artifacts/potential_cache/potential_batch_1995.npz").exists(), (
+        "the reasons are in the file"
+    )
 
 
 def test_output_that_cannot_be_written(home, capsys):
@@ -258,7 +407,11 @@ def test_output_that_cannot_be_written(home, capsys):
 
 def test_a_failed_day_is_a_warning(archive, home, monkeypatch, capsys):
     real = batch.process_lp_file
-    monkeypatch.setattr(batch, "process_lp_file", lambda path, **o: 1 / 0 if "0614" in path.name else real(path, **o))
+    monkeypatch.setattr(
+        batch,
+        "process_lp_file",
+        lambda path, **o: 1 / 0 if "0614" in path.name else real(path, **o),
+    )
     assert main(["--year", "1998", "--no-parallel"]) == 0
     _one_sentence(capsys, "warning: 3D980614.TAB was left out", "ZeroDivisionError")
 
@@ -273,11 +426,25 @@ def test_ctrl_c(home, monkeypatch, capsys):
 
 
 def test_as_a_module(home, archive, results):
-    command = [sys.executable, "-m", "lunar_potential.batch", "--year", "1998", "--month", "6", "--workers", "2", "--output-dir", "out"]
+    command = [
+        sys.executable,
+        "-m",
+        "lunar_potential.batch",
+        "--year",
+        "1998",
+        "--month",
+        "6",
+        "--workers",
+        "2",
+        "--output-dir",
+        "out",
+    ]
     ran = subprocess.run(command, capture_output=True, text=True, cwd=home)
     assert ran.returncode == 0 and ran.stderr == "", ran.stderr
     june = results.select(results.spec["file_index"] > 0)
-    np.testing.assert_array_equal(read_results(home / "out").spec["u_surface"], june.spec["u_surface"])
+    np.testing.assert_array_equal(
+        read_results(home / "out").spec["u_surface"], june.spec["u_surface"]
+    )
 
 
 def test_a_damaged_line_costs_no_more_than_itself(tmp_path, archive):
@@ -287,7 +454,10 @@ def test_a_damaged_line_costs_no_more_than_itself(tmp_path, archive):
     lines = day.read_bytes().splitlines(keepends=True)
     day.write_bytes(b"".join([*lines[:20], b"garbage\r\n", *lines[21:]]))
     result = run_all(data_dir=data, output_dir=tmp_path / "out", quiet=True)
-    assert result.results.rejected["line"].tolist() == [21] and not result.results.rejected["lost"].any()
+    assert (
+        result.results.rejected["line"].tolist() == [21]
+        and not result.results.rejected["lost"].any()
+    )
     again = run_all(data_dir=data, output_dir=tmp_path / "out", quiet=True)
     assert again.results.n_sweeps == result.results.n_sweeps
 
@@ -296,23 +466,47 @@ def test_stages_stand_beside_the_month_of_the_seed(home, capsys):
     assert main(["--year", "1998", "--month", "6", "--day", "15", "--no-parallel"]) == 0
     out = capsys.readouterr().out
     lines = {line.split("  ")[0]: line.split() for line in out.splitlines()}
-    for stage, seconds in (("coordinates", "71.0"), ("spacecraft potential", "1890.0"), ("surface fit", "683.0")):
+    for stage, seconds in (
+        ("coordinates", "71.0"),
+        ("spacecraft potential", "1890.0"),
+        ("surface fit", "683.0"),
+    ):
         assert lines[stage][-1] == seconds
     assert "NaN" not in out and "another machine" in out and len(lines["read"]) == 4
     result = run_day(1998, 6, 15)
-    assert result.stage_table().empty and "another machine" not in result._repr_html_(), "nothing ran"
+    assert (
+        result.stage_table().empty and "another machine" not in result._repr_html_()
+    ), "nothing ran"
     again = run_day(1998, 6, 15, overwrite=True)
     assert "another machine" in again._repr_html_() and "NaN" not in again._repr_html_()
     table = again.stage_table()
-    assert table["of the run (s)"].sum() == pytest.approx(again.wall, rel=0.05, abs=0.06) and table["share %"].sum() == pytest.approx(100, abs=1)
-    assert {"plan", "other", "start and wait", "merge", "report"} <= set(table.index) and again.memory > 50
+    assert table["of the run (s)"].sum() == pytest.approx(
+        again.wall, rel=0.05, abs=0.06
+    ) and table["share %"].sum() == pytest.approx(100, abs=1)
+    assert {"plan", "other", "start and wait", "merge", "report"} <= set(
+        table.index
+    ) and again.memory > 50
 
 
-def test_days_that_choose_their_response_are_the_same_on_any_number_of_workers(tmp_path):
-    simulate_archive(tmp_path / "data", dates=("1998-04-01", "1998-04-11"), sweeps_per_day=210, cadence=400, seed=6, response_fwhm=0.58)
+def test_days_that_choose_their_response_are_the_same_on_any_number_of_workers(
+    tmp_path,
+):
+    simulate_archive(
+        tmp_path / "data",
+        dates=("1998-04-01", "1998-04-11"),
+        sweeps_per_day=210,
+        cadence=400,
+        seed=6,
+        response_fwhm=0.58,
+    )
     written = set()
     for n_jobs in (1, 2, 3):
-        result = run_all(tmp_path / "data", tmp_path / str(n_jobs), n_jobs=n_jobs, quiet=True)
-        assert all(day["response"]["fwhm"] > 0.53 for day in read_results(result.paths[0]).meta["calibration"].values())
+        result = run_all(
+            tmp_path / "data", tmp_path / str(n_jobs), n_jobs=n_jobs, quiet=True
+        )
+        assert all(
+            day["response"]["fwhm"] > 0.53
+            for day in read_results(result.paths[0]).meta["calibration"].values()
+        )
         written.add(result.paths[0].read_bytes())
     assert len(written) == 1

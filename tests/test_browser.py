@@ -1,4 +1,5 @@
 """The explorers where they are used: JupyterLab in a real browser runs a tutorial, a slider is moved, a point is clicked."""
+
 import os
 import shutil
 import socket
@@ -12,21 +13,27 @@ import pytest
 
 from lunar_potential.view.movie import find_chrome
 
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright drives the browser: pip install '.[dev]'")
+playwright = pytest.importorskip(
+    "playwright.sync_api", reason="playwright drives the browser: pip install '.[dev]'"
+)
 expect = playwright.expect
 notebooks = Path(__file__).parent.parent / "nbs/tutorials"
 WAIT = 180_000  # ms
 HARMLESS = ("favicon", "ERR_ABORTED", "WebGL", "GPU stall")
 
 if find_chrome() is None:
-    pytest.skip("there is no Chrome or Chromium to open JupyterLab in", allow_module_level=True)
+    pytest.skip(
+        "there is no Chrome or Chromium to open JupyterLab in", allow_module_level=True
+    )
 
 
 @pytest.fixture(scope="module")
 def browser():
     "The browser that Kaleido would use."
     with playwright.sync_playwright() as play:
-        shown = play.chromium.launch(executable_path=str(find_chrome()), args=["--no-sandbox"])
+        shown = play.chromium.launch(
+            executable_path=str(find_chrome()), args=["--no-sandbox"]
+        )
         yield shown
         shown.close()
 
@@ -43,11 +50,31 @@ def lab(tmp_path_factory):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    own = {"JUPYTERLAB_SETTINGS_DIR": root / ".settings", "JUPYTERLAB_WORKSPACES_DIR": root / ".workspaces", "JUPYTER_CONFIG_DIR": root / ".config", "JUPYTER_RUNTIME_DIR": root / ".runtime"}
-    options = ["--no-browser", "--allow-root", "--ip=127.0.0.1", f"--port={port}", "--ServerApp.port_retries=0", "--IdentityProvider.token=", "--ServerApp.password=",
-               f"--ServerApp.root_dir={root}", "--expose-app-in-browser", "--LabApp.news_url="]
+    own = {
+        "JUPYTERLAB_SETTINGS_DIR": root / ".settings",
+        "JUPYTERLAB_WORKSPACES_DIR": root / ".workspaces",
+        "JUPYTER_CONFIG_DIR": root / ".config",
+        "JUPYTER_RUNTIME_DIR": root / ".runtime",
+    }
+    options = [
+        "--no-browser",
+        "--allow-root",
+        "--ip=127.0.0.1",
+        f"--port={port}",
+        "--ServerApp.port_retries=0",
+        "--IdentityProvider.token=",
+        "--ServerApp.password=",
+        f"--ServerApp.root_dir={root}",
+        "--expose-app-in-browser",
+        "--LabApp.news_url=",
+    ]
     with open(root / "server.log", "w") as log:
-        server = subprocess.Popen([sys.executable, "-m", "jupyterlab", *options], env={**os.environ, **{k: str(v) for k, v in own.items()}}, stdout=log, stderr=log)
+        server = subprocess.Popen(
+            [sys.executable, "-m", "jupyterlab", *options],
+            env={**os.environ, **{k: str(v) for k, v in own.items()}},
+            stdout=log,
+            stderr=log,
+        )
     try:
         _wait_for(f"http://127.0.0.1:{port}/lab", server, root / "server.log")
         yield f"http://127.0.0.1:{port}"
@@ -73,20 +100,30 @@ def tutorial(lab, browser):
     "The tutorial of one sweep, run from top to end; the page and what its console said."
     page = browser.new_page(viewport={"width": 1400, "height": 1000})
     said = []
-    page.on("console", lambda message: said.append(message.text) if message.type == "error" else None)
+    page.on(
+        "console",
+        lambda message: said.append(message.text) if message.type == "error" else None,
+    )
     page.on("pageerror", lambda error: said.append(str(error)))
     page.goto(f"{lab}/lab/tree/one_sweep.ipynb?reset", wait_until="domcontentloaded")
     page.wait_for_selector(".jp-Notebook .jp-Cell", timeout=WAIT)
-    page.wait_for_function("() => window.jupyterapp?.shell?.currentWidget?.sessionContext?.session?.kernel?.status === 'idle'", timeout=WAIT)
+    page.wait_for_function(
+        "() => window.jupyterapp?.shell?.currentWidget?.sessionContext?.session?.kernel?.status === 'idle'",
+        timeout=WAIT,
+    )
     page.set_default_timeout(WAIT)
-    assert page.evaluate("async () => await window.jupyterapp.commands.execute('notebook:run-all-cells')"), _errors(page)
+    assert page.evaluate(
+        "async () => await window.jupyterapp.commands.execute('notebook:run-all-cells')"
+    ), _errors(page)
     yield page, said
     page.close()
 
 
 def _errors(page):
     "What the cells that failed printed."
-    return page.locator(".jp-OutputArea-output[data-mime-type*='stderr'], .jp-OutputArea-output[data-mime-type*='error']").all_inner_texts()
+    return page.locator(
+        ".jp-OutputArea-output[data-mime-type*='stderr'], .jp-OutputArea-output[data-mime-type*='error']"
+    ).all_inner_texts()
 
 
 def _trace(plot, number, name):
@@ -103,18 +140,32 @@ def test_slider_moves_the_model_and_not_the_data(tutorial):
     page, _ = tutorial
     plot = _plots(page).first
     expect(plot).to_be_visible(timeout=WAIT)
-    data, at, edge = (plot.evaluate("e => JSON.stringify(e._fullData[0].z)"), _trace(plot, 8, "x")[0], plot.locator(".scatterlayer path.js-line").first.get_attribute("d"))
+    data, at, edge = (
+        plot.evaluate("e => JSON.stringify(e._fullData[0].z)"),
+        _trace(plot, 8, "x")[0],
+        plot.locator(".scatterlayer path.js-line").first.get_attribute("d"),
+    )
     handle = page.locator(".widget-slider .noUi-handle").first
     handle.scroll_into_view_if_needed()
     handle.focus()
     for _ in range(8):
         page.keyboard.press("ArrowRight")
-    expect(plot.locator(".scatterlayer path.js-line").first).not_to_have_attribute("d", edge, timeout=WAIT)
-    page.wait_for_function("([plot, at]) => Math.abs(plot._fullData[8].x[0] - at) > 3.9", arg=[plot.element_handle(), at], timeout=WAIT)
-    assert abs(_trace(plot, 8, "x")[0] - (at + 4.0)) < 0.3                       # eight steps of half a volt
+    expect(plot.locator(".scatterlayer path.js-line").first).not_to_have_attribute(
+        "d", edge, timeout=WAIT
+    )
+    page.wait_for_function(
+        "([plot, at]) => Math.abs(plot._fullData[8].x[0] - at) > 3.9",
+        arg=[plot.element_handle(), at],
+        timeout=WAIT,
+    )
+    assert abs(_trace(plot, 8, "x")[0] - (at + 4.0)) < 0.3  # eight steps of half a volt
     assert plot.evaluate("e => JSON.stringify(e._fullData[0].z)") == data
     page.get_by_role("button", name="back to the fit").first.click()
-    page.wait_for_function("([plot, at]) => Math.abs(plot._fullData[8].x[0] - at) < 0.01", arg=[plot.element_handle(), at], timeout=WAIT)
+    page.wait_for_function(
+        "([plot, at]) => Math.abs(plot._fullData[8].x[0] - at) < 0.01",
+        arg=[plot.element_handle(), at],
+        timeout=WAIT,
+    )
 
 
 def test_next_shows_another_sweep(tutorial):
@@ -138,16 +189,24 @@ def test_click_on_a_point_opens_its_sweep(tutorial):
     box = moon.bounding_box()
     page.mouse.click(box["x"] + point[0], box["y"] + point[1])
     expect(_plots(page)).to_have_count(number + 1, timeout=WAIT)
-    expect(_plots(page).last.locator(".gtitle")).to_contain_text(f"sweep {int(point[2])} of", timeout=WAIT)
+    expect(_plots(page).last.locator(".gtitle")).to_contain_text(
+        f"sweep {int(point[2])} of", timeout=WAIT
+    )
 
 
 def test_filter_draws_other_points(tutorial):
     page, _ = tutorial
     moon = _plots(page).nth(1)
     before = len(_trace(moon, 0, "x"))
-    regime = page.locator(".widget-select-multiple select, .widget-select select[multiple]").last
+    regime = page.locator(
+        ".widget-select-multiple select, .widget-select select[multiple]"
+    ).last
     regime.select_option(["day"])
-    page.wait_for_function("([plot, n]) => plot._fullData[0].x.length < n", arg=[moon.element_handle(), before], timeout=WAIT)
+    page.wait_for_function(
+        "([plot, n]) => plot._fullData[0].x.length < n",
+        arg=[moon.element_handle(), before],
+        timeout=WAIT,
+    )
     assert 0 < len(_trace(moon, 0, "x")) < before
 
 
@@ -157,7 +216,12 @@ def test_globe_shows_the_same_points(tutorial):
     page.get_by_role("tab", name="globe").click()
     globe = page.locator(".jupyter-widgets .js-plotly-plot:has(canvas)").first
     expect(globe).to_be_visible(timeout=WAIT)
-    assert globe.evaluate("e => e._fullData.filter(t => t.type === 'scatter3d' && t.customdata).reduce((n, t) => n + t.x.length, 0)") == number
+    assert (
+        globe.evaluate(
+            "e => e._fullData.filter(t => t.type === 'scatter3d' && t.customdata).reduce((n, t) => n + t.x.length, 0)"
+        )
+        == number
+    )
 
 
 def test_click_on_the_globe_opens_its_sweep(tutorial):
@@ -174,8 +238,15 @@ def test_click_on_the_globe_opens_its_sweep(tutorial):
     page.mouse.move(point[0] - 3, point[1])
     page.mouse.move(point[0], point[1])
     expect(globe.locator(".hovertext").first).to_be_visible(timeout=WAIT)
-    page.mouse.click(point[0], point[1], delay=1000)                             # a frame is drawn while the button is down
-    expect(page.locator(".jupyter-widgets .js-plotly-plot .gtitle", has_text=f"sweep {int(point[3])} of")).to_be_visible(timeout=WAIT)
+    page.mouse.click(
+        point[0], point[1], delay=1000
+    )  # a frame is drawn while the button is down
+    expect(
+        page.locator(
+            ".jupyter-widgets .js-plotly-plot .gtitle",
+            has_text=f"sweep {int(point[3])} of",
+        )
+    ).to_be_visible(timeout=WAIT)
 
 
 def test_console_has_no_errors(tutorial):

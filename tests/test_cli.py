@@ -1,4 +1,5 @@
 """The command `lunar-potential`: thin, quick to start, and clear when something is wrong."""
+
 import json
 import re
 import shlex
@@ -10,18 +11,40 @@ import numpy as np
 import pytest
 
 from lunar_potential import __version__
-from lunar_potential.quality import study
 from lunar_potential.batch import add_batch_arguments
-from lunar_potential.results import read_results
 from lunar_potential.cli import build_parser, error_table, main
+from lunar_potential.quality import study
+from lunar_potential.results import read_results
 
-HEAVY = ("numba", "scipy", "pandas", "xarray", "matplotlib", "plotly", "spiceypy", "joblib")
+HEAVY = (
+    "numba",
+    "scipy",
+    "pandas",
+    "xarray",
+    "matplotlib",
+    "plotly",
+    "spiceypy",
+    "joblib",
+)
 
 
-@pytest.mark.parametrize("module", ["lunar_potential", "lunar_potential.cli", "lunar_potential.batch", "lunar_potential.results"])
+@pytest.mark.parametrize(
+    "module",
+    [
+        "lunar_potential",
+        "lunar_potential.cli",
+        "lunar_potential.batch",
+        "lunar_potential.results",
+    ],
+)
 def test_imports_are_light(module):
     code = f"import sys, {module}; print([name for name in {HEAVY} if name in sys.modules])"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+    assert (
+        subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        ).stdout.strip()
+        == "[]"
+    )
 
 
 def test_batch_has_the_options_of_the_module():
@@ -29,62 +52,225 @@ def test_batch_has_the_options_of_the_module():
 
     own = argparse.ArgumentParser()
     add_batch_arguments(own)
-    options = ["--year", "1998", "--month", "6", "--overwrite", "--limit", "2", "--workers", "3", "-v"]
-    mine, theirs = vars(build_parser().parse_args(["batch", *options])), vars(own.parse_args(options))
+    options = [
+        "--year",
+        "1998",
+        "--month",
+        "6",
+        "--overwrite",
+        "--limit",
+        "2",
+        "--workers",
+        "3",
+        "-v",
+    ]
+    mine, theirs = (
+        vars(build_parser().parse_args(["batch", *options])),
+        vars(own.parse_args(options)),
+    )
     assert {name: mine[name] for name in theirs} == theirs
 
 
 def test_batch(archive, tmp_path, capsys):
-    options = ["--data-dir", str(archive.root), "--output-dir", str(tmp_path), "--year", "1998", "--month", "6", "--day", "15", "--no-parallel"]
+    options = [
+        "--data-dir",
+        str(archive.root),
+        "--output-dir",
+        str(tmp_path),
+        "--year",
+        "1998",
+        "--month",
+        "6",
+        "--day",
+        "15",
+        "--no-parallel",
+    ]
     assert main(["batch", *options]) == 0
     assert "potential_batch_1998_06_15.npz" in capsys.readouterr().out
 
 
 def test_simulate_then_info(tmp_path, capsys):
-    assert main(["simulate", str(tmp_path / "a"), "--dates", "1999-02-01", "--sweeps", "3", "--cadence", "9000", "--seed", "4"]) == 0
+    assert (
+        main(
+            [
+                "simulate",
+                str(tmp_path / "a"),
+                "--dates",
+                "1999-02-01",
+                "--sweeps",
+                "3",
+                "--cadence",
+                "9000",
+                "--seed",
+                "4",
+            ]
+        )
+        == 0
+    )
     assert "3 sweeps" in capsys.readouterr().out
     assert main(["info", str(tmp_path / "a")]) == 0
     out = capsys.readouterr().out
-    assert __version__ in out and "1 daily tables, 1999-02-01" in out and "kernel" in out
+    assert (
+        __version__ in out and "1 daily tables, 1999-02-01" in out and "kernel" in out
+    )
 
 
 def test_demo_twice_in_a_row(tmp_path, capsys):
     numbers = []
     for _ in range(2):
-        assert main(["demo", "--output-dir", str(tmp_path / "demo"), "--sweeps", "25", "--workers", "1"]) == 0
+        assert (
+            main(
+                [
+                    "demo",
+                    "--output-dir",
+                    str(tmp_path / "demo"),
+                    "--sweeps",
+                    "25",
+                    "--workers",
+                    "1",
+                ]
+            )
+            == 0
+        )
         out = capsys.readouterr().out
-        assert all(word in out for word in ("25 sweeps", "wake", "all", "potential_batch_1998_04_01.npz", ".png", ".html"))
+        assert all(
+            word in out
+            for word in (
+                "25 sweeps",
+                "wake",
+                "all",
+                "potential_batch_1998_04_01.npz",
+                ".png",
+                ".html",
+            )
+        )
         numbers.append(read_results(tmp_path / "demo").spec["u_surface"])
     np.testing.assert_array_equal(*numbers)
-    assert (tmp_path / "demo" / "potential_batch_1998_04_01.png").read_bytes().startswith(b"\x89PNG")
+    assert (
+        (tmp_path / "demo" / "potential_batch_1998_04_01.png")
+        .read_bytes()
+        .startswith(b"\x89PNG")
+    )
     html = (tmp_path / "demo" / "potential_batch_1998_04_01.html").read_text()
-    assert "plotly" in html.lower() and "<script src=" not in html, "it needs no network"
-    assert main(["info", str(tmp_path / "demo" / "potential_batch_1998_04_01.npz")]) == 0
+    assert "plotly" in html.lower() and "<script src=" not in html, (
+        "it needs no network"
+    )
+    assert (
+        main(["info", str(tmp_path / "demo" / "potential_batch_1998_04_01.npz")]) == 0
+    )
 
 
 def test_bench(tmp_path, capsys):
-    assert main(["bench", "accuracy", "--sweeps", "8", "--seed", "2", "--workers", "1", "--json", str(tmp_path / "bench.json")]) == 0
+    assert (
+        main(
+            [
+                "bench",
+                "accuracy",
+                "--sweeps",
+                "8",
+                "--seed",
+                "2",
+                "--workers",
+                "1",
+                "--json",
+                str(tmp_path / "bench.json"),
+            ]
+        )
+        == 0
+    )
     out, err = capsys.readouterr()
-    assert all(word in out for word in ("plasma_sheet", "linear response", "two energies", "covered_95")) and "stress" in err
+    assert (
+        all(
+            word in out
+            for word in (
+                "plasma_sheet",
+                "linear response",
+                "two energies",
+                "covered_95",
+            )
+        )
+        and "stress" in err
+    )
     tables = json.loads((tmp_path / "bench.json").read_text())
-    assert list(tables) == ["accuracy", "stress", "null", "speed"] and tables["accuracy"]["all"]["sweeps"] == 40
+    assert (
+        list(tables) == ["accuracy", "stress", "null", "speed"]
+        and tables["accuracy"]["all"]["sweeps"] == 40
+    )
     assert {row["sweeps"] for row in tables["null"].values()} == {8}
 
 
 def test_bench_spacecraft_potential(tmp_path, capsys):
-    assert main(["bench", "spacecraft-potential", "--sweeps", "20", "--workers", "2", "--json", str(tmp_path / "bench.json")]) == 0
+    assert (
+        main(
+            [
+                "bench",
+                "spacecraft-potential",
+                "--sweeps",
+                "20",
+                "--workers",
+                "2",
+                "--json",
+                str(tmp_path / "bench.json"),
+            ]
+        )
+        == 0
+    )
     out = capsys.readouterr().out
-    assert all(word in out for word in ("sequential_s", "parallel_s", "speed_up", "identical", "True", "shade", "sd_robust"))
+    assert all(
+        word in out
+        for word in (
+            "sequential_s",
+            "parallel_s",
+            "speed_up",
+            "identical",
+            "True",
+            "shade",
+            "sd_robust",
+        )
+    )
     tables = json.loads((tmp_path / "bench.json").read_text())
-    assert list(tables) == ["parallel", "spacecraft", "influence"] and tables["parallel"]["spacecraft potential"]["rows"] == 300
+    assert (
+        list(tables) == ["parallel", "spacecraft", "influence"]
+        and tables["parallel"]["spacecraft potential"]["rows"] == 300
+    )
 
 
 def test_bench_month(tmp_path, capsys):
-    assert main(["bench", "--days", "2", "--sweeps", "8", "--workers", "2", "--json", str(tmp_path / "bench.json")]) == 0
+    assert (
+        main(
+            [
+                "bench",
+                "--days",
+                "2",
+                "--sweeps",
+                "8",
+                "--workers",
+                "2",
+                "--json",
+                str(tmp_path / "bench.json"),
+            ]
+        )
+        == 0
+    )
     out, err = capsys.readouterr()
-    assert all(word in out for word in ("efficiency", "sweeps_per_s", "worker_mb", "surface fit", "start and wait", "connected sweep")) and "simulating" in err
+    assert (
+        all(
+            word in out
+            for word in (
+                "efficiency",
+                "sweeps_per_s",
+                "worker_mb",
+                "surface fit",
+                "start and wait",
+                "connected sweep",
+            )
+        )
+        and "simulating" in err
+    )
     tables = json.loads((tmp_path / "bench.json").read_text())
-    assert list(tables) == ["runs", "stages", "costs"] and all(run["identical"] for run in tables["runs"].values())
+    assert list(tables) == ["runs", "stages", "costs"] and all(
+        run["identical"] for run in tables["runs"].values()
+    )
 
 
 def test_check_spacecraft_potential(capsys):
@@ -98,17 +284,37 @@ def test_a_difference_is_a_failure(verb, monkeypatch, capsys):
     monkeypatch.setattr(study, "_identical", lambda one, other: False)
     assert main([verb, "spacecraft-potential", "--sweeps", "20"]) == 1
     out = capsys.readouterr().out
-    assert "False" in out if verb == "bench" else [line.split()[0] for line in out.splitlines()] == ["FAILED", "ok", "ok", "ok", "ok"]
+    assert (
+        "False" in out
+        if verb == "bench"
+        else [line.split()[0] for line in out.splitlines()]
+        == ["FAILED", "ok", "ok", "ok", "ok"]
+    )
 
 
 def test_error_table(results, truth):
     table = error_table(results, truth)
-    assert table.loc["all", "sweeps"] == len(truth) and table.loc["all", "connected"] == truth.connected.sum()
+    assert (
+        table.loc["all", "sweeps"] == len(truth)
+        and table.loc["all", "connected"] == truth.connected.sum()
+    )
     assert table["fitted"].iloc[:-1].sum() == results.spec["has_fit"].sum()
     assert table.loc["all", "U_surface |error|"] < 6
 
 
-@pytest.mark.parametrize("argv, status, words", [(["info", "nowhere"], 1, "does not exist"), (["simulate", "x", "--sweeps", "0"], 1, "sweeps"), (["bench", "accuracy", "--sweeps", "0"], 1, "0 sweeps"), (["bench", "--days", "0"], 1, "0 days"), (["movie", "nowhere"], 1, "nowhere"), (["bench", "--data-dir", "nowhere"], 1, "nowhere"), (["bench", "spacecraft-potential", "--workers", "1"], 1, "2 or more"), (["check", "spacecraft-potential", "--sweeps", "0"], 1, "0 sweeps")])
+@pytest.mark.parametrize(
+    "argv, status, words",
+    [
+        (["info", "nowhere"], 1, "does not exist"),
+        (["simulate", "x", "--sweeps", "0"], 1, "sweeps"),
+        (["bench", "accuracy", "--sweeps", "0"], 1, "0 sweeps"),
+        (["bench", "--days", "0"], 1, "0 days"),
+        (["movie", "nowhere"], 1, "nowhere"),
+        (["bench", "--data-dir", "nowhere"], 1, "nowhere"),
+        (["bench", "spacecraft-potential", "--workers", "1"], 1, "2 or more"),
+        (["check", "spacecraft-potential", "--sweeps", "0"], 1, "0 sweeps"),
+    ],
+)
 def test_mistakes(argv, status, words, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert main(argv) == status
@@ -122,17 +328,47 @@ def test_verbose_shows_where(tmp_path, monkeypatch, caplog, capsys):
     assert any(record.exc_info for record in caplog.records)
 
 
-@pytest.mark.parametrize("argv", [[], ["paint"], ["bench", "speed"], ["check"], ["batch", "--month", "13"], ["batch", "--fit-method", "magic"]])
+@pytest.mark.parametrize(
+    "argv",
+    [
+        [],
+        ["paint"],
+        ["bench", "speed"],
+        ["check"],
+        ["batch", "--month", "13"],
+        ["batch", "--fit-method", "magic"],
+    ],
+)
 def test_usage(argv, capsys):
     with pytest.raises(SystemExit) as stop:
         main(argv)
     assert stop.value.code == 2 and "usage" in capsys.readouterr().err
 
 
-VERBS = ("download", "doctor", "batch", "simulate", "demo", "movie", "bench", "check", "validate", "info", "fast")
+VERBS = (
+    "download",
+    "doctor",
+    "batch",
+    "simulate",
+    "demo",
+    "movie",
+    "bench",
+    "check",
+    "validate",
+    "info",
+    "fast",
+)
 
 
-@pytest.mark.parametrize("words", [[], *([verb] for verb in VERBS), *(["fast", verb] for verb in ("plot", "extrema", "orbit"))], ids=" ".join)
+@pytest.mark.parametrize(
+    "words",
+    [
+        [],
+        *([verb] for verb in VERBS),
+        *(["fast", verb] for verb in ("plot", "extrema", "orbit")),
+    ],
+    ids=" ".join,
+)
 def test_every_verb_has_help(words, capsys):
     with pytest.raises(SystemExit) as ended:
         main([*words, "--help"])
@@ -155,7 +391,11 @@ def commands_in_the_docs():
         if page.parent.name.startswith((".", "_")):
             continue
         for cell in json.loads(page.read_text(encoding="utf-8"))["cells"]:
-            for block in re.findall(r"^```(?:bash|sh|shell|console)\n(.*?)^```", "".join(cell["source"]), re.MULTILINE | re.DOTALL):
+            for block in re.findall(
+                r"^```(?:bash|sh|shell|console)\n(.*?)^```",
+                "".join(cell["source"]),
+                re.MULTILINE | re.DOTALL,
+            ):
                 for line in block.replace("\\\n", " ").splitlines():
                     if line.strip().startswith("lunar-potential "):
                         yield page.stem, line.strip()

@@ -1,4 +1,5 @@
 """The pages of the site beside the modules keep up with the package: names, commands, the table of rooms."""
+
 import dataclasses
 import importlib
 import json
@@ -18,12 +19,21 @@ from lunar_potential.synthetic.simulate import simulate_archive
 nbs = Path(__file__).resolve().parent.parent / "nbs"
 package = nbs.parent / "lunar_potential"
 PHYSICS = sorted(path.stem for path in (nbs / "physics").glob("*.ipynb"))
-PAGES = ["getting_started", "tutorials/a_cluster", "developers/house", "developers/writing_a_page", "developers/release", *(f"physics/{name}" for name in PHYSICS)]
+PAGES = [
+    "getting_started",
+    "tutorials/a_cluster",
+    "developers/house",
+    "developers/writing_a_page",
+    "developers/release",
+    *(f"physics/{name}" for name in PHYSICS),
+]
 
 
 def cells(page, kind):
     "Sources of the cells of a kind."
-    return ["".join(cell["source"]) for cell in stored(page) if cell["cell_type"] == kind]
+    return [
+        "".join(cell["source"]) for cell in stored(page) if cell["cell_type"] == kind
+    ]
 
 
 def stored(page):
@@ -41,17 +51,32 @@ def words(page):
 def test_page_is_a_small_page_that_ran(page):
     assert (nbs / f"{page}.ipynb").stat().st_size < 400_000
     assert re.match(r"# \S.*\n\n> \S.*", cells(page, "markdown")[0])
-    assert not [source for source in cells(page, "code") if re.search(r"^#\| *(default_exp|export)", source, re.MULTILINE)]
+    assert not [
+        source
+        for source in cells(page, "code")
+        if re.search(r"^#\| *(default_exp|export)", source, re.MULTILINE)
+    ]
     outputs = [output for cell in stored(page) for output in cell.get("outputs", [])]
     assert any("image/png" in output.get("data", {}) for output in outputs), "no figure"
-    assert not [output for output in outputs if output["output_type"] == "error" or output.get("name") == "stderr"]
-    assert any(re.search(r"^\s*assert ", source, re.MULTILINE) for source in cells(page, "code")), "no check"
+    assert not [
+        output
+        for output in outputs
+        if output["output_type"] == "error" or output.get("name") == "stderr"
+    ]
+    assert any(
+        re.search(r"^\s*assert ", source, re.MULTILINE)
+        for source in cells(page, "code")
+    ), "no check"
 
 
 @pytest.mark.parametrize("page", PAGES)
 def test_links_lead_to_pages(page):
     links = re.findall(r"\]\(([^):#]+\.ipynb)[^)]*\)", words(page))
-    assert links and not [link for link in links if not (nbs / f"{page}.ipynb").parent.joinpath(link).is_file()]
+    assert links and not [
+        link
+        for link in links
+        if not (nbs / f"{page}.ipynb").parent.joinpath(link).is_file()
+    ]
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -65,7 +90,13 @@ def test_code_uses_public_names_only(page):
 
 
 def test_physics_has_its_pages():
-    assert {"loss_cone", "spacecraft_potential", "confidence_sets", "not_identifiable", "glossary"} <= set(PHYSICS)
+    assert {
+        "loss_cone",
+        "spacecraft_potential",
+        "confidence_sets",
+        "not_identifiable",
+        "glossary",
+    } <= set(PHYSICS)
 
 
 @pytest.mark.parametrize("name", PHYSICS)
@@ -75,9 +106,22 @@ def test_physics_names_its_sources(name):
 
 def test_dois_are_those_of_the_pages_of_the_package():
     others = [path for path in nbs.rglob("*.ipynb") if path.parent.name != "physics"]
-    known = set(re.findall(r"10\.\d{4,}/[\w./()-]*\w", "\n".join(path.read_text(encoding="utf-8") for path in others)))
-    used = {doi for name in PHYSICS for doi in re.findall(r"doi\.org/(10\.\d{4,}/[\w./()-]*\w)", words(f"physics/{name}"))}
-    assert used and not {doi.lower() for doi in used} - {doi.lower() for doi in known}, "cited nowhere else: a slip of the pen?"
+    known = set(
+        re.findall(
+            r"10\.\d{4,}/[\w./()-]*\w",
+            "\n".join(path.read_text(encoding="utf-8") for path in others),
+        )
+    )
+    used = {
+        doi
+        for name in PHYSICS
+        for doi in re.findall(
+            r"doi\.org/(10\.\d{4,}/[\w./()-]*\w)", words(f"physics/{name}")
+        )
+    }
+    assert used and not {doi.lower() for doi in used} - {
+        doi.lower() for doi in known
+    }, "cited nowhere else: a slip of the pen?"
 
 
 # glossary
@@ -88,7 +132,9 @@ def resolve(name):
     module, *rest = name.split(".")
     found = importlib.import_module(f"lunar_potential.{module}")
     for attribute in rest:
-        if dataclasses.is_dataclass(found) and attribute in {field.name for field in dataclasses.fields(found)}:
+        if dataclasses.is_dataclass(found) and attribute in {
+            field.name for field in dataclasses.fields(found)
+        }:
             return found
         found = getattr(found, attribute)
     return found
@@ -96,13 +142,24 @@ def resolve(name):
 
 def glossary():
     "Word and names in the code, of each line of the table."
-    lines = [line for line in words("physics/glossary").splitlines() if re.match(r"\| (?!word |---)", line)]
-    return [(line.split("|")[1].strip(), re.findall(r"`([\w.]+)`", line.split("|")[-2])) for line in lines]
+    lines = [
+        line
+        for line in words("physics/glossary").splitlines()
+        if re.match(r"\| (?!word |---)", line)
+    ]
+    return [
+        (line.split("|")[1].strip(), re.findall(r"`([\w.]+)`", line.split("|")[-2]))
+        for line in lines
+    ]
 
 
 def test_glossary_is_in_order_and_complete():
     listed = [word for word, _ in glossary()]
-    assert len(listed) >= 50 and listed == sorted(listed, key=str.lower) and len(set(listed)) == len(listed)
+    assert (
+        len(listed) >= 50
+        and listed == sorted(listed, key=str.lower)
+        and len(set(listed)) == len(listed)
+    )
     assert all(names for _, names in glossary()), "a word without its name in the code"
 
 
@@ -118,7 +175,9 @@ def test_names_of_the_glossary_exist():
     assert not missing
 
 
-@pytest.mark.parametrize("wrong", ["units.Flags", "nowhere.Truth", "simulate.Truth.colour"])
+@pytest.mark.parametrize(
+    "wrong", ["units.Flags", "nowhere.Truth", "simulate.Truth.colour"]
+)
 def test_a_wrong_name_is_noticed(wrong):
     with pytest.raises((AttributeError, ImportError)):
         resolve(wrong)
@@ -140,12 +199,22 @@ def table_rooms():
 
 
 def test_every_module_is_in_the_house():
-    modules = {path.relative_to(package).with_suffix("").as_posix() for path in package.rglob("*.py") if not path.name.startswith("_")}
-    assert len(table_rooms()) == len(set(table_rooms())) and set(table_rooms()) == modules
+    modules = {
+        path.relative_to(package).with_suffix("").as_posix()
+        for path in package.rglob("*.py")
+        if not path.name.startswith("_")
+    }
+    assert (
+        len(table_rooms()) == len(set(table_rooms())) and set(table_rooms()) == modules
+    )
 
 
 def test_rooms_are_linked_to_the_pages_that_write_them():
-    rows = re.findall(r"^\| `([\w/]+)` \| \[[^\]]*\]\(\.\./([^)]+)\)", words("developers/house"), re.MULTILINE)
+    rows = re.findall(
+        r"^\| `([\w/]+)` \| \[[^\]]*\]\(\.\./([^)]+)\)",
+        words("developers/house"),
+        re.MULTILINE,
+    )
     assert len(rows) == len(table_rooms())
     for room, page in rows:
         first = "".join(stored(page.removesuffix(".ipynb"))[0]["source"])
@@ -154,7 +223,13 @@ def test_rooms_are_linked_to_the_pages_that_write_them():
 
 def test_files_and_targets_that_developers_are_sent_to_exist():
     text = words("developers/writing_a_page") + words("developers/release")
-    targets = set(re.findall(r"^([a-z-]+):", (nbs.parent / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    targets = set(
+        re.findall(
+            r"^([a-z-]+):",
+            (nbs.parent / "Makefile").read_text(encoding="utf-8"),
+            re.MULTILINE,
+        )
+    )
     assert set(re.findall(r"\bmake ([a-z]+(?:-[a-z]+)*)", text)) <= targets
     files = re.findall(r"`((?:\.ci|\.github|tests)/[\w./]+\w)`", text)
     assert files and not [name for name in files if not (nbs.parent / name).exists()]
@@ -166,7 +241,12 @@ def test_files_and_targets_that_developers_are_sent_to_exist():
 def commands(page):
     "Lines of the bash blocks of a page."
     blocks = re.findall(r"^```bash\n(.*?)^```$", words(page), re.MULTILINE | re.DOTALL)
-    return [line for block in blocks for line in block.splitlines() if line.strip() and not line.startswith("#")]
+    return [
+        line
+        for block in blocks
+        for line in block.splitlines()
+        if line.strip() and not line.startswith("#")
+    ]
 
 
 def inline_commands(page):
@@ -176,11 +256,19 @@ def inline_commands(page):
 def test_commands_of_getting_started_are_known():
     from lunar_potential.cli import build_parser
 
-    lines = [line for line in commands("getting_started") if not line.startswith("pip ")]
-    assert any("demo" in line for line in lines) and any("download" in line for line in lines) and any("batch" in line for line in lines)
+    lines = [
+        line for line in commands("getting_started") if not line.startswith("pip ")
+    ]
+    assert (
+        any("demo" in line for line in lines)
+        and any("download" in line for line in lines)
+        and any("batch" in line for line in lines)
+    )
     for line in lines:
         program, *arguments = shlex.split(line)
-        assert program == "lunar-potential" and callable(build_parser().parse_args(arguments).command), line
+        assert program == "lunar-potential" and callable(
+            build_parser().parse_args(arguments).command
+        ), line
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -208,24 +296,65 @@ def server(tmp_path):
     "A server with one day of an archive, and the environment that names it in place of the usual ones."
     root = tmp_path / "server"
     simulate_archive(root, ["1998-04-01"], sweeps_per_day=24, cadence=3600, seed=2)
-    folders = {".TAB": "flux", ".bsp": "kernels", ".tls": "kernels", ".tpc": "kernels", ".tab": "tables"}
-    files = {path: path.relative_to(root) for path in root.rglob("*") if path.suffix in folders}
-    place = lambda path: f"/{folders[path.suffix]}/{files[path].as_posix().removeprefix('spice_kernels/')}"
+    folders = {
+        ".TAB": "flux",
+        ".bsp": "kernels",
+        ".tls": "kernels",
+        ".tpc": "kernels",
+        ".tab": "tables",
+    }
+    files = {
+        path: path.relative_to(root)
+        for path in root.rglob("*")
+        if path.suffix in folders
+    }
+    place = lambda path: (
+        f"/{folders[path.suffix]}/{files[path].as_posix().removeprefix('spice_kernels/')}"
+    )
     with Site({place(path): path.read_bytes() for path in files}) as site:
-        products = dict(flux="flux", orbit="kernels", planets="kernels", leapseconds="kernels", constants="kernels", theta="tables", attitude="tables")
-        yield {f"LUNAR_POTENTIAL_URL_{name.upper()}": f"{site.url}/{folder}/" for name, folder in products.items()}
+        products = dict(
+            flux="flux",
+            orbit="kernels",
+            planets="kernels",
+            leapseconds="kernels",
+            constants="kernels",
+            theta="tables",
+            attitude="tables",
+        )
+        yield {
+            f"LUNAR_POTENTIAL_URL_{name.upper()}": f"{site.url}/{folder}/"
+            for name, folder in products.items()
+        }
 
 
 def test_a_newcomer_walks_from_the_page_to_a_first_result(server, tmp_path):
     reader = tmp_path / "a reader"
     reader.mkdir()
     commands_found = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    environment = {**os.environ, **server, "PATH": commands_found, "NO_PROXY": "127.0.0.1,localhost", "MPLBACKEND": "Agg"}
+    environment = {
+        **os.environ,
+        **server,
+        "PATH": commands_found,
+        "NO_PROXY": "127.0.0.1,localhost",
+        "MPLBACKEND": "Agg",
+    }
     environment.pop("LUNAR_POTENTIAL_DATA", None)
-    done = subprocess.run(["bash", "-euo", "pipefail"], cwd=reader, env=environment, input=real_files_block(), capture_output=True, text=True)
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail"],
+        cwd=reader,
+        env=environment,
+        input=real_files_block(),
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stdout + done.stderr
-    with np.load(reader / "artifacts/potential_cache/potential_batch_1998_04_01.npz") as result:
-        assert len(result["spec_u_surface"]) == 24 and np.isfinite(result["spec_u_surface"]).any()
+    with np.load(
+        reader / "artifacts/potential_cache/potential_batch_1998_04_01.npz"
+    ) as result:
+        assert (
+            len(result["spec_u_surface"]) == 24
+            and np.isfinite(result["spec_u_surface"]).any()
+        )
 
 
 def test_public_names_of_the_table_are_public():

@@ -1,12 +1,33 @@
 "From files to potentials on an archive whose truth is known, and published cases that any implementation must reproduce."
+
 import numpy as np
 import pytest
 
 from lunar_potential.data.archive import Archive
 from lunar_potential.data.er import ERData, count_factor
-from lunar_potential.physics.losscone import METHODS, U_BOUNDS, LossConeFitter, make_cells
-from lunar_potential.pipeline import load_all_data, moonward_field, process_lp_file, process_merged_data
-from lunar_potential.synthetic.simulate import THETA, SimulationOptions, Truth, energy_table, log_compress, response_height, response_sigma, simulate_archive, simulate_sweeps
+from lunar_potential.physics.losscone import (
+    METHODS,
+    U_BOUNDS,
+    LossConeFitter,
+    make_cells,
+)
+from lunar_potential.pipeline import (
+    load_all_data,
+    moonward_field,
+    process_lp_file,
+    process_merged_data,
+)
+from lunar_potential.synthetic.simulate import (
+    THETA,
+    SimulationOptions,
+    Truth,
+    energy_table,
+    log_compress,
+    response_height,
+    response_sigma,
+    simulate_archive,
+    simulate_sweeps,
+)
 from lunar_potential.units import Flag
 
 DATES = ("1998-04-03", "1998-04-11")  # solar wind and wake; lobes and plasma sheet
@@ -17,24 +38,37 @@ CELLS = make_cells(THETA, count_factor(THETA))
 def simulated(tmp_path_factory):
     "An archive of two days with 80 sweeps each, its truth, and the results of both files."
     root = tmp_path_factory.mktemp("expectations")
-    truth = simulate_archive(root, dates=DATES, sweeps_per_day=80, cadence=1070, seed=21)
+    truth = simulate_archive(
+        root, dates=DATES, sweeps_per_day=80, cadence=1070, seed=21
+    )
     archive = Archive(root)
-    return archive, truth, [process_lp_file(path, archive=archive) for path in archive.files()]
+    return (
+        archive,
+        truth,
+        [process_lp_file(path, archive=archive) for path in archive.files()],
+    )
 
 
 @pytest.fixture(scope="module")
 def spec(simulated):
     "Sweep arrays of both days, in the order of the truth."
-    return {name: np.concatenate([one.spec[name] for one in simulated[2]]) for name in simulated[2][0].spec}
+    return {
+        name: np.concatenate([one.spec[name] for one in simulated[2]])
+        for name in simulated[2][0].spec
+    }
 
 
 def angle_between(lat, lon, other_lat, other_lon):
     "Degrees along the great circle."
-    unit = [np.stack([np.cos(a) * np.cos(b), np.cos(a) * np.sin(b), np.sin(a)]) for a, b in (np.radians((lat, lon)), np.radians((other_lat, other_lon)))]
+    unit = [
+        np.stack([np.cos(a) * np.cos(b), np.cos(a) * np.sin(b), np.sin(a)])
+        for a, b in (np.radians((lat, lon)), np.radians((other_lat, other_lon)))
+    ]
     return np.degrees(2 * np.arcsin(np.linalg.norm(unit[0] - unit[1], axis=0) / 2))
 
 
 # --- from files to potentials
+
 
 def test_every_sweep_and_every_row_is_accounted_for(simulated):
     _, truth, results = simulated
@@ -42,32 +76,50 @@ def test_every_sweep_and_every_row_is_accounted_for(simulated):
         mine = truth.select(truth.day == day)
         np.testing.assert_array_equal(one.spec["file_spec_no"], mine.spec_no)
         np.testing.assert_array_equal(one.spec["time_start"], mine.time)
-        assert one.spec["row_count"].tolist() == [15] * 80 and len(one.rows["utc"]) == 15 * 80 and len(one.rejected) == 0
+        assert (
+            one.spec["row_count"].tolist() == [15] * 80
+            and len(one.rows["utc"]) == 15 * 80
+            and len(one.rejected) == 0
+        )
 
 
 def test_a_fit_is_there_if_and_only_if_the_potential_is_a_number(spec):
     np.testing.assert_array_equal(spec["has_fit"], np.isfinite(spec["u_surface"]))
-    np.testing.assert_array_equal(np.isfinite(spec["u_surface"]), np.isfinite(spec["bs_over_bm"]))
+    np.testing.assert_array_equal(
+        np.isfinite(spec["u_surface"]), np.isfinite(spec["bs_over_bm"])
+    )
     assert (spec["flags"][~spec["has_fit"]] != 0).all()
 
 
 def test_place_connection_and_sunlight_are_the_true_ones(simulated, spec):
     truth = simulated[1]
     np.testing.assert_array_equal(spec["polarity"], truth.polarity)
-    near = angle_between(spec["projection_latitude"], spec["projection_longitude"], truth.foot_lat, truth.foot_lon)
+    near = angle_between(
+        spec["projection_latitude"],
+        spec["projection_longitude"],
+        truth.foot_lat,
+        truth.foot_lon,
+    )
     assert np.nanmax(near) < 0.05 and (np.isfinite(near) == truth.connected).all()
     assert ((spec["spacecraft_in_sun"] == 1) == truth.sc_sun).mean() > 0.98
-    assert ((spec["projection_in_sun"] == 1) == truth.foot_sun)[truth.connected].mean() > 0.98
+    assert ((spec["projection_in_sun"] == 1) == truth.foot_sun)[
+        truth.connected
+    ].mean() > 0.98
     assert (spec["projection_in_sun"][~truth.connected] == -1).all()
 
 
-def test_spacecraft_potential_within_a_volt_in_sunlight_and_three_in_shade(simulated, spec):
+def test_spacecraft_potential_within_a_volt_in_sunlight_and_three_in_shade(
+    simulated, spec
+):
     truth = simulated[1]
     off = np.abs(spec["u_spacecraft"] - truth.u_sc)
     ordinary = (truth.u_sc > -60) & (truth.u_sc < 5)
     assert truth.sc_sun.sum() > 60 and (~truth.sc_sun & ordinary).sum() > 30
     assert np.isfinite(off).mean() > 0.98
-    assert np.nanmedian(off[truth.sc_sun]) < 1 and np.nanmedian(off[~truth.sc_sun & ordinary]) < 3
+    assert (
+        np.nanmedian(off[truth.sc_sun]) < 1
+        and np.nanmedian(off[~truth.sc_sun & ordinary]) < 3
+    )
     assert np.nanquantile(off, 0.9) < 5
 
 
@@ -98,7 +150,9 @@ def test_sets_hold_the_truth(simulated, spec):
     truth = simulated[1]
     fitted = truth.connected & spec["has_fit"]
     for level, least in (("95", 0.85), ("68", 0.55)):
-        inside = (spec[f"u_surface_lower_{level}"] <= truth.u_surface) & (truth.u_surface <= spec[f"u_surface_upper_{level}"])
+        inside = (spec[f"u_surface_lower_{level}"] <= truth.u_surface) & (
+            truth.u_surface <= spec[f"u_surface_upper_{level}"]
+        )
         assert inside[fitted].mean() > least
 
 
@@ -113,7 +167,9 @@ def test_plasma_and_field_ratio_are_the_true_ones(simulated, spec):
 
 def test_a_file_alone_and_all_together_give_the_same_numbers(simulated, spec):
     archive = simulated[0]
-    together = process_merged_data(load_all_data(archive.files(), archive.theta), archive=archive)
+    together = process_merged_data(
+        load_all_data(archive.files(), archive.theta), archive=archive
+    )
     for name in spec.keys() - {"spec_no", "file_index"}:
         np.testing.assert_array_equal(together.spec[name], spec[name], err_msg=name)
     assert len(np.unique(together.spec["spec_no"])) == 160
@@ -125,8 +181,12 @@ def test_no_files_are_no_sweeps(simulated):
     assert er.n_sweeps == 0 and er.ds.sizes["row"] == 0
 
 
-def test_missing_lines_in_a_long_file_move_the_other_sweeps_within_their_errors(tmp_path):
-    simulate_archive(tmp_path, dates=("1998-04-03",), sweeps_per_day=205, cadence=400, seed=3)
+def test_missing_lines_in_a_long_file_move_the_other_sweeps_within_their_errors(
+    tmp_path,
+):
+    simulate_archive(
+        tmp_path, dates=("1998-04-03",), sweeps_per_day=205, cadence=400, seed=3
+    )
     archive = Archive(tmp_path)
     path = archive.files()[0]
     before = process_lp_file(path, archive=archive)
@@ -136,21 +196,39 @@ def test_missing_lines_in_a_long_file_move_the_other_sweeps_within_their_errors(
     after = process_lp_file(path, archive=archive)
     untouched = ~np.isin(np.arange(205), gone // 15)
     assert (after.spec["row_count"][~untouched] == 14).all()
-    one, other = ({name: found.spec[name][untouched] for name in found.spec} for found in (before, after))
+    one, other = (
+        {name: found.spec[name][untouched] for name in found.spec}
+        for found in (before, after)
+    )
     np.testing.assert_array_equal(one["has_fit"], other["has_fit"])
     moved = np.abs(one["u_spacecraft"] - other["u_spacecraft"])
-    assert np.nanmax(moved / (one["u_spacecraft_error"] + 0.1)) < 1.5 and np.nanmedian(moved) < 0.05
+    assert (
+        np.nanmax(moved / (one["u_spacecraft_error"] + 0.1)) < 1.5
+        and np.nanmedian(moved) < 0.05
+    )
     assert np.nanmedian(np.abs(one["u_surface"] - other["u_surface"])) < 0.2
 
 
 # --- published cases
 
+
 def measured(truth, noise, seed=0):
-    return simulate_sweeps(truth, SimulationOptions(gain_error=0.0, background=0.0, flag_rate=0.0), noise=noise, seed=seed)
+    return simulate_sweeps(
+        truth,
+        SimulationOptions(gain_error=0.0, background=0.0, flag_rate=0.0),
+        noise=noise,
+        seed=seed,
+    )
 
 
 def fitted(truth, sweeps, method="likelihood"):
-    arrays = sweeps.energy, sweeps.flux, sweeps.phi, CELLS, moonward_field(truth.b, truth.polarity)
+    arrays = (
+        sweeps.energy,
+        sweeps.flux,
+        sweeps.phi,
+        CELLS,
+        moonward_field(truth.b, truth.polarity),
+    )
     return LossConeFitter(method).fit(*arrays, truth.u_sc)
 
 
@@ -161,9 +239,21 @@ def directions(size, seed=0):
 
 @pytest.mark.parametrize("method", METHODS)
 def test_the_spectrum_of_29_april_1999_whatever_the_method(method):
-    truth = Truth.of(8, n=2e5, T=150.0, kappa=4.0, u_sc=11.0, u_surface=-160.0, bs_over_bm=0.975, b=directions(8))
+    truth = Truth.of(
+        8,
+        n=2e5,
+        T=150.0,
+        kappa=4.0,
+        u_sc=11.0,
+        u_surface=-160.0,
+        bs_over_bm=0.975,
+        b=directions(8),
+    )
     found = fitted(truth, measured(truth, noise=False), method)
-    assert np.abs(found.u_surface + 160).max() < 8 and np.abs(found.bs_over_bm - 0.975).max() < 0.03
+    assert (
+        np.abs(found.u_surface + 160).max() < 8
+        and np.abs(found.bs_over_bm - 0.975).max() < 0.03
+    )
 
 
 def test_eight_draws_at_minus_seventy_volts():
@@ -176,12 +266,28 @@ def test_fits_are_deterministic():
     truth = Truth.of(4, u_surface=-70.0, b=directions(4))
     sweeps = measured(truth, noise=True)
     for method in METHODS:
-        np.testing.assert_array_equal(fitted(truth, sweeps, method).u_surface, fitted(truth, sweeps, method).u_surface)
+        np.testing.assert_array_equal(
+            fitted(truth, sweeps, method).u_surface,
+            fitted(truth, sweeps, method).u_surface,
+        )
 
 
 # --- the instrument
 
-@pytest.mark.parametrize("code, counts", [(0x00, 0), (0x01, 1), (0x0F, 15), (0x10, 16), (0x1F, 31), (0x20, 32), (0xA0, 8192), (0xFF, 507904)])
+
+@pytest.mark.parametrize(
+    "code, counts",
+    [
+        (0x00, 0),
+        (0x01, 1),
+        (0x0F, 15),
+        (0x10, 16),
+        (0x1F, 31),
+        (0x20, 32),
+        (0xA0, 8192),
+        (0xFF, 507904),
+    ],
+)
 def test_counts_of_the_telemetry_code(code, counts):
     exponent, mantissa = code >> 4, code & 15
     assert counts == (mantissa if exponent == 0 else (16 + mantissa) << (exponent - 1))
@@ -193,7 +299,9 @@ def test_counts_of_the_telemetry_code(code, counts):
 @pytest.mark.parametrize("width", [0.3, 0.5, 1.0])
 def test_the_simulated_response_is_as_wide_as_it_says(width):
     options = SimulationOptions(response_fwhm=width)
-    assert response_sigma(options) == pytest.approx(np.arcsinh(width / 2) / np.sqrt(2 * np.log(2)), rel=1e-12)
+    assert response_sigma(options) == pytest.approx(
+        np.arcsinh(width / 2) / np.sqrt(2 * np.log(2)), rel=1e-12
+    )
     axis = np.geomspace(0.2, 5, 400_001)
     above = axis[response_height(axis, options) >= 0.5]
     assert above[-1] - above[0] == pytest.approx(width, rel=1e-3)
@@ -203,17 +311,34 @@ def test_each_channel_sees_most_of_its_own_energy():
     energy = energy_table()
     response = response_height(energy / energy[:, None], SimulationOptions())
     rows = response / response.sum(axis=1, keepdims=True)
-    assert np.allclose(rows.sum(axis=1), 1, atol=1e-12) and (rows.argmax(axis=1) == np.arange(15)).all()
+    assert (
+        np.allclose(rows.sum(axis=1), 1, atol=1e-12)
+        and (rows.argmax(axis=1) == np.arange(15)).all()
+    )
 
 
-@pytest.mark.parametrize("field, found", [((np.nan, 1.0, 2.0), False), ((0.0, 0.0, 1e-10), False), ((1200.0, 0.0, 0.0), False), ((3.0, -1.0, 2.0), True)])
-def test_an_impossible_field_costs_the_sweep_its_fit_and_nothing_else(simulated, field, found):
+@pytest.mark.parametrize(
+    "field, found",
+    [
+        ((np.nan, 1.0, 2.0), False),
+        ((0.0, 0.0, 1e-10), False),
+        ((1200.0, 0.0, 0.0), False),
+        ((3.0, -1.0, 2.0), True),
+    ],
+)
+def test_an_impossible_field_costs_the_sweep_its_fit_and_nothing_else(
+    simulated, field, found
+):
     archive, truth, _ = simulated
-    first = load_all_data(archive.files()[:1], archive.theta).select(np.flatnonzero(truth.connected[:80])[:2])
+    first = load_all_data(archive.files()[:1], archive.theta).select(
+        np.flatnonzero(truth.connected[:80])[:2]
+    )
     frame = first.to_frame()
     bad = frame["spec_no"] == frame["spec_no"].iloc[0]
     frame.loc[bad, ["bx", "by", "bz"]] = field
-    one = process_merged_data(ERData.from_dataframe(frame, first.theta), archive=archive)
+    one = process_merged_data(
+        ERData.from_dataframe(frame, first.theta), archive=archive
+    )
     whole = process_merged_data(first, archive=archive)
     assert bool(one.spec["flags"][0] & Flag.NO_MAGNETIC_FIELD) != found
     if not found:

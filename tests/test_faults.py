@@ -1,4 +1,5 @@
 """Runs that are killed, starved of disk, or hang, with real processes and real signals; and what the next run makes of it."""
+
 import logging
 import os
 import shutil
@@ -16,8 +17,8 @@ import psutil
 import pytest
 
 from lunar_potential import batch
-from lunar_potential.data.archive import Archive
 from lunar_potential.batch import Period, main, run_all, run_batch
+from lunar_potential.data.archive import Archive
 from lunar_potential.results import read_results
 from lunar_potential.synthetic.simulate import simulate_archive
 
@@ -45,23 +46,43 @@ process_day, batch.process_day = batch.process_day, slow_day
 def days(tmp_path_factory):
     "Six short days, and what an undisturbed run in one process makes of them."
     root = tmp_path_factory.mktemp("days")
-    simulate_archive(root / "data", dates=DATES, sweeps_per_day=6, cadence=14000, seed=2)
+    simulate_archive(
+        root / "data", dates=DATES, sweeps_per_day=6, cadence=14000, seed=2
+    )
     run_all(root / "data", root / "whole", n_jobs=1)
     return root
 
 
 def contents(folder):
     "Name below the folder -> bytes of every file whose name is final; hidden ones are temporary."
-    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file() and not path.name.startswith(".")}
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and not path.name.startswith(".")
+    }
 
 
 def start(days, folder, code="", *options):
     "A process of its own that runs the command on the slow days with two workers."
-    command = ["--data-dir", str(days / "data"), "--output-dir", str(folder), "--workers", "2", *options]
+    command = [
+        "--data-dir",
+        str(days / "data"),
+        "--output-dir",
+        str(folder),
+        "--workers",
+        "2",
+        *options,
+    ]
     text = f"{PRELUDE}\n{textwrap.dedent(code)}\nif __name__ == '__main__':\n    sys.exit(batch.main({command!r}))\n"
     script = folder.with_suffix(".py")
     script.write_text(text)
-    return subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    return subprocess.Popen(
+        [sys.executable, str(script)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
 
 
 def wait_for_shards(process, folder, number=1):
@@ -77,26 +98,45 @@ def last_line(text):
 
 
 def workers_of(process):
-    return [child for child in psutil.Process(process.pid).children(recursive=True) if "popen_loky" in " ".join(child.cmdline())]
+    return [
+        child
+        for child in psutil.Process(process.pid).children(recursive=True)
+        if "popen_loky" in " ".join(child.cmdline())
+    ]
 
 
 def gone(processes):
     _, left = psutil.wait_procs(processes, timeout=5)
-    return all(each.status() == psutil.STATUS_ZOMBIE for each in left if each.is_running())
+    return all(
+        each.status() == psutil.STATUS_ZOMBIE for each in left if each.is_running()
+    )
 
 
 def check_rest(days, folder, most=len(DATES)):
     "What stands is a part of the undisturbed run, to the byte; the next run makes the rest of it."
     whole, part = contents(days / "whole"), contents(folder)
-    assert all(whole[name] == data for name, data in part.items()) and 0 < len(part) <= most
+    assert (
+        all(whole[name] == data for name, data in part.items())
+        and 0 < len(part) <= most
+    )
     result = run_all(days / "data", folder, n_jobs=1)
-    assert contents(folder) == whole and result.days["status"].eq("reused").sum() == len(part) < len(DATES)
+    assert contents(folder) == whole and result.days["status"].eq(
+        "reused"
+    ).sum() == len(part) < len(DATES)
 
 
 # ---- signals ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name, options, status", [("SIGINT", [], 130), ("SIGTERM", [], 143), ("SIGKILL", [], -9), ("SIGTERM", ["--deadline", "60"], 143)])
+@pytest.mark.parametrize(
+    "name, options, status",
+    [
+        ("SIGINT", [], 130),
+        ("SIGTERM", [], 143),
+        ("SIGKILL", [], -9),
+        ("SIGTERM", ["--deadline", "60"], 143),
+    ],
+)
 def test_a_signal_to_the_parent(days, tmp_path, name, options, status):
     folder = tmp_path / "out"
     process = start(days, folder, "", *options)
@@ -108,7 +148,9 @@ def test_a_signal_to_the_parent(days, tmp_path, name, options, status):
     assert process.returncode == status and gone(family)
     if name != "SIGKILL":
         assert time.time() - sent < 4
-        assert "of 6 days finished" in last_line(err) and "does the rest" in last_line(err), err
+        assert "of 6 days finished" in last_line(err) and "does the rest" in last_line(
+            err
+        ), err
     check_rest(days, folder)
 
 
@@ -137,26 +179,41 @@ def test_ctrl_c_in_a_notebook(days, tmp_path):
     try:
         client.execute(PRELUDE)
         folder = tmp_path / "out"
-        cell = client.execute(f"batch.run_month(1998, 4, {str(days / 'data')!r}, {str(folder)!r}, n_jobs=2)")
+        cell = client.execute(
+            f"batch.run_month(1998, 4, {str(days / 'data')!r}, {str(folder)!r}, n_jobs=2)"
+        )
         while len(list(folder.glob("shards/3D*.npz"))) < 1:
             time.sleep(0.02)
         sent = time.time()
         manager.interrupt_kernel()
-        while (reply := client.get_shell_msg(timeout=30))["parent_header"]["msg_id"] != cell:
+        while (reply := client.get_shell_msg(timeout=30))["parent_header"][
+            "msg_id"
+        ] != cell:
             pass
         assert time.time() - sent < 2
-        assert reply["content"]["ename"] == "Interrupted" and "of 6 days finished" in reply["content"]["evalue"]
-        assert str(folder) in reply["content"]["evalue"] and "does the rest" in reply["content"]["evalue"]
+        assert (
+            reply["content"]["ename"] == "Interrupted"
+            and "of 6 days finished" in reply["content"]["evalue"]
+        )
+        assert (
+            str(folder) in reply["content"]["evalue"]
+            and "does the rest" in reply["content"]["evalue"]
+        )
     finally:
         client.stop_channels()
         manager.shutdown_kernel(now=True)
     whole, part = contents(days / "whole"), contents(folder)
-    assert 0 < len(part) < len(DATES) and all(whole[name] == data for name, data in part.items())
+    assert 0 < len(part) < len(DATES) and all(
+        whole[name] == data for name, data in part.items()
+    )
 
 
 def test_what_a_killed_run_left_is_removed_the_day_after(days, tmp_path):
     (tmp_path / "shards").mkdir()
-    old, new = (tmp_path / "shards" / f".3D980401-0123456789ab.npz.{word}.tmp" for word in ("0ld0", "4e30"))
+    old, new = (
+        tmp_path / "shards" / f".3D980401-0123456789ab.npz.{word}.tmp"
+        for word in ("0ld0", "4e30")
+    )
     for path in (old, new):
         path.touch()
     os.utime(old, (0, 0))
@@ -179,9 +236,14 @@ def test_a_hanging_day_ends_at_its_deadline(days, tmp_path):
     """
     process = start(days, tmp_path / "out", code, "--deadline", "8")
     out, err = process.communicate(timeout=90)
-    assert process.returncode == 0 and "3D980403.TAB was left out: not finished within 8 s" in err, err
+    assert (
+        process.returncode == 0
+        and "3D980403.TAB was left out: not finished within 8 s" in err
+    ), err
     part = contents(tmp_path / "out" / "shards")
-    assert len(part) == 5 and all(contents(days / "whole" / "shards")[name] == data for name, data in part.items())
+    assert len(part) == 5 and all(
+        contents(days / "whole" / "shards")[name] == data for name, data in part.items()
+    )
     run_all(days / "data", tmp_path / "out", n_jobs=1)
     assert contents(tmp_path / "out") == contents(days / "whole")
 
@@ -200,7 +262,11 @@ def test_no_room_for_a_shard(days, tmp_path, workers):
     """
     process = start(days, tmp_path / "out", code, "--workers", workers)
     out, err = process.communicate(timeout=60)
-    assert process.returncode == 1 and "could not write" in last_line(err) and "File too large" in last_line(err), err
+    assert (
+        process.returncode == 1
+        and "could not write" in last_line(err)
+        and "File too large" in last_line(err)
+    ), err
     assert [path for path in (tmp_path / "out").rglob("*") if path.is_file()] == []
     run_all(days / "data", tmp_path / "out", n_jobs=1)
     assert contents(tmp_path / "out") == contents(days / "whole")
@@ -210,14 +276,29 @@ def test_a_full_disk(days, tmp_path):
     folder = tmp_path / "out"
     folder.mkdir()
     shard = max(path.stat().st_size for path in (days / "whole" / "shards").iterdir())
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={3 * shard + 8192}", "tmpfs", str(folder)], capture_output=True).returncode:
+    if subprocess.run(
+        [
+            "mount",
+            "-t",
+            "tmpfs",
+            "-o",
+            f"size={3 * shard + 8192}",
+            "tmpfs",
+            str(folder),
+        ],
+        capture_output=True,
+    ).returncode:
         pytest.skip("no right to mount a small disk")
     try:
         process = start(days, folder)
         out, err = process.communicate(timeout=60)
-        assert process.returncode == 1 and "No space left on device" in last_line(err), err
+        assert process.returncode == 1 and "No space left on device" in last_line(
+            err
+        ), err
         whole, part = contents(days / "whole"), contents(folder)
-        assert 0 < len(part) < len(DATES) and all(whole[name] == data for name, data in part.items())
+        assert 0 < len(part) < len(DATES) and all(
+            whole[name] == data for name, data in part.items()
+        )
         subprocess.run(["mount", "-o", "remount,size=10M", str(folder)], check=True)
         check_rest(days, folder)
     finally:
@@ -242,15 +323,23 @@ def test_a_folder_that_cannot_be_written():
     """
     with tempfile.TemporaryDirectory() as folder:
         os.chmod(folder, 0o555)
-        ran = subprocess.run([sys.executable, "-c", textwrap.dedent(code), folder], capture_output=True, text=True)
-        assert "could not write" in ran.stdout and "Permission denied" in ran.stdout, ran
+        ran = subprocess.run(
+            [sys.executable, "-c", textwrap.dedent(code), folder],
+            capture_output=True,
+            text=True,
+        )
+        assert "could not write" in ran.stdout and "Permission denied" in ran.stdout, (
+            ran
+        )
         assert os.listdir(folder) == []
 
 
 # ---- many days, many machines ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("options", [dict(n_jobs=2), dict(n_jobs=3), dict(n_jobs=2, deadline=60)], ids=str)
+@pytest.mark.parametrize(
+    "options", [dict(n_jobs=2), dict(n_jobs=3), dict(n_jobs=2, deadline=60)], ids=str
+)
 def test_the_same_bytes_with_any_number_of_workers(days, tmp_path, options):
     run_all(days / "data", tmp_path, **options)
     assert contents(tmp_path) == contents(days / "whole")
@@ -258,22 +347,49 @@ def test_the_same_bytes_with_any_number_of_workers(days, tmp_path, options):
 
 def test_the_same_bytes_from_a_cluster_that_loses_a_worker(days, tmp_path):
     distributed = pytest.importorskip("distributed")
-    options = dict(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None, silence_logs=logging.CRITICAL)
-    with distributed.LocalCluster(**options) as cluster, distributed.Client(cluster) as client, joblib.parallel_config(backend="dask"):
+    options = dict(
+        n_workers=2,
+        threads_per_worker=1,
+        processes=True,
+        dashboard_address=None,
+        silence_logs=logging.CRITICAL,
+    )
+    with (
+        distributed.LocalCluster(**options) as cluster,
+        distributed.Client(cluster) as client,
+        joblib.parallel_config(backend="dask"),
+    ):
         run_all(days / "data", tmp_path / "one")
         assert contents(tmp_path / "one") == contents(days / "whole")
         victim = list(client.run(os.getpid).values())[0]
         with pytest.MonkeyPatch.context() as patch:
             real = batch.run_jobs
-            kill = lambda outcome: outcome.item.source.name == "3D980401.TAB" and os.kill(victim, signal.SIGKILL)
-            patch.setattr(batch, "run_jobs", lambda *all, **options: real(*all, **{**options, "on_outcome": kill}))
+            kill = lambda outcome: (
+                outcome.item.source.name == "3D980401.TAB"
+                and os.kill(victim, signal.SIGKILL)
+            )
+            patch.setattr(
+                batch,
+                "run_jobs",
+                lambda *all, **options: real(*all, **{**options, "on_outcome": kill}),
+            )
             result = run_all(days / "data", tmp_path / "two")
-    assert contents(tmp_path / "two") == contents(days / "whole") and result.days["status"].eq("done").all()
+    assert (
+        contents(tmp_path / "two") == contents(days / "whole")
+        and result.days["status"].eq("done").all()
+    )
 
 
 def test_many_days_stay_within_bounds(tmp_path):
-    dates = [str(date) for date in np.arange(np.datetime64("1998-02-01"), np.datetime64("1998-02-01") + 60)]
-    simulate_archive(tmp_path / "data", dates=dates, sweeps_per_day=4, cadence=20000, seed=4)
+    dates = [
+        str(date)
+        for date in np.arange(
+            np.datetime64("1998-02-01"), np.datetime64("1998-02-01") + 60
+        )
+    ]
+    simulate_archive(
+        tmp_path / "data", dates=dates, sweeps_per_day=4, cadence=20000, seed=4
+    )
     code = f"""
         import psutil
         from lunar_potential import batch
@@ -284,12 +400,23 @@ def test_many_days_stay_within_bounds(tmp_path):
         batch.run_all({str(tmp_path / "data")!r}, {str(tmp_path / "out")!r}, n_jobs=2, log_file={str(tmp_path / "log")!r})
         print(seen[9], seen[-1])
     """
-    ran = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, check=True)
+    ran = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     early, late = map(int, ran.stdout.split())
     assert late - early < 20e6, "the parent keeps nothing of the days but their counts"
     lines = (tmp_path / "log").read_text().splitlines()
-    assert sum(" done after " in line for line in lines) == 60 and (tmp_path / "log").stat().st_size < 60 * 500
-    assert len(list((tmp_path / "out" / "shards").iterdir())) == 60 and len(list(tmp_path.glob("out/*"))) == 2
+    assert (
+        sum(" done after " in line for line in lines) == 60
+        and (tmp_path / "log").stat().st_size < 60 * 500
+    )
+    assert (
+        len(list((tmp_path / "out" / "shards").iterdir())) == 60
+        and len(list(tmp_path.glob("out/*"))) == 2
+    )
     assert read_results(tmp_path / "out").n_sweeps == 240
 
 
@@ -297,24 +424,46 @@ def test_many_days_stay_within_bounds(tmp_path):
 
 
 def test_it_says_what_is_done_again_and_why(days, tmp_path, capsys, monkeypatch):
-    data, out = shutil.copytree(days / "data", tmp_path / "data"), shutil.copytree(days / "whole", tmp_path / "out")
+    data, out = (
+        shutil.copytree(days / "data", tmp_path / "data"),
+        shutil.copytree(days / "whole", tmp_path / "out"),
+    )
     command = ["--data-dir", str(data), "--output-dir", str(out), "--workers", "1"]
-    why = lambda *options: (main([*command, "--dry-run", *options]), [line.partition("  (")[2][:-1] for line in capsys.readouterr().out.splitlines()[:-1]])[1]
+    why = lambda *options: (
+        main([*command, "--dry-run", *options]),
+        [
+            line.partition("  (")[2][:-1]
+            for line in capsys.readouterr().out.splitlines()[:-1]
+        ],
+    )[1]
     assert why() == [""] * 6
-    assert why("--u-spacecraft", "5") == ["changed: setting u_spacecraft (5.0, was None)"] * 6
+    assert (
+        why("--u-spacecraft", "5")
+        == ["changed: setting u_spacecraft (5.0, was None)"] * 6
+    )
     table = Archive(data).files()[2]
     table.write_bytes(b"".join(table.read_bytes().splitlines(keepends=True)[:-15]))
     assert why() == ["", "", "changed: 3D980403.TAB", "", "", ""]
     kernel = next(path for path in Archive(data).kernels if path.suffix == ".tpc")
     kernel.write_bytes(kernel.read_bytes() + b"\n")
-    assert why()[0] == f"changed: {kernel.name}" and why()[2] == f"changed: 3D980403.TAB, {kernel.name}"
+    assert (
+        why()[0] == f"changed: {kernel.name}"
+        and why()[2] == f"changed: 3D980403.TAB, {kernel.name}"
+    )
     assert main(command) == 0
     printed = capsys.readouterr().out
-    assert f"done again: 5 (changed: {kernel.name})" in printed and f"done again: 1 (changed: 3D980403.TAB, {kernel.name})" in printed
-    shard = sorted((out / "shards").iterdir(), key=lambda path: path.stat().st_mtime_ns)[-1]
+    assert (
+        f"done again: 5 (changed: {kernel.name})" in printed
+        and f"done again: 1 (changed: 3D980403.TAB, {kernel.name})" in printed
+    )
+    shard = sorted(
+        (out / "shards").iterdir(), key=lambda path: path.stat().st_mtime_ns
+    )[-1]
     shard.write_bytes(b"damaged")
     assert sorted(why())[-1] == "its shard is damaged"
-    assert main([*command, "--prune"]) == 0 and len(list((out / "shards").iterdir())) == 6
+    assert (
+        main([*command, "--prune"]) == 0 and len(list((out / "shards").iterdir())) == 6
+    )
     capsys.readouterr()
     for module in ("batch", "pipeline"):
         monkeypatch.setattr(f"lunar_potential.{module}.__version__", "99.0")
@@ -327,6 +476,17 @@ def test_prune_touches_nothing_else(days, tmp_path):
     other.write_bytes(b"of another run")
     before = contents(tmp_path)
     run_batch(Period(1998, 4, 1), days / "data", tmp_path, n_jobs=1, prune=True)
-    assert contents(tmp_path) == before | {"potential_batch_1998_04_01.npz": (tmp_path / "potential_batch_1998_04_01.npz").read_bytes()}
-    result = run_batch(Period(1998, 4, 1), days / "data", tmp_path / "files", n_jobs=1, prune=True, per_file=True)
+    assert contents(tmp_path) == before | {
+        "potential_batch_1998_04_01.npz": (
+            tmp_path / "potential_batch_1998_04_01.npz"
+        ).read_bytes()
+    }
+    result = run_batch(
+        Period(1998, 4, 1),
+        days / "data",
+        tmp_path / "files",
+        n_jobs=1,
+        prune=True,
+        per_file=True,
+    )
     assert [path.name for path in result.paths] == ["3D980401.npz"]

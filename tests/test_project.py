@@ -1,4 +1,5 @@
 """The project as a whole: what is installed, what is imported, what is generated, and that the checks of it can fail."""
+
 import ast
 import configparser
 import importlib.metadata
@@ -29,7 +30,9 @@ def settings():
 
 
 def run(*command, cwd=root):
-    return subprocess.run([sys.executable, *map(str, command)], cwd=cwd, capture_output=True, text=True)
+    return subprocess.run(
+        [sys.executable, *map(str, command)], cwd=cwd, capture_output=True, text=True
+    )
 
 
 # what is imported
@@ -37,7 +40,9 @@ def run(*command, cwd=root):
 HEAVY = {"numba", "scipy", "pandas", "xarray", "matplotlib", "plotly"}
 
 
-@pytest.mark.parametrize("module", ["lunar_potential", "lunar_potential.cli", "lunar_potential.batch"])
+@pytest.mark.parametrize(
+    "module", ["lunar_potential", "lunar_potential.cli", "lunar_potential.batch"]
+)
 def test_import_is_light(module):
     done = run("-c", f"import sys, {module}; print(*sys.modules)")
     assert done.returncode == 0, done.stderr
@@ -68,29 +73,56 @@ def imported(path):
         elif isinstance(node, ast.ImportFrom) and not node.level:
             names.add(node.module.split(".")[0])
         elif isinstance(node, ast.ImportFrom):
-            inside |= {node.module.split(".")[0]} if node.module else {alias.name for alias in node.names}
+            inside |= (
+                {node.module.split(".")[0]}
+                if node.module
+                else {alias.name for alias in node.names}
+            )
     return names, inside
 
 
 def test_only_run_time_requirements_are_imported(settings):
-    projects = {canonicalize_name(Requirement(r).name) for r in settings["requirements"].split()}
-    extras = {canonicalize_name(Requirement(r).name) for kind in ("dask", "export") for r in settings[f"{kind}_requirements"].split()}
+    projects = {
+        canonicalize_name(Requirement(r).name) for r in settings["requirements"].split()
+    }
+    extras = {
+        canonicalize_name(Requirement(r).name)
+        for kind in ("dask", "export")
+        for r in settings[f"{kind}_requirements"].split()
+    }
     providers = importlib.metadata.packages_distributions()
-    indirect = {"choreographer": "kaleido", "PIL": "matplotlib", "IPython": "ipywidgets"}
+    indirect = {
+        "choreographer": "kaleido",
+        "PIL": "matplotlib",
+        "IPython": "ipywidgets",
+    }
     for path in modules:
-        for name in imported(path)[0] - set(sys.stdlib_module_names) - {"lunar_potential"}:
-            owners = {canonicalize_name(p) for p in [indirect.get(name), *providers.get(name, [])] if p}
+        for name in (
+            imported(path)[0] - set(sys.stdlib_module_names) - {"lunar_potential"}
+        ):
+            owners = {
+                canonicalize_name(p)
+                for p in [indirect.get(name), *providers.get(name, [])]
+                if p
+            }
             owners = owners or {canonicalize_name(name)}
-            assert owners & (projects | extras), f"{path.name} imports {name}, which pip install . does not bring"
+            assert owners & (projects | extras), (
+                f"{path.name} imports {name}, which pip install . does not bring"
+            )
 
 
 def test_imports_run_downward():
     pages = [stored_module(nb) for nb in notebooks if stored_module(nb)]
-    order = ["jobs", *(page for page in pages if page != "jobs")]  # imports no page, is read where its users are
+    order = [
+        "jobs",
+        *(page for page in pages if page != "jobs"),
+    ]  # imports no page, is read where its users are
     for path in (root / "lunar_potential").glob("*.py"):
         if path.stem in order:
-            later = imported(path)[1] & set(order[order.index(path.stem):])
-            assert not later, f"{path.name} imports {later} from a page at or after its own"
+            later = imported(path)[1] & set(order[order.index(path.stem) :])
+            assert not later, (
+                f"{path.name} imports {later} from a page at or after its own"
+            )
 
 
 # notebooks
@@ -108,7 +140,9 @@ def stored_module(notebook):
 @pytest.mark.parametrize("notebook", notebooks, ids=lambda p: p.stem)
 def test_notebook_is_a_page(notebook):
     assert notebook.stat().st_size < 1e6
-    text = ["".join(c["source"]) for c in cells(notebook) if c["cell_type"] == "markdown"]
+    text = [
+        "".join(c["source"]) for c in cells(notebook) if c["cell_type"] == "markdown"
+    ]
     title = re.match(r"# (\S.*)\n\n> \S.*", text[0])
     assert title, "a page opens with its title and a line that says what it owns"
     if stored_module(notebook) or notebook.stem == "index":
@@ -118,23 +152,51 @@ def test_notebook_is_a_page(notebook):
 
 
 def test_sidebar_lists_every_page_in_order():
-    entries = yaml.safe_load((root / "nbs/sidebar.yml").read_text())["website"]["sidebar"]["contents"]
-    listed = [page for entry in entries for page in (entry["contents"] if isinstance(entry, dict) else [entry])]
+    entries = yaml.safe_load((root / "nbs/sidebar.yml").read_text())["website"][
+        "sidebar"
+    ]["contents"]
+    listed = [
+        page
+        for entry in entries
+        for page in (entry["contents"] if isinstance(entry, dict) else [entry])
+    ]
     modules = [name for name in listed if stored_module(root / "nbs" / name)]
     assert modules == sorted(modules)
-    assert sorted(listed) == sorted(n.relative_to(root / "nbs").as_posix() for n in notebooks)
+    assert sorted(listed) == sorted(
+        n.relative_to(root / "nbs").as_posix() for n in notebooks
+    )
     assert listed[:2] == ["index.ipynb", "getting_started.ipynb"]
 
 
 def test_quarto_settings_are_shared():
     assert (root / "nbs/_quarto.yml").resolve() == root / "_quarto.yml"
-    assert yaml.safe_load((root / "_quarto.yml").read_text())["metadata-files"] == ["nbdev.yml", "sidebar.yml"]
+    assert yaml.safe_load((root / "_quarto.yml").read_text())["metadata-files"] == [
+        "nbdev.yml",
+        "sidebar.yml",
+    ]
 
 
 def test_no_path_of_a_machine():
-    files = [f for f in root.rglob("*") if f.suffix in {".py", ".ipynb", ".md", ".ini", ".yml", ".cff", ".txt"} and f.is_file()]
-    ours = [f for f in files if f.relative_to(root).parts[0] in {"nbs", "lunar_potential", "tests", ".ci", ".github"} or f.parent == root]
-    found = [f for f in ours if re.search(r"(?<![\w.])/(root|home|work|Users)/", f.read_text(encoding="utf-8"))]
+    files = [
+        f
+        for f in root.rglob("*")
+        if f.suffix in {".py", ".ipynb", ".md", ".ini", ".yml", ".cff", ".txt"}
+        and f.is_file()
+    ]
+    ours = [
+        f
+        for f in files
+        if f.relative_to(root).parts[0]
+        in {"nbs", "lunar_potential", "tests", ".ci", ".github"}
+        or f.parent == root
+    ]
+    found = [
+        f
+        for f in ours
+        if re.search(
+            r"(?<![\w.])/(root|home|work|Users)/", f.read_text(encoding="utf-8")
+        )
+    ]
     assert not [f for f in found if f != Path(__file__)]
 
 
@@ -148,15 +210,30 @@ def test_versions_agree(settings):
     assert lunar_potential.__version__ == version
     assert importlib.metadata.version("lunar_potential") == version
     assert yaml.safe_load((root / "CITATION.cff").read_text())["version"] == version
-    assert re.search(r"^## (\S+)", (root / "CHANGELOG.md").read_text(), re.MULTILINE)[1] == version
+    assert (
+        re.search(r"^## (\S+)", (root / "CHANGELOG.md").read_text(), re.MULTILINE)[1]
+        == version
+    )
 
 
 def test_every_requirement_is_pinned(settings):
     lines = (root / "constraints.txt").read_text().splitlines()
-    pins = {canonicalize_name(Requirement(line).name): line.split("==")[1] for line in lines if not line.startswith("#")}
-    for kind in ("requirements", "dev_requirements", "lab_requirements", "dask_requirements", "export_requirements"):
+    pins = {
+        canonicalize_name(Requirement(line).name): line.split("==")[1]
+        for line in lines
+        if not line.startswith("#")
+    }
+    for kind in (
+        "requirements",
+        "dev_requirements",
+        "lab_requirements",
+        "dask_requirements",
+        "export_requirements",
+    ):
         for requirement in map(Requirement, settings[kind].split()):
-            assert requirement.specifier.contains(pins[canonicalize_name(requirement.name)]), requirement
+            assert requirement.specifier.contains(
+                pins[canonicalize_name(requirement.name)]
+            ), requirement
 
 
 def test_licence():
@@ -173,24 +250,55 @@ def built(tmp_path_factory):
     folder = tmp_path_factory.mktemp("a build")
     copy = folder / "lunar_potential"
     skip = shutil.ignore_patterns("__pycache__", "*.egg-info")
-    for name in ("settings.ini", "setup.py", "MANIFEST.in", "README.md", "LICENSE", "CITATION.cff", "CHANGELOG.md", "lunar_potential"):
+    for name in (
+        "settings.ini",
+        "setup.py",
+        "MANIFEST.in",
+        "README.md",
+        "LICENSE",
+        "CITATION.cff",
+        "CHANGELOG.md",
+        "lunar_potential",
+    ):
         source = root / name
-        shutil.copytree(source, copy / name, ignore=skip) if source.is_dir() else (copy.mkdir(exist_ok=True), shutil.copy(source, copy))
+        shutil.copytree(source, copy / name, ignore=skip) if source.is_dir() else (
+            copy.mkdir(exist_ok=True),
+            shutil.copy(source, copy),
+        )
     done = run("setup.py", "-q", "sdist", "-d", folder, cwd=copy)
     assert done.returncode == 0, done.stderr
     sdist = next(folder.glob("*.tar.gz"))
     with tarfile.open(sdist) as archive:
-        archive.extractall(folder, **({"filter": "data"} if hasattr(tarfile, "data_filter") else {}))  # not in 3.11.2
+        archive.extractall(
+            folder, **({"filter": "data"} if hasattr(tarfile, "data_filter") else {})
+        )  # not in 3.11.2
         names = archive.getnames()
     source = folder / sdist.name.removesuffix(".tar.gz")
-    done = run("-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "-w", folder, source)
+    done = run(
+        "-m",
+        "pip",
+        "wheel",
+        "-q",
+        "--no-deps",
+        "--no-build-isolation",
+        "-w",
+        folder,
+        source,
+    )
     assert done.returncode == 0, done.stderr
     return names, next(folder.glob("*.whl"))
 
 
 def test_source_distribution_can_be_built(built):
     names, wheel = built
-    assert {"settings.ini", "setup.py", "LICENSE", "README.md", "CITATION.cff", "CHANGELOG.md"} <= {n.split("/", 1)[1] for n in names if n.count("/") == 1}
+    assert {
+        "settings.ini",
+        "setup.py",
+        "LICENSE",
+        "README.md",
+        "CITATION.cff",
+        "CHANGELOG.md",
+    } <= {n.split("/", 1)[1] for n in names if n.count("/") == 1}
     assert wheel.name.endswith("-py3-none-any.whl")
 
 
@@ -202,13 +310,33 @@ def test_wheel_holds_the_package_and_needs_no_nbdev(built, settings):
         scripts = wheel.read(info.replace("METADATA", "entry_points.txt")).decode()
     expected = {m.relative_to(root).as_posix() for m in modules}
     assert {n for n in names if n.endswith(".py")} == expected
-    assert {n.rsplit("/", 1)[1] for n in names if "/licenses/" in n} == {"LICENSE", "CITATION.cff"}
+    assert {n.rsplit("/", 1)[1] for n in names if "/licenses/" in n} == {
+        "LICENSE",
+        "CITATION.cff",
+    }
     assert built[1].stat().st_size < 2e6
-    assert f"({settings['git_url']}/blob/main/nbs/00_units.ipynb)" in metadata and not re.search(r"\]\((?!https?:)", metadata)
-    plain = [line for line in metadata.splitlines() if line.startswith("Requires-Dist:") and "extra ==" not in line]
-    assert len(plain) == len(settings["requirements"].split()) and not any("nbdev" in line for line in plain)
-    assert sorted(re.findall("Provides-Extra: (.*)", metadata)) == ["dask", "dev", "export", "lab"]
-    assert "lunar-potential = lunar_potential.cli:main" in scripts or "lunar-potential=lunar_potential.cli:main" in scripts
+    assert (
+        f"({settings['git_url']}/blob/main/nbs/00_units.ipynb)" in metadata
+        and not re.search(r"\]\((?!https?:)", metadata)
+    )
+    plain = [
+        line
+        for line in metadata.splitlines()
+        if line.startswith("Requires-Dist:") and "extra ==" not in line
+    ]
+    assert len(plain) == len(settings["requirements"].split()) and not any(
+        "nbdev" in line for line in plain
+    )
+    assert sorted(re.findall("Provides-Extra: (.*)", metadata)) == [
+        "dask",
+        "dev",
+        "export",
+        "lab",
+    ]
+    assert (
+        "lunar-potential = lunar_potential.cli:main" in scripts
+        or "lunar-potential=lunar_potential.cli:main" in scripts
+    )
 
 
 # the tools below .ci can fail
@@ -241,7 +369,14 @@ requirements =
 
 
 def code(source, identity):
-    return {"cell_type": "code", "execution_count": None, "id": identity, "metadata": {}, "outputs": [], "source": [source]}
+    return {
+        "cell_type": "code",
+        "execution_count": None,
+        "id": identity,
+        "metadata": {},
+        "outputs": [],
+        "source": [source],
+    }
 
 
 def text(source, identity):
@@ -259,7 +394,10 @@ def small(tmp_path):
     (project / "nbs/_quarto.yml").symlink_to("../_quarto.yml")
     page = [
         code("#| default_exp one", "c0"),
-        text("# one\n\n> A page.\n\nSee [below](#the-only-heading), [here](00_one.ipynb#f) and [on the site](https://example.org/small/one.html#f).", "c1"),
+        text(
+            "# one\n\n> A page.\n\nSee [below](#the-only-heading), [here](00_one.ipynb#f) and [on the site](https://example.org/small/one.html#f).",
+            "c1",
+        ),
         text("## The only heading", "c2"),
         code('#| export\ndef f(): \n    "Nothing."', "c3"),
     ]
@@ -271,8 +409,21 @@ def small(tmp_path):
 
 
 def write_page(project, page):
-    notebook = {"cells": page, "metadata": {"kernelspec": {"display_name": "python3", "language": "python", "name": "python3"}}, "nbformat": 4, "nbformat_minor": 5}
-    (project / "nbs/00_one.ipynb").write_text(json.dumps(notebook, sort_keys=True, indent=1, ensure_ascii=False) + "\n")
+    notebook = {
+        "cells": page,
+        "metadata": {
+            "kernelspec": {
+                "display_name": "python3",
+                "language": "python",
+                "name": "python3",
+            }
+        },
+        "nbformat": 4,
+        "nbformat_minor": 5,
+    }
+    (project / "nbs/00_one.ipynb").write_text(
+        json.dumps(notebook, sort_keys=True, indent=1, ensure_ascii=False) + "\n"
+    )
 
 
 def test_fresh_finds_edits_and_orphans(small):
@@ -285,7 +436,10 @@ def test_fresh_finds_edits_and_orphans(small):
     write_page(project, [*page, code("1 + 1", "c4") | {"metadata": {"scrolled": True}}])
     done = run(root / ".ci/fresh.py", project)
     assert done.returncode == 1
-    assert "small/one.py differs" in done.stdout and "small/gone.py comes from no notebook" in done.stdout
+    assert (
+        "small/one.py differs" in done.stdout
+        and "small/gone.py comes from no notebook" in done.stdout
+    )
     assert "nbs/00_one.ipynb differs" in done.stdout
 
 
@@ -293,9 +447,20 @@ def test_docs_finds_broken_links_and_mixed_cells(small):
     project, page = small
     done = run(root / ".ci/docs.py", project)
     assert done.returncode == 0, done.stdout + done.stderr
-    write_page(project, [*page, text("[no](02_two.ipynb) [no](#nowhere) [no](https://example.org/small/one.html#g)", "c4")])
+    write_page(
+        project,
+        [
+            *page,
+            text(
+                "[no](02_two.ipynb) [no](#nowhere) [no](https://example.org/small/one.html#g)",
+                "c4",
+            ),
+        ],
+    )
     done = run(root / ".ci/docs.py", project)
-    assert done.returncode == 1 and done.stdout.count("00_one.ipynb: no ") == 3, done.stdout
+    assert done.returncode == 1 and done.stdout.count("00_one.ipynb: no ") == 3, (
+        done.stdout
+    )
     write_page(project, [*page, code("import math\nmath.pi", "c4")])
     assert "split it: import math" in run(root / ".ci/docs.py", project).stdout
     write_page(project, [*page, code("#| export\nraise ValueError('unfit')", "c4")])
@@ -307,8 +472,12 @@ def test_docs_render_moves_what_quarto_wrote(small, tmp_path, monkeypatch):
     project, _ = small
     monkeypatch.setenv("PATH", str(tmp_path))
     assert "https://quarto.org" in run(root / ".ci/docs.py", "--render", project).stderr
-    quarto = tmp_path / "quarto"  # stands in for the program: writes where nbdev.yml tells it to
-    quarto.write_text("#!/bin/sh\n[ -f _quarto.yml ] && [ -f nbdev.yml ] && /bin/mkdir _docs && echo $* > _docs/one.html\n")
+    quarto = (
+        tmp_path / "quarto"
+    )  # stands in for the program: writes where nbdev.yml tells it to
+    quarto.write_text(
+        "#!/bin/sh\n[ -f _quarto.yml ] && [ -f nbdev.yml ] && /bin/mkdir _docs && echo $* > _docs/one.html\n"
+    )
     quarto.chmod(0o755)
     done = run(root / ".ci/docs.py", "--render", project)
     assert done.returncode == 0, done.stderr
@@ -316,10 +485,21 @@ def test_docs_render_moves_what_quarto_wrote(small, tmp_path, monkeypatch):
 
 
 def test_readme_leaves_out_hidden_cells_and_keeps_outputs():
-    shown = code("1 + 1", "c") | {"outputs": [{"data": {"text/plain": ["2"]}, "output_type": "execute_result"}]}
-    page = {"cells": [text("# t\n\nSee [k](physics/02_kappa.ipynb#x).", "a"), code("#| hide\nimport os", "b"), shown]}
+    shown = code("1 + 1", "c") | {
+        "outputs": [{"data": {"text/plain": ["2"]}, "output_type": "execute_result"}]
+    }
+    page = {
+        "cells": [
+            text("# t\n\nSee [k](physics/02_kappa.ipynb#x).", "a"),
+            code("#| hide\nimport os", "b"),
+            shown,
+        ]
+    }
     done = run("-c", f"import readme; print(readme.readme({page!r}))", cwd=root / ".ci")
-    assert done.stdout == "# t\n\nSee [k](nbs/physics/02_kappa.ipynb#x).\n\n```python\n1 + 1\n```\n\n```text\n2\n```\n\n", done.stderr
+    assert (
+        done.stdout
+        == "# t\n\nSee [k](nbs/physics/02_kappa.ipynb#x).\n\n```python\n1 + 1\n```\n\n```text\n2\n```\n\n"
+    ), done.stderr
 
 
 def test_venv_empties_no_other_folder(tmp_path):

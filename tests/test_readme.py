@@ -1,4 +1,5 @@
 """README.md keeps its word: every block in it runs, in order, in one folder, as a reader would run it."""
+
 import os
 import re
 import subprocess
@@ -35,16 +36,22 @@ def run(command, folder, text):
     commands = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     environment = {**os.environ, "PATH": commands, "MPLBACKEND": "Agg"}
     environment.pop("LUNAR_POTENTIAL_DATA", None)
-    done = subprocess.run(command, cwd=folder, env=environment, input=text, capture_output=True, text=True)
+    done = subprocess.run(
+        command, cwd=folder, env=environment, input=text, capture_output=True, text=True
+    )
     assert done.returncode == 0, f"{text}\n{done.stdout}\n{done.stderr}"
     return done.stdout
 
 
-@pytest.mark.parametrize("number", range(len(blocks)), ids=lambda n: f"{n}-{blocks[n][0]}")
+@pytest.mark.parametrize(
+    "number", range(len(blocks)), ids=lambda n: f"{n}-{blocks[n][0]}"
+)
 def test_block(number, folder):
     language, text = blocks[number]
     if language == "bash":
-        text = "".join(line for line in text.splitlines(True) if line.strip() not in ELSEWHERE)
+        text = "".join(
+            line for line in text.splitlines(True) if line.strip() not in ELSEWHERE
+        )
         run(["bash", "-euo", "pipefail"], folder, text)
     elif language == "python":
         run([sys.executable, "-"], folder, text)
@@ -53,18 +60,36 @@ def test_block(number, folder):
 
 
 def test_from_download_to_potentials(tmp_path, monkeypatch):
-    simulate_archive(tmp_path / "server", dates=[f"1998-04-{day:02}" for day in range(1, 31)], sweeps_per_day=3, cadence=7000)
-    files = {f"/{path.relative_to(tmp_path / 'server').as_posix()}": path.read_bytes() for path in walk_files(tmp_path / "server") if path.name != "truth.npz"}
-    commands = next(text for language, text in blocks if "lunar-potential download" in text)
+    simulate_archive(
+        tmp_path / "server",
+        dates=[f"1998-04-{day:02}" for day in range(1, 31)],
+        sweeps_per_day=3,
+        cadence=7000,
+    )
+    files = {
+        f"/{path.relative_to(tmp_path / 'server').as_posix()}": path.read_bytes()
+        for path in walk_files(tmp_path / "server")
+        if path.name != "truth.npz"
+    }
+    commands = next(
+        text for language, text in blocks if "lunar-potential download" in text
+    )
     with Site(files) as site:
         monkeypatch.setenv("NO_PROXY", "127.0.0.1")
         for name in ("flux", "theta", "attitude"):
             monkeypatch.setenv(f"LUNAR_POTENTIAL_URL_{name.upper()}", f"{site.url}/")
         for name in ("orbit", "planets", "leapseconds", "constants"):
-            monkeypatch.setenv(f"LUNAR_POTENTIAL_URL_{name.upper()}", f"{site.url}/spice_kernels/")
+            monkeypatch.setenv(
+                f"LUNAR_POTENTIAL_URL_{name.upper()}", f"{site.url}/spice_kernels/"
+            )
         (tmp_path / "reader").mkdir()
         out = run(["bash", "-euo", "pipefail"], tmp_path / "reader", commands)
-    assert "nothing is missing" in out and (tmp_path / "reader/artifacts/potential_cache/potential_batch_1998_04.npz").is_file()
+    assert (
+        "nothing is missing" in out
+        and (
+            tmp_path / "reader/artifacts/potential_cache/potential_batch_1998_04.npz"
+        ).is_file()
+    )
 
 
 def test_lines_run_elsewhere_are_in_the_readme():
@@ -74,8 +99,14 @@ def test_lines_run_elsewhere_are_in_the_readme():
 
 def test_commands_wrote_what_the_readme_names(folder):
     written = {p.relative_to(folder).as_posix() for p in folder.rglob("*.npz")}
-    assert {"artifacts/potential_cache/potential_batch_1998.npz", "my_cache/potential_batch_1998.npz"} <= written
-    assert {f"artifacts/potential_cache/potential_batch_1998_{m}.npz" for m in ("01", "06", "06_15")} <= written
+    assert {
+        "artifacts/potential_cache/potential_batch_1998.npz",
+        "my_cache/potential_batch_1998.npz",
+    } <= written
+    assert {
+        f"artifacts/potential_cache/potential_batch_1998_{m}.npz"
+        for m in ("01", "06", "06_15")
+    } <= written
 
 
 def test_names_it_recommends_are_public():
@@ -87,8 +118,12 @@ def test_names_it_recommends_are_public():
 
 
 def test_demo(tmp_path):
-    recipe = re.search(r"^demo:.*?\n\n", (root / "Makefile").read_text(), re.MULTILINE | re.DOTALL)[0]
-    arguments = re.search(r'-m lunar_potential (.*)', recipe)[1].replace("$(WORK)", str(tmp_path / "a folder"))
+    recipe = re.search(
+        r"^demo:.*?\n\n", (root / "Makefile").read_text(), re.MULTILINE | re.DOTALL
+    )[0]
+    arguments = re.search(r"-m lunar_potential (.*)", recipe)[1].replace(
+        "$(WORK)", str(tmp_path / "a folder")
+    )
     out = run(["bash", "-e"], tmp_path, f"lunar-potential {arguments}")
     made = {p.suffix for p in (tmp_path / "a folder/demo").rglob("*")}
     assert {".npz", ".png", ".html"} <= made and str(tmp_path) in out
@@ -96,4 +131,8 @@ def test_demo(tmp_path):
 
 def test_files_it_links_to_exist():
     links = re.findall(r"\]\(([^)#\s]+)", readme)
-    assert links and not [link for link in links if not link.startswith("https://") and not (root / link).is_file()]
+    assert links and not [
+        link
+        for link in links
+        if not link.startswith("https://") and not (root / link).is_file()
+    ]

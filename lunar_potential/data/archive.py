@@ -28,10 +28,14 @@ def walk_files(
     root: os.PathLike,  # folder to search, at any depth
 ) -> list[Path]:  # every file below it, sorted by path
     "All files below `root`; raises `ArchiveError` for a folder that is missing or cannot be read."
+
     def refuse(error):
-        raise ArchiveError(f"The folder {error.filename} cannot be read ({error.strerror}). "
-                           "Point data_dir or LUNAR_POTENTIAL_DATA at an archive that you may read; "
-                           "`lunar-potential download` brings one.")
+        raise ArchiveError(
+            f"The folder {error.filename} cannot be read ({error.strerror}). "
+            "Point data_dir or LUNAR_POTENTIAL_DATA at an archive that you may read; "
+            "`lunar-potential download` brings one."
+        )
+
     found, seen = [], set()
     for folder, subfolders, names in os.walk(root, onerror=refuse, followlinks=True):
         stat = os.stat(folder)
@@ -45,9 +49,11 @@ def walk_files(
 # %% ../../nbs/data/01_archive.ipynb #1e32dead
 def file_date(
     path: os.PathLike,  # a path or a bare name
-) -> datetime.date | None:  # the day, or None when the name is not that of a daily table
+) -> datetime.date | None:  # None: not the name of a daily table
     "The day that the name `3Dyymmdd.TAB`, in any case, stands for."
-    match = re.fullmatch(r"3D(\d\d)(\d\d)(\d\d)\.TAB", Path(path).name, re.IGNORECASE | re.ASCII)
+    match = re.fullmatch(
+        r"3D(\d\d)(\d\d)(\d\d)\.TAB", Path(path).name, re.IGNORECASE | re.ASCII
+    )
     if not match:
         return None
     year, month, day = map(int, match.groups())
@@ -60,39 +66,58 @@ def file_date(
 def _as_date(value):
     if value is None or type(value) is datetime.date:
         return value
-    return value.date() if isinstance(value, datetime.datetime) else datetime.date.fromisoformat(value)
+    return (
+        value.date()
+        if isinstance(value, datetime.datetime)
+        else datetime.date.fromisoformat(value)
+    )
 
 
 def date_range(
-    year: int | None = None,   # four digits
+    year: int | None = None,  # four digits
     month: int | None = None,  # 1 to 12; needs `year`
-    day: int | None = None,    # 1 to 31; needs `month`
-    start=None,                # first day: a date or 'yyyy-mm-dd'
-    end=None,                  # last day, itself included
-) -> tuple[datetime.date, datetime.date]:  # first and last day that satisfy every filter; first > last if none does
+    day: int | None = None,  # 1 to 31; needs `month`
+    start=None,  # first day: a date or 'yyyy-mm-dd'
+    end=None,  # last day, itself included
+) -> tuple[
+    datetime.date, datetime.date
+]:  # first and last day; first > last if none fits
     "The range of days that the filters leave; raises ValueError for half a date, an impossible one or start after end."
     if (month is not None and year is None) or (day is not None and month is None):
-        raise ValueError(f"a day needs its month and a month needs its year; got year={year}, month={month}, day={day}")
+        raise ValueError(
+            f"a day needs its month and a month needs its year; got year={year}, month={month}, day={day}"
+        )
     if year is not None and not 1990 <= year <= 2089:
-        raise ValueError(f"year must have four digits, 1990 to 2089 (two of them are in the file names); got {year}")
-    start, end = _as_date(start) or datetime.date.min, _as_date(end) or datetime.date.max
+        raise ValueError(
+            f"year must have four digits, 1990 to 2089 (two of them are in the file names); got {year}"
+        )
+    start, end = (
+        _as_date(start) or datetime.date.min,
+        _as_date(end) or datetime.date.max,
+    )
     if start > end:
         raise ValueError(f"start {start} is after end {end}")
     if year is None:
         return start, end
-    first = datetime.date(year, 1 if month is None else month, 1 if day is None else day)
-    following = first.replace(year=year + 1) if month is None else (first + datetime.timedelta(days=31)).replace(day=1)
+    first = datetime.date(
+        year, 1 if month is None else month, 1 if day is None else day
+    )
+    following = (
+        first.replace(year=year + 1)
+        if month is None
+        else (first + datetime.timedelta(days=31)).replace(day=1)
+    )
     last = first if day is not None else following - datetime.timedelta(days=1)
     return max(start, first), min(end, last)
 
 # %% ../../nbs/data/01_archive.ipynb #1fd1652e
 def find_er_files(
-    root: os.PathLike,         # folder to search, at any depth
-    year: int | None = None,   # four digits
+    root: os.PathLike,  # folder to search, at any depth
+    year: int | None = None,  # four digits
     month: int | None = None,  # 1 to 12; needs `year`
-    day: int | None = None,    # 1 to 31; needs `month`
-    start=None,                # first day: a date or 'yyyy-mm-dd'
-    end=None,                  # last day, itself included
+    day: int | None = None,  # 1 to 31; needs `month`
+    start=None,  # first day: a date or 'yyyy-mm-dd'
+    end=None,  # last day, itself included
     limit: int | None = None,  # at most so many files, the earliest
 ) -> list[Path]:  # daily tables sorted by date; empty when none matches
     "The daily tables that the filters leave; raises `ArchiveError` for two tables of one day, ValueError for bad filters."
@@ -106,7 +131,9 @@ def find_er_files(
             continue
         other = found.setdefault(date, path)
         if other != path and other.resolve() != path.resolve():
-            raise ArchiveError(f"Two tables hold {date}: {other} and {path}. Move one of them out of {root}.")
+            raise ArchiveError(
+                f"Two tables hold {date}: {other} and {path}. Move one of them out of {root}."
+            )
     return [found[date] for date in sorted(found)][:limit]
 
 # %% ../../nbs/data/01_archive.ipynb #64ceaf4e
@@ -124,16 +151,23 @@ def _one_of_each_name(paths, root):
     for path in paths:
         other = chosen.setdefault(path.name.lower(), path)
         if other != path and file_hash(other) != file_hash(path):
-            raise ArchiveError(f"{other} and {path} share a name and differ. Move one of them out of {root}.")
+            raise ArchiveError(
+                f"{other} and {path} share a name and differ. Move one of them out of {root}."
+            )
     return [chosen[name] for name in sorted(chosen)]
 
 # %% ../../nbs/data/01_archive.ipynb #d2fd59e5
-KERNEL_KINDS = {".bsp": "trajectories", ".tls": "leap seconds", ".tpc": "lunar rotation and radii"}
+KERNEL_KINDS = {
+    ".bsp": "trajectories",
+    ".tls": "leap seconds",
+    ".tpc": "lunar rotation and radii",
+}
 
 
 @dataclass(frozen=True)
 class Archive:
     "A folder that holds daily tables, `theta.tab`, `attitude.tab` and SPICE kernels, at any depth."
+
     root: Path  # folder of the archive
 
     def files(self, **filters) -> list[Path]:
@@ -141,9 +175,13 @@ class Archive:
         return find_er_files(self.root, **filters)
 
     def _table(self, name):
-        found = _one_of_each_name([p for p in walk_files(self.root) if p.name.lower() == name], self.root)
+        found = _one_of_each_name(
+            [p for p in walk_files(self.root) if p.name.lower() == name], self.root
+        )
         if not found:
-            raise ArchiveError(f"There is no {name} below {self.root}; `lunar-potential doctor` says what is here and what brings the rest.")
+            raise ArchiveError(
+                f"There is no {name} below {self.root}; `lunar-potential doctor` says what is here and what brings the rest."
+            )
         return found[0]
 
     @property
@@ -159,15 +197,23 @@ class Archive:
     @property
     def kernels(self) -> list[Path]:
         "The SPICE kernels (.bsp, .tls, .tpc) sorted by name; empty when there is none."
-        return _one_of_each_name([p for p in walk_files(self.root) if p.suffix.lower() in KERNEL_KINDS], self.root)
+        return _one_of_each_name(
+            [p for p in walk_files(self.root) if p.suffix.lower() in KERNEL_KINDS],
+            self.root,
+        )
 
     def check(self):
         "Raises one `ArchiveError` that lists everything missing; returns nothing when the archive is complete."
         names = [path.name.lower() for path in walk_files(self.root)]
         lacks = [] if any(map(file_date, names)) else ["daily tables 3Dyymmdd.TAB"]
         lacks += [name for name in ("theta.tab", "attitude.tab") if name not in names]
-        lacks += [f"a {kind} kernel ({what})" for kind, what in KERNEL_KINDS.items()
-                  if not any(name.endswith(kind) for name in names)]
+        lacks += [
+            f"a {kind} kernel ({what})"
+            for kind, what in KERNEL_KINDS.items()
+            if not any(name.endswith(kind) for name in names)
+        ]
         if lacks:
-            raise ArchiveError(f"The archive {self.root} lacks: {'; '.join(lacks)}. Add them, or point data_dir or "
-                               "LUNAR_POTENTIAL_DATA elsewhere; `lunar-potential doctor` says what brings each, `lunar-potential simulate` makes a complete archive.")
+            raise ArchiveError(
+                f"The archive {self.root} lacks: {'; '.join(lacks)}. Add them, or point data_dir or "
+                "LUNAR_POTENTIAL_DATA elsewhere; `lunar-potential doctor` says what brings each, `lunar-potential simulate` makes a complete archive."
+            )

@@ -39,8 +39,18 @@ from urllib.parse import quote, unquote, urljoin, urlsplit
 from xml.etree import ElementTree
 
 from .. import __version__
-from .archive import date_range, default_data_dir, file_hash, walk_files
-from ..run.jobs import Interrupted, atomic_file, progress_bar, stop_signals
+from lunar_potential.data.archive import (
+    date_range,
+    default_data_dir,
+    file_hash,
+    walk_files,
+)
+from lunar_potential.run.jobs import (
+    Interrupted,
+    atomic_file,
+    progress_bar,
+    stop_signals,
+)
 
 # %% ../../nbs/data/02_download.ipynb #3774de7d
 log = logging.getLogger(__name__)
@@ -64,37 +74,66 @@ BASE_URLS = {
     "lowres": (PPI + ER + "lowresflux/", COPY + "lowresflux/"),
     "highres": (PPI + ER + "highresflux/", COPY + "highresflux/"),
     "level2": (PPI + "lp-er-derived/data-electron/",),
-} | {f"fast-{kind}": tuple(f"https://{host}.gsfc.nasa.gov{ESA}{kind}/" for host in ("cdaweb", "spdf")) for kind in ("ees", "eeb", "ies", "ieb")}
+} | {
+    f"fast-{kind}": tuple(
+        f"https://{host}.gsfc.nasa.gov{ESA}{kind}/" for host in ("cdaweb", "spdf")
+    )
+    for kind in ("ees", "eeb", "ies", "ieb")
+}
 
 # %% ../../nbs/data/02_download.ipynb #f6ef03be
-MISSION = ("1998-01-16", "1999-07-29")  # first and last day with a 3-D table: 560 days without a gap
+MISSION = (
+    "1998-01-16",
+    "1999-07-29",
+)  # first and last day with a 3-D table: 560 days without a gap
 FAST_MISSION = ("1996-08-21", "2009-05-04")  # first and last day of the FAST ESA files
 
 
 @dataclasses.dataclass(frozen=True)
 class Product:
     "One kind of file."
+
     what: str  # in words
-    pattern: str  # of the whole name; groups day (yymmdd), first and last (yymmdd), date (yyyymmdd), orbit, version
-    folder: str = ""  # in the archive here; {month} becomes 1998/091_120APR, {tree} the folders of the server
-    names: tuple = ()  # what the server has when it lists nothing; {day:%y%m%d} stands for each day
+    # of the whole name; groups day (yymmdd), first and last (yymmdd), date (yyyymmdd),
+    # orbit, version
+    pattern: str
+    # in the archive here; {month} becomes 1998/091_120APR, {tree} the folders of the
+    # server
+    folder: str = ""
+    # what the server has when it lists nothing; {day:%y%m%d} stands for each day
+    names: tuple = ()
     listed: bool = True  # False: the names are known, no listing is read
     labels: tuple = ()  # endings of labels to try where no listing shows them
     depth: int = 0  # levels of folders below the address
     default: bool = True  # fetched when no product is named
     span: tuple = MISSION  # first and last day that exist
     daily: bool = False  # every day of the span has a file
-    unique: bool = True  # no two of its files share a name, so a file is known wherever it lies
+    # no two of its files share a name, so a file is known wherever it lies
+    unique: bool = True
     bytes: int = 0  # of a typical file, for estimates
 
 # %% ../../nbs/data/02_download.ipynb #531e8757
 def _daily(what, letters, folder, **more):
-    return Product(what, letters + r"(?P<day>\d{6})\.TAB", folder, (letters + "{day:%y%m%d}.TAB",), depth=2, **more)
+    return Product(
+        what,
+        letters + r"(?P<day>\d{6})\.TAB",
+        folder,
+        (letters + "{day:%y%m%d}.TAB",),
+        depth=2,
+        **more,
+    )
 
 
 def _esa(kind, what):
     pattern = rf"fa_esa_l2_{kind}_(?P<date>\d{{8}})\d{{6}}_(?P<orbit>\d{{1,6}})_v(?P<version>\d{{1,3}})\.cdf"
-    return Product(f"FAST ESA {what}", pattern, "fast/" + kind + "/{year_month}", depth=2, default=False, span=FAST_MISSION)
+    return Product(
+        f"FAST ESA {what}",
+        pattern,
+        "fast/" + kind + "/{year_month}",
+        depth=2,
+        default=False,
+        span=FAST_MISSION,
+    )
 
 
 def _kernel(what, name):
@@ -102,18 +141,68 @@ def _kernel(what, name):
 
 
 PRODUCTS = {
-    "flux": _daily("3-D electron fluxes, a table a day", "3D", "{month}", daily=True, bytes=23_000_000),
-    "theta": Product("latitudes of the 88 cells", r"theta\.tab", "", ("theta.tab",), listed=False, labels=(".xml",)),
-    "attitude": Product("spin axis of the spacecraft", r"attitude\.tab", "", ("attitude.tab",), listed=False, labels=(".lbl",)),
+    "flux": _daily(
+        "3-D electron fluxes, a table a day",
+        "3D",
+        "{month}",
+        daily=True,
+        bytes=23_000_000,
+    ),
+    "theta": Product(
+        "latitudes of the 88 cells",
+        r"theta\.tab",
+        "",
+        ("theta.tab",),
+        listed=False,
+        labels=(".xml",),
+    ),
+    "attitude": Product(
+        "spin axis of the spacecraft",
+        r"attitude\.tab",
+        "",
+        ("attitude.tab",),
+        listed=False,
+        labels=(".lbl",),
+    ),
     "orbit": Product(
-        "orbit of Lunar Prospector (SPK)", r"lp_ask_(?P<first>\d{6})-(?P<last>\d{6})\.bsp", "spice_kernels",
-        tuple(f"lp_ask_{span}.bsp" for span in ("980111-980531", "980601-981031", "981101-990331", "990401-990730"))),
+        "orbit of Lunar Prospector (SPK)",
+        r"lp_ask_(?P<first>\d{6})-(?P<last>\d{6})\.bsp",
+        "spice_kernels",
+        tuple(
+            f"lp_ask_{span}.bsp"
+            for span in (
+                "980111-980531",
+                "980601-981031",
+                "981101-990331",
+                "990401-990730",
+            )
+        ),
+    ),
     "planets": _kernel("Earth, Moon and Sun (SPK)", "lpephemu.bsp"),
     "leapseconds": _kernel("leap seconds (LSK)", "latest_leapseconds.tls"),
     "constants": _kernel("rotation and radii of the Moon (PCK)", "pck00011.tpc"),
-    "lowres": _daily("omnidirectional fluxes, to check angular sums", "EL", "lowres/{month}", default=False, daily=True),
-    "highres": _daily("fluxes of two channels every 2.5 s", "EH", "highres/{month}", default=False, daily=True),
-    "level2": Product("derived footpoints, to check geometry", r"[\w-]*?(?P<day>\d{6})?[A-Za-z]*\.TAB", "level2/{tree}", depth=3, default=False, unique=False),
+    "lowres": _daily(
+        "omnidirectional fluxes, to check angular sums",
+        "EL",
+        "lowres/{month}",
+        default=False,
+        daily=True,
+    ),
+    "highres": _daily(
+        "fluxes of two channels every 2.5 s",
+        "EH",
+        "highres/{month}",
+        default=False,
+        daily=True,
+    ),
+    "level2": Product(
+        "derived footpoints, to check geometry",
+        r"[\w-]*?(?P<day>\d{6})?[A-Za-z]*\.TAB",
+        "level2/{tree}",
+        depth=3,
+        default=False,
+        unique=False,
+    ),
     "fast-ees": _esa("ees", "electrons, survey"),
     "fast-eeb": _esa("eeb", "electrons, burst"),
     "fast-ies": _esa("ies", "ions, survey"),
@@ -132,7 +221,11 @@ def mirror_folder(
     name: str,  # of a product
 ) -> str:  # below the address of the mirror; empty: the address itself
     "The folder of a product on a mirror that is laid out like an archive."
-    return "".join(step + "/" for step in PRODUCTS[name].folder.split("/") if step and "{" not in step)
+    return "".join(
+        step + "/"
+        for step in PRODUCTS[name].folder.split("/")
+        if step and "{" not in step
+    )
 
 # %% ../../nbs/data/02_download.ipynb #396adae8
 def base_urls(
@@ -140,15 +233,31 @@ def base_urls(
 ) -> dict:  # product -> tuple of addresses, each with a slash at its end
     "Addresses of every product: given ones first, then those of its variable, of `LUNAR_POTENTIAL_URL`, of the table; raises ValueError for an unknown product or what is no web address."
     if unknown := set(given) - set(PRODUCTS):
-        raise ValueError(f"no such product: {', '.join(sorted(unknown))}; there are {', '.join(PRODUCTS)}")
+        raise ValueError(
+            f"no such product: {', '.join(sorted(unknown))}; there are {', '.join(PRODUCTS)}"
+        )
     chosen, mirrors = {}, os.environ.get("LUNAR_POTENTIAL_URL", "").split()
     for name, usual in BASE_URLS.items():
         mirrored = [url.rstrip("/") + "/" + mirror_folder(name) for url in mirrors]
-        urls = given.get(name) or os.environ.get(url_variable(name), "").split() or mirrored or usual
-        chosen[name] = tuple(url.rstrip("/") + "/" for url in ([urls] if isinstance(urls, str) else urls))
+        urls = (
+            given.get(name)
+            or os.environ.get(url_variable(name), "").split()
+            or mirrored
+            or usual
+        )
+        chosen[name] = tuple(
+            url.rstrip("/") + "/" for url in ([urls] if isinstance(urls, str) else urls)
+        )
         for url in chosen[name]:
-            if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname or urlsplit(url).query or "@" in url:
-                raise ValueError(f"{url} is no address of a folder on a web server without query and password (product {name})")
+            if (
+                urlsplit(url).scheme not in ("http", "https")
+                or not urlsplit(url).hostname
+                or urlsplit(url).query
+                or "@" in url
+            ):
+                raise ValueError(
+                    f"{url} is no address of a folder on a web server without query and password (product {name})"
+                )
     return chosen
 
 # %% ../../nbs/data/02_download.ipynb #32e067ff
@@ -168,9 +277,18 @@ def folder_days(
     with contextlib.suppress(ValueError):
         if re.fullmatch(r"(19|20)\d\d", name, re.ASCII):
             return datetime.date(int(name), 1, 1), datetime.date(int(name), 12, 31)
-        if year and (found := re.fullmatch(r"(\d{3})_(\d{3})[A-Z]{3}", name, re.ASCII | re.IGNORECASE)):
-            return tuple(datetime.datetime.strptime(f"{year} {number}", "%Y %j").date() for number in found.groups())
-        if found := re.fullmatch(r"(\d\d)_(0[1-9]|1[0-2])[A-Z]{3}", name, re.ASCII | re.IGNORECASE):
+        if year and (
+            found := re.fullmatch(
+                r"(\d{3})_(\d{3})[A-Z]{3}", name, re.ASCII | re.IGNORECASE
+            )
+        ):
+            return tuple(
+                datetime.datetime.strptime(f"{year} {number}", "%Y %j").date()
+                for number in found.groups()
+            )
+        if found := re.fullmatch(
+            r"(\d\d)_(0[1-9]|1[0-2])[A-Z]{3}", name, re.ASCII | re.IGNORECASE
+        ):
             return date_range(1900 + int(found[1]), int(found[2]))
         if year and re.fullmatch(r"0[1-9]|1[0-2]", name, re.ASCII):
             return date_range(year, int(name))
@@ -188,16 +306,20 @@ def safe_name(
 @dataclasses.dataclass(frozen=True)
 class Entry:
     "One line of a listing."
+
     name: str  # decoded
     url: str
     is_folder: bool = False
     size: int | None = None  # bytes; None: not shown
-    slack: int = 0  # how far the true size may be from that, bytes; 0: the size is exact
+    # how far the true size may be from that, bytes; 0: the size is exact
+    slack: int = 0
     shown: str = ""  # date and size as they are printed
 
 # %% ../../nbs/data/02_download.ipynb #2941aabe
 _TAG = re.compile(r"<(/?)([a-zA-Z]*)([^<>]*)>")
-_HREF = re.compile(r"""\shref\s{0,9}=\s{0,9}("[^"]*"|'[^']*'|[^\s"']+)""", re.IGNORECASE)
+_HREF = re.compile(
+    r"""\shref\s{0,9}=\s{0,9}("[^"]*"|'[^']*'|[^\s"']+)""", re.IGNORECASE
+)
 _LONGEST = 4000  # characters of a tag or of the text of a row that are looked at
 
 
@@ -205,7 +327,7 @@ def _rows(page):
     "Cuts a page into rows: (addresses of links, text outside of links)."
     rows, in_table, in_link, at = [([], [])], False, False, 0
     for tag in [*_TAG.finditer(page), None]:
-        text = "" if in_link else page[at:tag.start() if tag else None]
+        text = "" if in_link else page[at : tag.start() if tag else None]
         first, *others = [text] if in_table else text.split("\n")
         rows[-1][1].append(first)
         rows += [([], [line]) for line in others]
@@ -225,8 +347,13 @@ def _rows(page):
 _DATE = re.compile(
     r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d(:\d\d)?|\d{1,2}-[A-Z]{3}-\d{4} \d\d:\d\d(:\d\d)?|"
     r"\d{1,2}/\d{1,2}/\d{2,4}\s+\d{1,2}:\d\d(:\d\d)?( ?[AP]M)?|"
-    r"[A-Z]{3,9}, (\d\d [A-Z]{3}|[A-Z]{3,9} \d\d,) \d{4}\s+\d{1,2}:\d\d(:\d\d)?( GMT| ?[AP]M)?", re.ASCII | re.IGNORECASE)
-_SIZE = re.compile(r"(?<![\w.,-])(\d{1,15}(?:\.\d{1,6})?)\s?([KMGT]?)(i?B|bytes)?(?![\w.])", re.ASCII | re.IGNORECASE)
+    r"[A-Z]{3,9}, (\d\d [A-Z]{3}|[A-Z]{3,9} \d\d,) \d{4}\s+\d{1,2}:\d\d(:\d\d)?( GMT| ?[AP]M)?",
+    re.ASCII | re.IGNORECASE,
+)
+_SIZE = re.compile(
+    r"(?<![\w.,-])(\d{1,15}(?:\.\d{1,6})?)\s?([KMGT]?)(i?B|bytes)?(?![\w.])",
+    re.ASCII | re.IGNORECASE,
+)
 
 
 def _row_facts(text):
@@ -238,7 +365,11 @@ def _row_facts(text):
         return None, 0, shown
     unit, value = 1024 ** " KMGT".index(size[2].upper() or " "), float(size[1])
     last_digit = unit / 10 ** len(size[1].partition(".")[2])
-    return round(value * unit), 0 if last_digit == 1 else math.ceil(last_digit + 0.05 * value * unit), shown
+    return (
+        round(value * unit),
+        0 if last_digit == 1 else math.ceil(last_digit + 0.05 * value * unit),
+        shown,
+    )
 
 # %% ../../nbs/data/02_download.ipynb #797ed1e7
 def _entry_address(href, base):
@@ -246,15 +377,35 @@ def _entry_address(href, base):
     try:
         url = urljoin(base, href.strip())
         parts, home = urlsplit(url), urlsplit(base)
-        same = (parts.scheme, parts.hostname, parts.port) == (home.scheme, home.hostname, home.port)
+        same = (parts.scheme, parts.hostname, parts.port) == (
+            home.scheme,
+            home.hostname,
+            home.port,
+        )
     except ValueError:  # no address at all
         return None
     steps, above = parts.path.split("/"), home.path.split("/")[:-1]
-    inside = [unquote(step).lower() for step in steps[:len(above)]] == [unquote(step).lower() for step in above]
-    name, is_folder = unquote(steps[len(above)] if len(steps) > len(above) else ""), len(steps) == len(above) + 2
-    if not same or not inside or parts.query or parts.fragment or "@" in parts.netloc or not safe_name(name):
+    inside = [unquote(step).lower() for step in steps[: len(above)]] == [
+        unquote(step).lower() for step in above
+    ]
+    name, is_folder = (
+        unquote(steps[len(above)] if len(steps) > len(above) else ""),
+        len(steps) == len(above) + 2,
+    )
+    if (
+        not same
+        or not inside
+        or parts.query
+        or parts.fragment
+        or "@" in parts.netloc
+        or not safe_name(name)
+    ):
         return None
-    return (name, is_folder, url) if len(steps) == len(above) + 1 or is_folder and not steps[-1] else None
+    return (
+        (name, is_folder, url)
+        if len(steps) == len(above) + 1 or is_folder and not steps[-1]
+        else None
+    )
 
 
 def parse_listing(
@@ -264,32 +415,59 @@ def parse_listing(
     "Files and folders that a listing shows; anything else is passed over."
     found = {}
     for links, text in _rows(page):
-        here = dict.fromkeys(filter(None, (_entry_address(href, base) for href in links)))
-        facts = _row_facts(re.sub(r"&[#\w]{1,9};", " ", " ".join(text)[:_LONGEST])) if len(here) == 1 else (None, 0, "")
+        here = dict.fromkeys(
+            filter(None, (_entry_address(href, base) for href in links))
+        )
+        facts = (
+            _row_facts(re.sub(r"&[#\w]{1,9};", " ", " ".join(text)[:_LONGEST]))
+            if len(here) == 1
+            else (None, 0, "")
+        )
         for name, is_folder, url in here:
-            found.setdefault(name, Entry(name, url, is_folder, *((None, 0) if is_folder else facts[:2]), facts[2]))
+            found.setdefault(
+                name,
+                Entry(
+                    name,
+                    url,
+                    is_folder,
+                    *((None, 0) if is_folder else facts[:2]),
+                    facts[2],
+                ),
+            )
     return list(found.values())
 
 # %% ../../nbs/data/02_download.ipynb #a98a4a5c
 @dataclasses.dataclass(frozen=True)
 class Patience:
     "How long to wait for what."
-    attempts: int = 6  # failures in a row, without one new byte, before a server is given up
+
+    # failures in a row, without one new byte, before a server is given up
+    attempts: int = 6
     first: float = 1.0  # wait after the first failure, s; it doubles
     longest: float = 60.0  # of these waits, s
     asked: float = 300.0  # a server that asks for a longer wait is given up, s
     connect: float = 10.0  # for a connection, s
     read: float = 30.0  # without a byte, then the transfer counts as stalled, s
     page: float = 120.0  # for a whole listing or label, s
-    absent: int = 2  # as `attempts`, for a host that never answered and whose name is not known or that refuses connections
+    # as `attempts`, for a host that never answered and whose name is not known or that
+    # refuses connections
+    absent: int = 2
 
     def __post_init__(self):
-        if min(self.attempts, self.absent) < 1 or min(self.first, self.longest, self.asked) < 0 or min(self.connect, self.read, self.page) <= 0:
-            raise ValueError(f"attempts must be 1 or more, waits 0 or more and time limits positive; got {self}")
+        if (
+            min(self.attempts, self.absent) < 1
+            or min(self.first, self.longest, self.asked) < 0
+            or min(self.connect, self.read, self.page) <= 0
+        ):
+            raise ValueError(
+                f"attempts must be 1 or more, waits 0 or more and time limits positive; got {self}"
+            )
 
     def backoff(self, failures: int) -> float:
         "Seconds to wait after so many failures in a row."
-        return min(self.longest, self.first * 2.0 ** min(failures - 1, 60)) * random.uniform(0.5, 1.0)
+        return min(
+            self.longest, self.first * 2.0 ** min(failures - 1, 60)
+        ) * random.uniform(0.5, 1.0)
 
 
 def retry_after(
@@ -307,11 +485,13 @@ def retry_after(
 # %% ../../nbs/data/02_download.ipynb #ca39eb80
 class _Broken(DownloadError):
     "A failure that may pass: `asked` is the wait that the server wants, `moved` whether new bytes arrived, `silent` whether nobody answered, `absent` whether nobody is there."
+
     asked, moved, silent, absent = None, False, False, False
 
 
 class Refused(DownloadError):
     "The server answers, and trying again will not change its answer; `status` is the HTTP status, if that is why."
+
     status = None
 
 
@@ -327,13 +507,22 @@ def _redirected(url, location):
     "Where a redirect leads; raises `Refused` when that is another host or an unprotected connection."
     try:
         old, new = urlsplit(url), urlsplit(urljoin(url, location))
-        upgrade = (old.scheme, new.scheme) == ("http", "https") and old.hostname == new.hostname
-        same = (old.scheme, old.hostname, old.port) == (new.scheme, new.hostname, new.port)
+        upgrade = (old.scheme, new.scheme) == (
+            "http",
+            "https",
+        ) and old.hostname == new.hostname
+        same = (old.scheme, old.hostname, old.port) == (
+            new.scheme,
+            new.hostname,
+            new.port,
+        )
     except ValueError:
         same = upgrade = False
     if same or upgrade:
         return urljoin(url, location)
-    raise Refused(f"{url} redirects to {location!r}, which is another place; if the archive moved there, name it with --base-url")
+    raise Refused(
+        f"{url} redirects to {location!r}, which is another place; if the archive moved there, name it with --base-url"
+    )
 
 # %% ../../nbs/data/02_download.ipynb #7c357275
 _BUSY = {408, 425, 429, 500, 502, 503, 504}
@@ -358,16 +547,31 @@ class Client:
     "Asks web servers, with patience; used by several threads."
 
     def __init__(self, patience: Patience = Patience(), announce=lambda text: None):
-        self.patience, self.announce, self.stopped, self.lock = patience, announce, threading.Event(), threading.Lock()
-        self._local, self._not_before, self._active, self._asked = threading.local(), {}, set(), set()
-        self.silent, self._answered = {}, set()  # host -> why it was given up; hosts that were there
+        self.patience, self.announce, self.stopped, self.lock = (
+            patience,
+            announce,
+            threading.Event(),
+            threading.Lock(),
+        )
+        self._local, self._not_before, self._active, self._asked = (
+            threading.local(),
+            {},
+            set(),
+            set(),
+        )
+        self.silent, self._answered = (
+            {},
+            set(),
+        )  # host -> why it was given up; hosts that were there
 
     def stop(self):
         "Ends transfers and waits of all threads."
         self.stopped.set()
         with self.lock:
             for response in self._active:
-                with contextlib.suppress(AttributeError, ValueError, RuntimeError):  # an old urllib3; already over
+                with contextlib.suppress(
+                    AttributeError, ValueError, RuntimeError
+                ):  # an old urllib3; already over
                     response.raw.shutdown()
 
     def wait(self, seconds: float):
@@ -380,7 +584,12 @@ class Client:
 
         if not hasattr(self._local, "session"):
             session = self._local.session = requests.Session()
-            session.headers.update({"User-Agent": f"lunar_potential/{__version__}", "Accept-Encoding": "identity"})
+            session.headers.update(
+                {
+                    "User-Agent": f"lunar_potential/{__version__}",
+                    "Accept-Encoding": "identity",
+                }
+            )
         return self._local.session
 
     def _first_time(self, host):
@@ -400,7 +609,14 @@ class Client:
                 raise DownloadError(f"{host}: {self.silent[host]}")
             self._first_time(host)
             self.wait(self._not_before.get(host, 0.0) - time.monotonic())
-            response = self._session().request(method, url, headers=headers, timeout=limits, stream=True, allow_redirects=False)
+            response = self._session().request(
+                method,
+                url,
+                headers=headers,
+                timeout=limits,
+                stream=True,
+                allow_redirects=False,
+            )
             self._answered.add(host)
             if not response.is_redirect:
                 return response
@@ -420,10 +636,28 @@ def _no_answer(error):
         one = chain.pop()
         if isinstance(one, BaseException) and one not in found:
             found.add(one)
-            chain += [*one.args, getattr(one, "reason", None), one.__cause__, one.__context__]
-    named, refused = (any(isinstance(one, kind) for one in found) for kind in (socket.gaierror, ConnectionRefusedError))
-    other = "no answer in time" if type(error).__name__.endswith("Timeout") else f"{type(error).__name__}: {error}"
-    why = "name cannot be resolved; are you offline?" if named else "connection refused" if refused else other
+            chain += [
+                *one.args,
+                getattr(one, "reason", None),
+                one.__cause__,
+                one.__context__,
+            ]
+    named, refused = (
+        any(isinstance(one, kind) for one in found)
+        for kind in (socket.gaierror, ConnectionRefusedError)
+    )
+    other = (
+        "no answer in time"
+        if type(error).__name__.endswith("Timeout")
+        else f"{type(error).__name__}: {error}"
+    )
+    why = (
+        "name cannot be resolved; are you offline?"
+        if named
+        else "connection refused"
+        if refused
+        else other
+    )
     broken = _Broken(why)
     broken.silent, broken.absent = True, named or refused
     return broken
@@ -433,14 +667,21 @@ def _open(client, method, url, headers):
     "A judged answer, to be used in a `with` statement; what may pass becomes `_Broken`."
     import requests
 
-    passing = (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError)
+    passing = (
+        requests.ConnectionError,
+        requests.Timeout,
+        requests.exceptions.ChunkedEncodingError,
+    )
     try:
         return _judge(client._send(method, url, headers), url)
     except requests.exceptions.SSLError as error:
         raise Refused(f"{url}: no safe connection ({error})") from error
     except passing as error:
         raise _no_answer(error) from error
-    except (requests.RequestException, ValueError) as error:  # ValueError: an address that is none
+    except (
+        requests.RequestException,
+        ValueError,
+    ) as error:  # ValueError: an address that is none
         raise Refused(f"{url}: {error}") from error
 
 
@@ -453,17 +694,29 @@ def _patiently(client, action, url):
         except _Broken as error:
             failures = 1 if error.moved else failures + 1
             if (error.asked or 0) > patience.asked:
-                raise DownloadError(f"{url}: {error}; the server asks to be left alone for {error.asked:.0f} s") from error
+                raise DownloadError(
+                    f"{url}: {error}; the server asks to be left alone for {error.asked:.0f} s"
+                ) from error
             host = urlsplit(url).netloc
             never_there = error.absent and host not in client._answered
-            if failures >= (min(patience.attempts, patience.absent) if never_there else patience.attempts):
+            if failures >= (
+                min(patience.attempts, patience.absent)
+                if never_there
+                else patience.attempts
+            ):
                 why = f"{error}; given up after {failures} failures in a row"
                 if error.silent:
-                    why = client.silent.setdefault(host, str(error) if never_there else why)
-                raise DownloadError(f"{host if error.silent else url}: {why}") from error
+                    why = client.silent.setdefault(
+                        host, str(error) if never_there else why
+                    )
+                raise DownloadError(
+                    f"{host if error.silent else url}: {why}"
+                ) from error
             pause = patience.backoff(failures) if error.asked is None else error.asked
             if error.asked:
-                client._not_before[urlsplit(url).netloc] = time.monotonic() + error.asked
+                client._not_before[urlsplit(url).netloc] = (
+                    time.monotonic() + error.asked
+                )
             log.info("%s: %s; again in %.1f s", url, error, pause)
             client.wait(pause)
 
@@ -471,6 +724,7 @@ def _patiently(client, action, url):
 @dataclasses.dataclass(frozen=True)
 class Head:
     "What a server says about a file."
+
     size: int | None = None  # bytes
     etag: str = ""
     modified: str = ""  # Last-Modified
@@ -479,12 +733,18 @@ class Head:
     def of(cls, headers) -> "Head":
         "From the headers of an answer."
         size = headers.get("Content-Length", "")
-        return cls(int(size) if re.fullmatch(r"\d{1,18}", size, re.ASCII) else None, headers.get("ETag", ""), headers.get("Last-Modified", ""))
+        return cls(
+            int(size) if re.fullmatch(r"\d{1,18}", size, re.ASCII) else None,
+            headers.get("ETag", ""),
+            headers.get("Last-Modified", ""),
+        )
 
     @property
     def validator(self) -> str:
         "What `If-Range` may be told; empty when a transfer cannot be continued safely."
-        return self.modified if self.etag.startswith("W/") else self.etag or self.modified
+        return (
+            self.modified if self.etag.startswith("W/") else self.etag or self.modified
+        )
 
 # %% ../../nbs/data/02_download.ipynb #3d9ea2db
 def read_page(
@@ -492,14 +752,22 @@ def read_page(
     url: str,
 ) -> str:  # its text
     "A listing or a label; raises `DownloadError`, also for a page that is too large or takes too long."
+
     def once():
-        with _open(client, "GET", url, {}) as response, _deadline(response, client.patience.page, url), _mending():
+        with (
+            _open(client, "GET", url, {}) as response,
+            _deadline(response, client.patience.page, url),
+            _mending(),
+        ):
             content = b""
             for chunk in response.iter_content(16384):
                 content += chunk
                 if len(content) > _LARGEST_PAGE:
-                    raise Refused(f"{url}: more than {_LARGEST_PAGE} bytes are no listing and no label")
+                    raise Refused(
+                        f"{url}: more than {_LARGEST_PAGE} bytes are no listing and no label"
+                    )
             return content.decode("utf-8", "replace")
+
     return _patiently(client, once, url)
 
 
@@ -510,8 +778,11 @@ def _deadline(response, seconds, url):
 
     def cut():
         over.set()
-        with contextlib.suppress(AttributeError, ValueError, RuntimeError):  # an old urllib3; already over
+        with contextlib.suppress(
+            AttributeError, ValueError, RuntimeError
+        ):  # an old urllib3; already over
             response.raw.shutdown()
+
     timer = threading.Timer(seconds, cut)
     timer.daemon = True
     timer.start()
@@ -531,13 +802,18 @@ def ask_head(
     url: str,
 ) -> Head:
     "Size and version of a file without its bytes; raises `DownloadError`."
+
     def once(method="HEAD"):
         with _open(client, method, url, {}) as response:
             return Head.of(response.headers)
+
     try:
         return _patiently(client, once, url)
     except Refused as error:
-        if error.status not in (405, 501):  # a server without HEAD: its answer to GET begins with the same words
+        if error.status not in (
+            405,
+            501,
+        ):  # a server without HEAD: its answer to GET begins with the same words
             raise
         return _patiently(client, functools.partial(once, "GET"), url)
 
@@ -556,6 +832,7 @@ def _mending():
 @dataclasses.dataclass(frozen=True)
 class Promise:
     "What is known about a file before it is here."
+
     size: int | None = None  # bytes, exact
     md5: str = ""  # 32 hexadecimal digits
     about: tuple | None = None  # (bytes as a listing shows them rounded, slack)
@@ -567,9 +844,21 @@ def read_label(
     name: str,  # of the file that it describes
 ) -> Promise | None:  # None: the label says neither size nor checksum
     "Size and checksum that a label gives for a file."
-    size, md5 = _pds4_facts(text, name) if text.lstrip("\ufeff \r\n\t").startswith("<") else _pds3_facts(text)
-    md5 = md5.strip().lower() if md5 and re.fullmatch(r"[0-9a-fA-F]{32}", md5.strip()) else ""
-    return Promise(size, md5, by="the label, which --no-labels passes over") if md5 or size is not None else None
+    size, md5 = (
+        _pds4_facts(text, name)
+        if text.lstrip("\ufeff \r\n\t").startswith("<")
+        else _pds3_facts(text)
+    )
+    md5 = (
+        md5.strip().lower()
+        if md5 and re.fullmatch(r"[0-9a-fA-F]{32}", md5.strip())
+        else ""
+    )
+    return (
+        Promise(size, md5, by="the label, which --no-labels passes over")
+        if md5 or size is not None
+        else None
+    )
 
 
 def _pds4_facts(text, name):
@@ -580,18 +869,31 @@ def _pds4_facts(text, name):
     except (ElementTree.ParseError, ValueError, LookupError):
         return None, ""
     for file in tree.iter():
-        facts = {child.tag.rpartition("}")[2]: (child.text or "").strip() for child in file}
-        if file.tag.rpartition("}")[2] == "File" and facts.get("file_name", "").lower() == name.lower():
+        facts = {
+            child.tag.rpartition("}")[2]: (child.text or "").strip() for child in file
+        }
+        if (
+            file.tag.rpartition("}")[2] == "File"
+            and facts.get("file_name", "").lower() == name.lower()
+        ):
             size = facts.get("file_size", "")
-            return (int(size) if re.fullmatch(r"\d{1,18}", size, re.ASCII) else None), facts.get("md5_checksum", "")
+            return (
+                int(size) if re.fullmatch(r"\d{1,18}", size, re.ASCII) else None
+            ), facts.get("md5_checksum", "")
     return None, ""
 
 
 def _pds3_facts(text):
-    pairs = re.findall(r'^[ \t]*([A-Z0-9_]+)[ \t]*=[ \t]*"?([^"\r\n]*?)"?[ \t]*\r?$', text, re.MULTILINE)
+    pairs = re.findall(
+        r'^[ \t]*([A-Z0-9_]+)[ \t]*=[ \t]*"?([^"\r\n]*?)"?[ \t]*\r?$',
+        text,
+        re.MULTILINE,
+    )
     facts = {key: value for key, value in reversed(pairs)}
     records, length = (facts.get(key, "") for key in ("FILE_RECORDS", "RECORD_BYTES"))
-    fixed = facts.get("RECORD_TYPE") == "FIXED_LENGTH" and all(re.fullmatch(r"\d{1,9}", n, re.ASCII) for n in (records, length))
+    fixed = facts.get("RECORD_TYPE") == "FIXED_LENGTH" and all(
+        re.fullmatch(r"\d{1,9}", n, re.ASCII) for n in (records, length)
+    )
     return int(records) * int(length) if fixed else None, facts.get("MD5_CHECKSUM", "")
 
 # %% ../../nbs/data/02_download.ipynb #9ce8b53a
@@ -603,16 +905,31 @@ class Part:
         path,  # final name
     ):
         self.final = Path(path)
-        self.path, self.note = (self.final.with_name(self.final.name + ending) for ending in (".part", ".part.json"))
+        self.path, self.note = (
+            self.final.with_name(self.final.name + ending)
+            for ending in (".part", ".part.json")
+        )
 
-    def held(self, url: str) -> tuple:  # (bytes that can be continued, `Head` of the version they are of)
+    def held(
+        self, url: str
+    ) -> tuple:  # (bytes that can be continued, `Head` of the version they are of)
         "What is here of the file at an address."
         try:
             note = json.loads(self.note.read_text(encoding="utf-8"))
             head = Head(*(note[field.name] for field in dataclasses.fields(Head)))
             size = self.path.stat().st_size
-            usable = note["url"] == url and head.validator and (head.size is None or size <= head.size)
-        except (OSError, ValueError, TypeError, KeyError, AttributeError):  # no note that can be trusted
+            usable = (
+                note["url"] == url
+                and head.validator
+                and (head.size is None or size <= head.size)
+            )
+        except (
+            OSError,
+            ValueError,
+            TypeError,
+            KeyError,
+            AttributeError,
+        ):  # no note that can be trusted
             return 0, Head()
         return (size, head) if usable else (0, Head())
 
@@ -639,10 +956,22 @@ class Part:
 # %% ../../nbs/data/02_download.ipynb #622210e0
 def _continues(response, offset, head):
     "Whether a partial answer goes on where the part ends, in the same version."
-    found = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+|\*)", response.headers.get("Content-Range", ""), re.ASCII)
+    found = re.fullmatch(
+        r"bytes (\d+)-(\d+)/(\d+|\*)",
+        response.headers.get("Content-Range", ""),
+        re.ASCII,
+    )
     now = Head.of(response.headers)
-    same = all(not new or new == old for old, new in ((head.etag, now.etag), (head.modified, now.modified)))
-    return bool(found) and int(found[1]) == offset and same and (found[3] == "*" or head.size in (None, int(found[3])))
+    same = all(
+        not new or new == old
+        for old, new in ((head.etag, now.etag), (head.modified, now.modified))
+    )
+    return (
+        bool(found)
+        and int(found[1]) == offset
+        and same
+        and (found[3] == "*" or head.size in (None, int(found[3])))
+    )
 
 
 def _begin_or_go_on(response, url, part, offset, head):
@@ -651,10 +980,16 @@ def _begin_or_go_on(response, url, part, offset, head):
         return offset, head
     if response.status_code != 200:
         part.discard()
-        raise _Broken(f"HTTP {response.status_code} does not continue the {offset} bytes that are here")
+        raise _Broken(
+            f"HTTP {response.status_code} does not continue the {offset} bytes that are here"
+        )
     if response.headers.get("Content-Encoding", "identity") != "identity":
-        raise Refused(f"{url}: the server changes the file on its way ({response.headers['Content-Encoding']})")
-    if "html" in response.headers.get("Content-Type", "").lower() and not url.lower().endswith((".html", ".htm")):
+        raise Refused(
+            f"{url}: the server changes the file on its way ({response.headers['Content-Encoding']})"
+        )
+    if "html" in response.headers.get(
+        "Content-Type", ""
+    ).lower() and not url.lower().endswith((".html", ".htm")):
         raise Refused(f"{url}: the server sends a web page instead of the file")
     head = Head.of(response.headers)
     part.begin(url, head)
@@ -675,10 +1010,14 @@ class _Meter:
 def _check_limit(part, url, count, promise):
     "Ends a transfer of more bytes than anybody promised; raises `Damaged`, and removes the part."
     about = promise.about and sum(promise.about)
-    limit = next(size for size in (promise.size, about, _LARGEST_FILE) if size is not None)
+    limit = next(
+        size for size in (promise.size, about, _LARGEST_FILE) if size is not None
+    )
     if count > limit:
         part.discard()
-        raise Damaged(f"{url}: the server sends {count} bytes or more, and {limit} are the most that {promise.by if limit < _LARGEST_FILE else 'this package'} allows")
+        raise Damaged(
+            f"{url}: the server sends {count} bytes or more, and {limit} are the most that {promise.by if limit < _LARGEST_FILE else 'this package'} allows"
+        )
 
 # %% ../../nbs/data/02_download.ipynb #5e8241ed
 def _receive(client, url, part, meter, pieces, promise):
@@ -687,7 +1026,9 @@ def _receive(client, url, part, meter, pieces, promise):
     if offset and offset == head.size:  # killed between the last byte and the name
         return head, True
     farthest = max((end for _, end in pieces), default=0)
-    headers = {"Range": f"bytes={offset}-", "If-Range": head.validator} if offset else {}
+    headers = (
+        {"Range": f"bytes={offset}-", "If-Range": head.validator} if offset else {}
+    )
     with _open(client, "GET", url, headers) as response:
         start, head = _begin_or_go_on(response, url, part, offset, head)
         end = start
@@ -712,7 +1053,9 @@ def _receive(client, url, part, meter, pieces, promise):
             pieces.append((start, end))
             with client.lock:
                 client._active.discard(response)
-        marked = head.size is not None or {"Content-Length", "Transfer-Encoding"} & set(response.headers)
+        marked = head.size is not None or {"Content-Length", "Transfer-Encoding"} & set(
+            response.headers
+        )
     return head, bool(marked)
 
 # %% ../../nbs/data/02_download.ipynb #5735d3a5
@@ -735,17 +1078,29 @@ def _check_promise(part, url, promise, marked):
         part.discard()
         raise Damaged(f"{url}: {', '.join(wrong)}, says {promise.by}")
     known = marked or promise.size is not None
-    return sha256.hexdigest(), size, "md5" if promise.md5 else "size" if known else "about" if promise.about else "nothing"
+    return (
+        sha256.hexdigest(),
+        size,
+        "md5"
+        if promise.md5
+        else "size"
+        if known
+        else "about"
+        if promise.about
+        else "nothing",
+    )
 
 
 @dataclasses.dataclass(frozen=True)
 class Received:
     "A file that arrived."
+
     url: str
     size: int  # bytes
     sha256: str
     head: Head
-    checked: str  # against what: "md5" of the label, "size", "about" (a rounded size), or "nothing"
+    # against what: "md5" of the label, "size", "about" (a rounded size), or "nothing"
+    checked: str
     pieces: list  # (first byte, byte after the last) of each request
 
 
@@ -754,13 +1109,16 @@ def fetch(
     url: str,
     path,  # final name
     promise: Promise = Promise(),  # what is known about the file
-    on_bytes=lambda count: None,  # called with the number of new bytes, negative when some are thrown away
+    # called with the number of new bytes, negative when some are thrown away
+    on_bytes=lambda count: None,
 ) -> Received:
     "Brings one file here, going on with what an earlier call left; raises `DownloadError`, and then keeps the part."
     part, pieces, meter = Part(path), [], _Meter(on_bytes)
     for last_time in (False, True):
         try:
-            head, marked = _patiently(client, lambda: _receive(client, url, part, meter, pieces, promise), url)
+            head, marked = _patiently(
+                client, lambda: _receive(client, url, part, meter, pieces, promise), url
+            )
             sha256, size, checked = _check_promise(part, url, promise, marked)
             break
         except Damaged as error:
@@ -776,6 +1134,7 @@ def fetch(
 @dataclasses.dataclass(frozen=True)
 class Remote:
     "A file to have."
+
     product: str
     name: str
     path: str  # in the archive here, with slashes
@@ -795,16 +1154,34 @@ def _entries(client, url, depth, first, last, loose, trail=(), year=None):
             span = folder_days(entry.name, year)
             if span[0] <= last and span[1] >= first if span else loose:
                 inner = span[0].year if span else year
-                yield from _entries(client, entry.url, depth - 1, first, last, loose, (*trail, entry.name), inner)
+                yield from _entries(
+                    client,
+                    entry.url,
+                    depth - 1,
+                    first,
+                    last,
+                    loose,
+                    (*trail, entry.name),
+                    inner,
+                )
 
 # %% ../../nbs/data/02_download.ipynb #3bb5db1d
 def _match(product, name, first, last, orbits):
     "The match of a wanted name, or None."
     found = re.fullmatch(product.pattern, name, re.ASCII | re.IGNORECASE)
-    parts = {key: value for key, value in found.groupdict().items() if value} if found else {}
+    parts = (
+        {key: value for key, value in found.groupdict().items() if value}
+        if found
+        else {}
+    )
     try:
-        dates = [datetime.datetime.strptime(parts[key], "%Y%m%d" if key == "date" else "%y%m%d").date()
-                 for key in ("day", "first", "last", "date") if key in parts]
+        dates = [
+            datetime.datetime.strptime(
+                parts[key], "%Y%m%d" if key == "date" else "%y%m%d"
+            ).date()
+            for key in ("day", "first", "last", "date")
+            if key in parts
+        ]
     except ValueError:
         return None
     wanted = found and (not dates or dates[0] <= last and dates[-1] >= first)
@@ -816,9 +1193,17 @@ def _match(product, name, first, last, orbits):
 def _place(product, found, trail):
     "Path of a file in the archive here; raises `DownloadError` for a name that leads out of it."
     parts = found.groupdict()
-    day = datetime.datetime.strptime(parts["day"], "%y%m%d").date() if parts.get("day") else None
+    day = (
+        datetime.datetime.strptime(parts["day"], "%y%m%d").date()
+        if parts.get("day")
+        else None
+    )
     date = parts.get("date") or ""
-    folder = product.folder.format(month=month_folder(day) if day else "", tree="/".join(trail), year_month=f"{date[:4]}/{date[4:6]}")
+    folder = product.folder.format(
+        month=month_folder(day) if day else "",
+        tree="/".join(trail),
+        year_month=f"{date[:4]}/{date[4:6]}",
+    )
     steps = [step for step in folder.split("/") if step] + [found[0]]
     if not all(map(safe_name, steps)):
         raise DownloadError(f"{'/'.join(steps)!r} is no place inside of the archive")
@@ -830,7 +1215,11 @@ def _newest(remotes, pattern):
     best = {}
     for remote in remotes:
         parts = re.fullmatch(pattern, remote.name, re.ASCII | re.IGNORECASE).groupdict()
-        key, version = (parts["orbit"], int(parts["version"])) if parts.get("orbit") else (remote.path.lower(), 0)
+        key, version = (
+            (parts["orbit"], int(parts["version"]))
+            if parts.get("orbit")
+            else (remote.path.lower(), 0)
+        )
         if key not in best or version > best[key][0]:
             best[key] = version, remote
     return [remote for _, remote in best.values()]
@@ -839,7 +1228,9 @@ def _newest(remotes, pattern):
 def _listed(client, name, bases, base, first, last, orbits):
     "The wanted files that one server lists."
     product, found, endings = PRODUCTS[name], [], {}
-    for trail, entry in _entries(client, base, product.depth, first, last, name == "level2"):
+    for trail, entry in _entries(
+        client, base, product.depth, first, last, name == "level2"
+    ):
         stem, ending = os.path.splitext(entry.url)
         if ending.lower() in (".xml", ".lbl"):
             endings[stem.lower()] = ending
@@ -851,13 +1242,27 @@ def _listed(client, name, bases, base, first, last, orbits):
         urls = (entry.url, *(other + below for other in bases if other != base))
         path = _place(product, match, trail)
         label = endings.get(os.path.splitext(entry.url)[0].lower(), "")
-        remotes.append(Remote(name, entry.name, path, urls, label, entry.size, entry.slack, entry.shown))
+        remotes.append(
+            Remote(
+                name,
+                entry.name,
+                path,
+                urls,
+                label,
+                entry.size,
+                entry.slack,
+                entry.shown,
+            )
+        )
     return _newest(remotes, product.pattern)
 
 # %% ../../nbs/data/02_download.ipynb #32c1f8a6
 def _formed(name, bases, first, last):
     "The wanted files by their known names, for servers that list nothing."
-    product, days = PRODUCTS[name], [first + datetime.timedelta(n) for n in range((last - first).days + 1)]
+    product, days = (
+        PRODUCTS[name],
+        [first + datetime.timedelta(n) for n in range((last - first).days + 1)],
+    )
     remotes = {}
     for template in product.names:
         for day in days if "{day" in template else days[:1]:
@@ -865,8 +1270,16 @@ def _formed(name, bases, first, last):
             if match := _match(product, text, first, last, None):
                 folder = month_folder(day) + "/" if product.depth else ""
                 urls = tuple(base + quote(folder + text) for base in bases)
-                label = product.labels[0] if product.labels else ".xml" if product.daily else ""
-                remotes[text] = Remote(name, text, _place(product, match, []), urls, label)
+                label = (
+                    product.labels[0]
+                    if product.labels
+                    else ".xml"
+                    if product.daily
+                    else ""
+                )
+                remotes[text] = Remote(
+                    name, text, _place(product, match, []), urls, label
+                )
     return list(remotes.values())
 
 # %% ../../nbs/data/02_download.ipynb #343bf80b
@@ -879,7 +1292,9 @@ def clip_days(
     first, last = date_range(start=start, end=end)
     begin, finish = map(datetime.date.fromisoformat, PRODUCTS[name].span)
     if first > finish or last < begin:
-        raise ValueError(f"{name} has files of {begin} to {finish}, none of {first} to {last}")
+        raise ValueError(
+            f"{name} has files of {begin} to {finish}, none of {first} to {last}"
+        )
     return max(first, begin), min(last, finish)
 
 # %% ../../nbs/data/02_download.ipynb #df7929c3
@@ -895,10 +1310,17 @@ def lacking_days(
     if not product.daily and not spans:
         return []
     for remote in remotes:
-        parts = re.fullmatch(product.pattern, remote.name, re.ASCII | re.IGNORECASE).groupdict()
-        begin, end = (datetime.datetime.strptime(parts[key], "%y%m%d").date() for key in (("first", "last") if spans else ("day", "day")))
+        parts = re.fullmatch(
+            product.pattern, remote.name, re.ASCII | re.IGNORECASE
+        ).groupdict()
+        begin, end = (
+            datetime.datetime.strptime(parts[key], "%y%m%d").date()
+            for key in (("first", "last") if spans else ("day", "day"))
+        )
         held |= {begin + datetime.timedelta(n) for n in range((end - begin).days + 1)}
-    return sorted({first + datetime.timedelta(n) for n in range((last - first).days + 1)} - held)
+    return sorted(
+        {first + datetime.timedelta(n) for n in range((last - first).days + 1)} - held
+    )
 
 # %% ../../nbs/data/02_download.ipynb #3fb8ed67
 def find_files(
@@ -923,7 +1345,9 @@ def find_files(
         if found and not lacking_days(name, found.values(), first, last):
             break
     if not found and (not product.listed or trouble):
-        found = {remote.path.lower(): remote for remote in _formed(name, bases, first, last)}
+        found = {
+            remote.path.lower(): remote for remote in _formed(name, bases, first, last)
+        }
     return sorted(found.values(), key=lambda remote: remote.path), trouble
 
 # %% ../../nbs/data/02_download.ipynb #73063dcb
@@ -937,24 +1361,45 @@ class Manifest:
         self,
         root,  # folder of the archive
     ):
-        self.root, self.path, self.lock = Path(root), Path(root, MANIFEST), threading.Lock()
+        self.root, self.path, self.lock = (
+            Path(root),
+            Path(root, MANIFEST),
+            threading.Lock(),
+        )
         try:
             held = json.loads(self.path.read_text(encoding="utf-8"))
-            self.files = {str(name): dict(entry) for name, entry in held["files"].items()}
-            if not all(isinstance(entry.get("size"), int) and isinstance(entry.get("sha256"), str) for entry in self.files.values()):
+            self.files = {
+                str(name): dict(entry) for name, entry in held["files"].items()
+            }
+            if not all(
+                isinstance(entry.get("size"), int)
+                and isinstance(entry.get("sha256"), str)
+                for entry in self.files.values()
+            ):
                 raise ValueError("an entry has no size or no sha256")
         except FileNotFoundError:
             self.files = {}
         except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise ValueError(f"{self.path} is damaged ({error}); delete it, and the next download checks every file anew") from error
+            raise ValueError(
+                f"{self.path} is damaged ({error}); delete it, and the next download checks every file anew"
+            ) from error
 
     def record(self, name: str, **entry):
         "Adds or replaces one file and writes the manifest."
         with self.lock:
             stat = (self.root / name).stat()
-            self.files[name] = {**entry, "size": stat.st_size, "mtime_ns": stat.st_mtime_ns}
+            self.files[name] = {
+                **entry,
+                "size": stat.st_size,
+                "mtime_ns": stat.st_mtime_ns,
+            }
             with atomic_file(self.path) as file:
-                file.write(json.dumps({"schema": 1, "files": dict(sorted(self.files.items()))}, indent=1).encode())
+                file.write(
+                    json.dumps(
+                        {"schema": 1, "files": dict(sorted(self.files.items()))},
+                        indent=1,
+                    ).encode()
+                )
 
     def intact(self, name: str) -> bool:
         "Whether a recorded file still has its bytes."
@@ -962,7 +1407,10 @@ class Manifest:
         stat = path.stat() if path.is_file() else None
         if stat is None or stat.st_size != entry["size"]:
             return False
-        return stat.st_mtime_ns == entry.get("mtime_ns") or file_hash(path) == entry["sha256"]
+        return (
+            stat.st_mtime_ns == entry.get("mtime_ns")
+            or file_hash(path) == entry["sha256"]
+        )
 
 # %% ../../nbs/data/02_download.ipynb #e8af2d83
 @contextlib.contextmanager
@@ -976,7 +1424,9 @@ def folder_lock(
         try:
             _take_lock(file)
         except OSError as error:
-            raise DownloadError(f"another download writes to {root}; wait for it, or choose another folder") from error
+            raise DownloadError(
+                f"another download writes to {root}; wait for it, or choose another folder"
+            ) from error
         yield
 
 
@@ -1002,8 +1452,18 @@ def simulated_signs(
         if path.name.lower() == "truth.npz":
             signs.append(path)
         elif path.suffix.lower() == ".bsp":
-            with contextlib.suppress(OSError), open(path, "rb") as file:  # what cannot be read tells nothing
-                signs += [path] if re.search(rb"(-25 about 301|399 about 3|301 about 3|10 about 0) ", file.read(100_000)) else []
+            with (
+                contextlib.suppress(OSError),
+                open(path, "rb") as file,
+            ):  # what cannot be read tells nothing
+                signs += (
+                    [path]
+                    if re.search(
+                        rb"(-25 about 301|399 about 3|301 about 3|10 about 0) ",
+                        file.read(100_000),
+                    )
+                    else []
+                )
     return signs
 
 # %% ../../nbs/data/02_download.ipynb #7cbdbf73
@@ -1013,6 +1473,7 @@ HERE = ("kept", "adopted", "new", "resumed", "changed")
 @dataclasses.dataclass(frozen=True)
 class FileOutcome:
     "What became of one file."
+
     product: str
     name: str
     status: str  # one of `HERE`, or "planned", "missing", "failed"
@@ -1021,7 +1482,8 @@ class FileOutcome:
     path: Path | None = None
     url: str = ""
     reason: str = ""  # one sentence
-    pieces: list = dataclasses.field(default_factory=list)  # (first byte, byte after the last) of each request
+    # (first byte, byte after the last) of each request
+    pieces: list = dataclasses.field(default_factory=list)
 
 
 def format_bytes(
@@ -1029,33 +1491,58 @@ def format_bytes(
 ) -> str:  # such as 23.4 MB
     "A number of bytes for people."
     power = min(4, int(math.log10(max(count, 1)) // 3))
-    return f"{count:.0f} B" if not power else f"{count / 1000 ** power:.1f} {' kMGT'[power]}B"
+    return (
+        f"{count:.0f} B"
+        if not power
+        else f"{count / 1000**power:.1f} {' kMGT'[power]}B"
+    )
 
 # %% ../../nbs/data/02_download.ipynb #9b2e9b9d
 def _names_in_words(names):
     "Names of files or days; neighbouring days are joined."
     groups = []
     for name in names:
-        iso, short = re.fullmatch(r"(\d{4}-\d\d-\d\d)", name), re.fullmatch(r"[A-Z0-9]{2}(\d{6})\.TAB", name, re.ASCII | re.IGNORECASE)
+        iso, short = (
+            re.fullmatch(r"(\d{4}-\d\d-\d\d)", name),
+            re.fullmatch(r"[A-Z0-9]{2}(\d{6})\.TAB", name, re.ASCII | re.IGNORECASE),
+        )
         day = None
         with contextlib.suppress(ValueError):
-            day = datetime.date.fromisoformat(iso[1]) if iso else datetime.datetime.strptime(short[1], "%y%m%d").date() if short else None
-        if groups and day and groups[-1][2] and day - groups[-1][2] == datetime.timedelta(1):
+            day = (
+                datetime.date.fromisoformat(iso[1])
+                if iso
+                else datetime.datetime.strptime(short[1], "%y%m%d").date()
+                if short
+                else None
+            )
+        if (
+            groups
+            and day
+            and groups[-1][2]
+            and day - groups[-1][2] == datetime.timedelta(1)
+        ):
             groups[-1][1:] = name, day
         else:
             groups.append([name, name, day])
-    words = [first if first == last else f"{first} to {last}" for first, last, _ in groups]
-    return ", ".join(words[:8] + ([f"and {len(words) - 8} more"] if len(words) > 8 else []))
+    words = [
+        first if first == last else f"{first} to {last}" for first, last, _ in groups
+    ]
+    return ", ".join(
+        words[:8] + ([f"and {len(words) - 8} more"] if len(words) > 8 else [])
+    )
 
 # %% ../../nbs/data/02_download.ipynb #6ada2f02
 @dataclasses.dataclass
 class Downloads:
     "What a download brought and what it did not."
+
     root: Path  # folder of the archive
     files: list  # of `FileOutcome`
     seconds: float = 0.0
-    silent: dict = dataclasses.field(default_factory=dict)  # host that gave no answer -> why
-    simulated: list = dataclasses.field(default_factory=list)  # paths that only the simulator writes
+    # host that gave no answer -> why
+    silent: dict = dataclasses.field(default_factory=dict)
+    # paths that only the simulator writes
+    simulated: list = dataclasses.field(default_factory=list)
 
     @property
     def missing(self) -> list:
@@ -1067,19 +1554,42 @@ class Downloads:
         "A list in words when something is missing, else None: hosts that gave no answer first, then one line for each reason."
         groups = {}
         for file in self.missing:
-            reason = functools.reduce(lambda text, host: text.replace(f"{host}: {self.silent[host]}", f"{host} was not reached"), self.silent, file.reason)
+            reason = functools.reduce(
+                lambda text, host: text.replace(
+                    f"{host}: {self.silent[host]}", f"{host} was not reached"
+                ),
+                self.silent,
+                file.reason,
+            )
             groups.setdefault((file.product, reason), []).append(file.name)
         hosts = [f"  {host}: {why}" for host, why in self.silent.items()]
-        lines = [f"  {product} {_names_in_words(names)}: {reason}" for (product, reason), names in groups.items()]
-        return "\n".join([f"{len(self.missing)} missing:", *hosts, *lines]) if lines else None
+        lines = [
+            f"  {product} {_names_in_words(names)}: {reason}"
+            for (product, reason), names in groups.items()
+        ]
+        return (
+            "\n".join([f"{len(self.missing)} missing:", *hosts, *lines])
+            if lines
+            else None
+        )
 
     @property
     def remarks(self) -> list:
         "Sentences about files that are here and deserve a look."
-        names = [file.name for file in self.files if file.status in HERE and file.reason == _UNCHECKED]
+        names = [
+            file.name
+            for file in self.files
+            if file.status in HERE and file.reason == _UNCHECKED
+        ]
         lines = [f"{_names_in_words(names)}: {_UNCHECKED}"] if names else []
         shown = ", ".join(path.name for path in self.simulated)
-        return lines + ([f"{self.root} holds files of a simulated archive ({shown}): results of it say nothing about the Moon"] if shown else [])
+        return lines + (
+            [
+                f"{self.root} holds files of a simulated archive ({shown}): results of it say nothing about the Moon"
+            ]
+            if shown
+            else []
+        )
 
     @property
     def new_bytes(self) -> int:
@@ -1091,18 +1601,36 @@ class Downloads:
         import pandas as pd
 
         columns = ("product", "name", "status", "size", "path", "url", "reason")
-        return pd.DataFrame([{name: getattr(file, name) for name in columns} for file in self.files], columns=columns)
+        return pd.DataFrame(
+            [{name: getattr(file, name) for name in columns} for file in self.files],
+            columns=columns,
+        )
 
     def __repr__(self):
         states = [file.status for file in self.files]
-        counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states)) or "nothing"
+        counts = (
+            ", ".join(
+                f"{states.count(state)} {state}" for state in dict.fromkeys(states)
+            )
+            or "nothing"
+        )
         total = sum(file.size or 0 for file in self.files)
-        rounded = "" if all(file.exact and file.size is not None for file in self.files if file not in self.missing) else "about "
+        rounded = (
+            ""
+            if all(
+                file.exact and file.size is not None
+                for file in self.files
+                if file not in self.missing
+            )
+            else "about "
+        )
         head = f"{self.root}: {counts}; {rounded}{format_bytes(total)}, {format_bytes(self.new_bytes)} of it transferred in {self.seconds:.1f} s"
         return "\n".join(filter(None, [head, *self.remarks, self.problem]))
 
     def _repr_html_(self):
-        return f"<pre>{self!r}</pre>{self.table().to_html(index=False)}".replace(str(self.root), self.root.name)
+        return f"<pre>{self!r}</pre>{self.table().to_html(index=False)}".replace(
+            str(self.root), self.root.name
+        )
 
 # %% ../../nbs/data/02_download.ipynb #7ff4b5ef
 _UNCHECKED = "not checked: neither the server nor a label says how long the file is, so it may end early"
@@ -1112,7 +1640,13 @@ class _Run:
     "What the threads of one download share."
 
     def __init__(self, root, client, overwrite, labels, on_bytes):
-        self.root, self.client, self.overwrite, self.labels, self.on_bytes = root, client, overwrite, labels, on_bytes
+        self.root, self.client, self.overwrite, self.labels, self.on_bytes = (
+            root,
+            client,
+            overwrite,
+            labels,
+            on_bytes,
+        )
         self.manifest = Manifest(root)
         self.present = {}
         for path in walk_files(root) if root.is_dir() else []:
@@ -1121,7 +1655,11 @@ class _Run:
     def target(self, remote):
         "Where the file is, or will be: its own place first, and any depth when its name is that of one file only."
         own = self.root / remote.path
-        found = self.present.get(remote.name.lower()) if PRODUCTS[remote.product].unique and not own.exists() else None
+        found = (
+            self.present.get(remote.name.lower())
+            if PRODUCTS[remote.product].unique and not own.exists()
+            else None
+        )
         return found if found and found.is_relative_to(self.root) else own
 
     def key(self, path):
@@ -1131,7 +1669,17 @@ class _Run:
         entry = self.manifest.files.get(self.key(path), {}) if status in HERE else {}
         reason = reason or (_UNCHECKED if entry.get("checked") == "nothing" else "")
         size = path.stat().st_size if status in HERE else remote.size
-        return FileOutcome(remote.product, remote.name, status, size, status in HERE or not remote.slack, path, url, reason, list(pieces))
+        return FileOutcome(
+            remote.product,
+            remote.name,
+            status,
+            size,
+            status in HERE or not remote.slack,
+            path,
+            url,
+            reason,
+            list(pieces),
+        )
 
     def head(self, remote):
         "Address and version at the first server that has the file."
@@ -1149,13 +1697,17 @@ class _Run:
         "What label and listing say; the label is kept beside the file. Returns (`Promise`, text of the label or None)."
         text = None
         if remote.label and self.labels:
-            with contextlib.suppress(Refused):  # a file without label is checked by its size
+            with contextlib.suppress(
+                Refused
+            ):  # a file without label is checked by its size
                 text = read_page(self.client, os.path.splitext(url)[0] + remote.label)
         told = read_label(text, remote.name) if text else None
         if told:
             return told, text
         rounded = remote.size is not None and remote.slack
-        return Promise(about=(remote.size, remote.slack)) if rounded else Promise(remote.size), None
+        return Promise(about=(remote.size, remote.slack)) if rounded else Promise(
+            remote.size
+        ), None
 
 # %% ../../nbs/data/02_download.ipynb #fe57e2d2
 def _look(run, remote):
@@ -1167,7 +1719,11 @@ def _look(run, remote):
     entry = run.manifest.files.get(key)
     if entry and not run.manifest.intact(key):
         return None, "changed"
-    if entry and remote.shown and (entry.get("shown"), entry.get("url")) == (remote.shown, remote.urls[0]):
+    if (
+        entry
+        and remote.shown
+        and (entry.get("shown"), entry.get("url")) == (remote.shown, remote.urls[0])
+    ):
         return run.outcome(remote, "kept", path, entry["url"]), ""
     try:
         url, head = run.head(remote)
@@ -1176,7 +1732,9 @@ def _look(run, remote):
     except DownloadError as error:
         if not entry:
             raise
-        return run.outcome(remote, "kept", path, entry["url"], f"not compared with the server: {error}"), ""
+        return run.outcome(
+            remote, "kept", path, entry["url"], f"not compared with the server: {error}"
+        ), ""
     if not entry:
         return _adopt(run, remote, path, url, head)
     if _differs(entry, url, head):
@@ -1188,7 +1746,10 @@ def _look(run, remote):
 def _differs(entry, url, head):
     "Whether a server has another version than the recorded one; two servers are compared by size."
     if entry.get("url") == url:
-        for old, new in ((entry.get("etag"), head.etag), (entry.get("modified"), head.modified)):
+        for old, new in (
+            (entry.get("etag"), head.etag),
+            (entry.get("modified"), head.modified),
+        ):
             if old and new:
                 return old != new
     return head.size not in (None, entry["size"])
@@ -1198,7 +1759,11 @@ def _adopt(run, remote, path, url, head):
     "Takes over a file that someone else brought, when it is the server's."
     promise, _ = run.promise(remote, url)
     size, sha256 = path.stat().st_size, file_hash(path)
-    md5 = hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest() if promise.md5 else ""
+    md5 = (
+        hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
+        if promise.md5
+        else ""
+    )
     if head.size != size or md5 != promise.md5:
         reason = f"{path} is not the server's file and did not come from here; move it away, or overwrite it with --overwrite"
         return run.outcome(remote, "failed", path, url, reason), ""
@@ -1208,8 +1773,17 @@ def _adopt(run, remote, path, url, head):
 
 def _record(run, remote, path, url, sha256, head, checked):
     now = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
-    run.manifest.record(run.key(path), product=remote.product, url=url, sha256=sha256, etag=head.etag,
-                        modified=head.modified, checked=checked, shown=remote.shown, date=now)
+    run.manifest.record(
+        run.key(path),
+        product=remote.product,
+        url=url,
+        sha256=sha256,
+        etag=head.etag,
+        modified=head.modified,
+        checked=checked,
+        shown=remote.shown,
+        date=now,
+    )
 
 # %% ../../nbs/data/02_download.ipynb #9f658b39
 def _have(run, remote):
@@ -1217,7 +1791,9 @@ def _have(run, remote):
     errors = []
     try:
         path = run.target(remote)
-        for stray in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):  # of a run that was killed; there is no other, says the lock
+        for stray in path.parent.glob(
+            f".{glob.escape(path.name)}.*.tmp"
+        ):  # of a run that was killed; there is no other, says the lock
             stray.unlink(missing_ok=True)
         outcome, why = _look(run, remote)
         if outcome:
@@ -1240,10 +1816,20 @@ def _have(run, remote):
             with atomic_file(path.with_suffix(remote.label)) as file:
                 file.write(label.encode())
         _record(run, remote, path, url, got.sha256, got.head, got.checked)
-        status = "changed" if why == "changed" else "resumed" if got.pieces[:1] != [(0, got.size)] else "new"
+        status = (
+            "changed"
+            if why == "changed"
+            else "resumed"
+            if got.pieces[:1] != [(0, got.size)]
+            else "new"
+        )
         return run.outcome(remote, status, path, url, pieces=got.pieces)
-    status = "missing" if all(isinstance(error, Refused) for error in errors) else "failed"
-    return run.outcome(remote, status, path, remote.urls[0], "; ".join(dict.fromkeys(map(str, errors))))
+    status = (
+        "missing" if all(isinstance(error, Refused) for error in errors) else "failed"
+    )
+    return run.outcome(
+        remote, status, path, remote.urls[0], "; ".join(dict.fromkeys(map(str, errors)))
+    )
 
 # %% ../../nbs/data/02_download.ipynb #2d90632f
 def _plan(run, remote):
@@ -1264,7 +1850,11 @@ def _plan(run, remote):
 
 def _absent(name, remotes, trouble, first, last):
     "Outcomes for what no server has: days of a daily product or of the orbit, or a product as a whole."
-    lacks = [str(day) for day in lacking_days(name, remotes, first, last)] if remotes or PRODUCTS[name].daily else [f"{first} to {last}"]
+    lacks = (
+        [str(day) for day in lacking_days(name, remotes, first, last)]
+        if remotes or PRODUCTS[name].daily
+        else [f"{first} to {last}"]
+    )
     if remotes and not lacks:
         return []
     reason = "; ".join(dict.fromkeys(["no server lists a file", *trouble]))
@@ -1280,7 +1870,13 @@ def _each(function, run, remote):
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise
-        return run.outcome(remote, "failed", run.root / remote.path, remote.urls[0], f"{error.filename or run.root / remote.path}: {error.strerror or error}")
+        return run.outcome(
+            remote,
+            "failed",
+            run.root / remote.path,
+            remote.urls[0],
+            f"{error.filename or run.root / remote.path}: {error.strerror or error}",
+        )
 
 # %% ../../nbs/data/02_download.ipynb #0360f173
 def _in_threads(client, function, items, connections):
@@ -1288,7 +1884,9 @@ def _in_threads(client, function, items, connections):
     with ThreadPoolExecutor(connections) as pool:
         try:
             futures = {pool.submit(function, item): n for n, item in enumerate(items)}
-            done = {futures[future]: future.result() for future in as_completed(futures)}
+            done = {
+                futures[future]: future.result() for future in as_completed(futures)
+            }
         except BaseException:
             client.stop()
             pool.shutdown(wait=False, cancel_futures=True)
@@ -1303,13 +1901,20 @@ def _locked(function):
     def alone(*args):
         with lock:
             return function(*args)
+
     return alone
 
 
 def _chosen(products):
-    names = [name for name, product in PRODUCTS.items() if product.default] if products is None else list(products)
+    names = (
+        [name for name, product in PRODUCTS.items() if product.default]
+        if products is None
+        else list(products)
+    )
     if unknown := set(names) - set(PRODUCTS):
-        raise ValueError(f"no such product: {', '.join(sorted(unknown))}; there are {', '.join(PRODUCTS)}")
+        raise ValueError(
+            f"no such product: {', '.join(sorted(unknown))}; there are {', '.join(PRODUCTS)}"
+        )
     return list(dict.fromkeys(names))
 
 
@@ -1326,28 +1931,57 @@ def download(
     labels: bool = True,  # read the archive's labels and check against them
     patience: Patience = Patience(),  # waits and time limits
     progress: bool | None = None,  # a bar in bytes; None: only on a terminal
-    announce=lambda text: None,  # called with a line before a host is asked for the first time
+    # called with a line before a host is asked for the first time
+    announce=lambda text: None,
 ) -> Downloads:
     "Brings the files of a range of days here; raises ValueError for bad arguments and Interrupted when stopped, and lists in the outcome what could not be had."
     if not 1 <= connections <= 16:
-        raise ValueError(f"connections must be 1 to 16 (these are shared public servers); got {connections}")
-    names, bases, root, begun = _chosen(products), base_urls(urls), Path(data_dir or default_data_dir()), time.monotonic()
+        raise ValueError(
+            f"connections must be 1 to 16 (these are shared public servers); got {connections}"
+        )
+    names, bases, root, begun = (
+        _chosen(products),
+        base_urls(urls),
+        Path(data_dir or default_data_dir()),
+        time.monotonic(),
+    )
     spans = {name: clip_days(name, start, end) for name in names}
     client = Client(patience, announce)
     with contextlib.nullcontext() if dry_run else folder_lock(root):
         try:
-            found = {name: find_files(client, name, *spans[name], bases[name], orbits) for name in names}
+            found = {
+                name: find_files(client, name, *spans[name], bases[name], orbits)
+                for name in names
+            }
             remotes = [remote for each, _ in found.values() for remote in each]
-            total = sum(remote.size or PRODUCTS[remote.product].bytes for remote in remotes)
-            with progress_bar(total, "B", progress and not dry_run, unit_scale=True, desc="download") as bar:
+            total = sum(
+                remote.size or PRODUCTS[remote.product].bytes for remote in remotes
+            )
+            with progress_bar(
+                total, "B", progress and not dry_run, unit_scale=True, desc="download"
+            ) as bar:
                 run = _Run(root, client, overwrite, labels, _locked(bar.update))
-                files = _in_threads(client, functools.partial(_each, _plan if dry_run else _have, run), remotes, connections)
+                files = _in_threads(
+                    client,
+                    functools.partial(_each, _plan if dry_run else _have, run),
+                    remotes,
+                    connections,
+                )
         except KeyboardInterrupt as stop:
             client.stop()
-            raise Interrupted(f"{str(stop) or 'stopped'}; the same command goes on with what is here", getattr(stop, "number", 2)) from None
+            raise Interrupted(
+                f"{str(stop) or 'stopped'}; the same command goes on with what is here",
+                getattr(stop, "number", 2),
+            ) from None
     for name in names:
         files += _absent(name, *found[name], *spans[name])
-    return Downloads(root, files, time.monotonic() - begun, dict(client.silent), simulated_signs(walk_files(root)) if root.is_dir() else [])
+    return Downloads(
+        root,
+        files,
+        time.monotonic() - begun,
+        dict(client.silent),
+        simulated_signs(walk_files(root)) if root.is_dir() else [],
+    )
 
 # %% ../../nbs/data/02_download.ipynb #6f5db6ea
 def plot_requests(
@@ -1356,19 +1990,44 @@ def plot_requests(
     most: int = 40,  # files, those with the most requests first
 ):  # Matplotlib axes
     "Draws the share of each file that each request brought."
-    import matplotlib.pyplot as plt
 
-    files = sorted((file for file in result.files if file.pieces and file.size), key=lambda file: -len(file.pieces))[:most]
-    ax = ax or plt.subplots(figsize=(6.5, 0.9 + 0.28 * max(len(files), 1)), layout="constrained")[1]
+    files = sorted(
+        (file for file in result.files if file.pieces and file.size),
+        key=lambda file: -len(file.pieces),
+    )[:most]
+    ax = (
+        ax
+        or plt.subplots(
+            figsize=(6.5, 0.9 + 0.28 * max(len(files), 1)), layout="constrained"
+        )[1]
+    )
     for row, file in enumerate(files):
         for number, (start, end) in enumerate(file.pieces):
-            ax.barh(row, 100 * (end - start) / file.size, left=100 * start / file.size, height=0.65, color=f"C{number % 10}",
-                    label=f"request {number + 1}" if row == 0 else None)
+            ax.barh(
+                row,
+                100 * (end - start) / file.size,
+                left=100 * start / file.size,
+                height=0.65,
+                color=f"C{number % 10}",
+                label=f"request {number + 1}" if row == 0 else None,
+            )
         ax.text(101, row, format_bytes(file.size), va="center", fontsize=8)
-    ax.set(yticks=range(len(files)), xlabel="share of the file (%)", xlim=(0, 100), ylim=(len(files) - 0.4, -0.6))
+    ax.set(
+        yticks=range(len(files)),
+        xlabel="share of the file (%)",
+        xlim=(0, 100),
+        ylim=(len(files) - 0.4, -0.6),
+    )
     ax.set_yticklabels([file.name for file in files], fontsize=8)
     if files:
-        ax.legend(fontsize=8, ncols=4, loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0.2, frameon=False)
+        ax.legend(
+            fontsize=8,
+            ncols=4,
+            loc="lower right",
+            bbox_to_anchor=(1, 1),
+            borderaxespad=0.2,
+            frameon=False,
+        )
     ax.spines[["top", "right"]].set_visible(False)
     return ax
 
@@ -1377,21 +2036,86 @@ def add_download_arguments(
     parser: argparse.ArgumentParser,  # receives the options
 ):
     "The options of the download command."
-    parser.add_argument("--start", metavar="DATE", help="first day (default: the first that exists)")
-    parser.add_argument("--end", metavar="DATE", help="last day, included (default: the last that exists)")
-    parser.add_argument("--data-dir", type=Path, help="folder of the archive (default: $LUNAR_POTENTIAL_DATA, else ./data)")
-    parser.add_argument("--products", nargs="+", metavar="NAME", choices=list(PRODUCTS), help=f"what to bring, of {', '.join(PRODUCTS)} (default: all that potentials need)")
-    parser.add_argument("--with", dest="extra", nargs="+", metavar="NAME", choices=list(PRODUCTS), default=[], help="products beside those")
-    parser.add_argument("--orbits", type=_orbit_range, metavar="A-B", help="only these orbits (FAST)")
-    parser.add_argument("--base-url", action="append", type=_product_url, default=[], metavar="PRODUCT=URL", help="address instead of the usual ones; may be given several times")
-    parser.add_argument("--connections", type=int, default=4, metavar="N", help="at the same time, 1 to 16 (default: %(default)s)")
-    parser.add_argument("--dry-run", action="store_true", help="only list what would come, with sizes")
-    parser.add_argument("--overwrite", action="store_true", help="fetch what is here, too")
-    parser.add_argument("--no-labels", action="store_true", help="do not read labels; sizes are all that is checked")
-    parser.add_argument("--attempts", type=int, default=Patience.attempts, metavar="N", help="failures in a row before a server is given up (default: %(default)s)")
-    parser.add_argument("--timeout", type=float, default=Patience.read, metavar="S", help="seconds without a byte, then a transfer counts as stalled (default: %(default)g)")
-    parser.add_argument("--quiet", action="store_true", help="no progress bar, and no word about which host is asked")
-    parser.add_argument("-v", "--verbose", action="store_true", help="log at DEBUG level")
+    parser.add_argument(
+        "--start", metavar="DATE", help="first day (default: the first that exists)"
+    )
+    parser.add_argument(
+        "--end",
+        metavar="DATE",
+        help="last day, included (default: the last that exists)",
+    )
+    parser.add_argument(
+        "--data-dir",
+        type=Path,
+        help="folder of the archive (default: $LUNAR_POTENTIAL_DATA, else ./data)",
+    )
+    parser.add_argument(
+        "--products",
+        nargs="+",
+        metavar="NAME",
+        choices=list(PRODUCTS),
+        help=f"what to bring, of {', '.join(PRODUCTS)} (default: all that potentials need)",
+    )
+    parser.add_argument(
+        "--with",
+        dest="extra",
+        nargs="+",
+        metavar="NAME",
+        choices=list(PRODUCTS),
+        default=[],
+        help="products beside those",
+    )
+    parser.add_argument(
+        "--orbits", type=_orbit_range, metavar="A-B", help="only these orbits (FAST)"
+    )
+    parser.add_argument(
+        "--base-url",
+        action="append",
+        type=_product_url,
+        default=[],
+        metavar="PRODUCT=URL",
+        help="address instead of the usual ones; may be given several times",
+    )
+    parser.add_argument(
+        "--connections",
+        type=int,
+        default=4,
+        metavar="N",
+        help="at the same time, 1 to 16 (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--dry-run", action="store_true", help="only list what would come, with sizes"
+    )
+    parser.add_argument(
+        "--overwrite", action="store_true", help="fetch what is here, too"
+    )
+    parser.add_argument(
+        "--no-labels",
+        action="store_true",
+        help="do not read labels; sizes are all that is checked",
+    )
+    parser.add_argument(
+        "--attempts",
+        type=int,
+        default=Patience.attempts,
+        metavar="N",
+        help="failures in a row before a server is given up (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--timeout",
+        type=float,
+        default=Patience.read,
+        metavar="S",
+        help="seconds without a byte, then a transfer counts as stalled (default: %(default)g)",
+    )
+    parser.add_argument(
+        "--quiet",
+        action="store_true",
+        help="no progress bar, and no word about which host is asked",
+    )
+    parser.add_argument(
+        "-v", "--verbose", action="store_true", help="log at DEBUG level"
+    )
 
 
 def _product_url(text):
@@ -1403,8 +2127,11 @@ def _product_url(text):
 
 def _orbit_range(text):
     if not (found := re.fullmatch(r"(\d{1,6})(?:-(\d{1,6}))?", text, re.ASCII)):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a range of orbits such as 13400-13450")
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a range of orbits such as 13400-13450"
+        )
     return int(found[1]), int(found[2] or found[1])
+
 
 def _say(text):
     print(text, file=sys.stderr, flush=True)
@@ -1418,13 +2145,34 @@ def download_command(
     for name, url in args.base_url:
         urls.setdefault(name, []).append(url)
     products = [*_chosen(args.products), *args.extra]
-    patience = Patience(attempts=args.attempts, read=args.timeout, connect=min(Patience.connect, args.timeout))
+    patience = Patience(
+        attempts=args.attempts,
+        read=args.timeout,
+        connect=min(Patience.connect, args.timeout),
+    )
     with stop_signals():
-        result = download(args.start, args.end, args.data_dir, products, urls, args.orbits, args.connections, args.dry_run, args.overwrite,
-                          not args.no_labels, patience, False if args.quiet else None, (lambda text: None) if args.quiet else _say)
+        result = download(
+            args.start,
+            args.end,
+            args.data_dir,
+            products,
+            urls,
+            args.orbits,
+            args.connections,
+            args.dry_run,
+            args.overwrite,
+            not args.no_labels,
+            patience,
+            False if args.quiet else None,
+            (lambda text: None) if args.quiet else _say,
+        )
     for file in result.files if args.dry_run else ():
         if file.status != "missing":
-            size = "size unknown" if file.size is None else ("" if file.exact else "about ") + format_bytes(file.size)
+            size = (
+                "size unknown"
+                if file.size is None
+                else ("" if file.exact else "about ") + format_bytes(file.size)
+            )
             print(f"{file.status:8}{size:>16}  {file.path}")
     print(str(result).split("\n")[0])
     for remark in result.remarks:

@@ -22,48 +22,94 @@ from .archive import ArchiveError
 from ..units import MAX_ROWS, N_CELLS, Flag, cells_in_ring
 
 # %% ../../nbs/data/03_er.ipynb #bc19c0e2
-COLUMNS = ["utc", "time", "energy", "spec_no", "bx", "by", "bz",
-           *(f"flux_{cell:02d}" for cell in range(N_CELLS)), *(f"phi_{cell:02d}" for cell in range(N_CELLS))]
-FLUX_MISSING, FLUX_ERRONEOUS = 9.999e-99, -9.99e-99  # label constants of the archive, cm^-2 s^-1 sr^-1 eV^-1
-PHI_MISSING, PHI_ERRONEOUS = 999.99, 998.99          # label constants of the archive, deg
+COLUMNS = [
+    "utc",
+    "time",
+    "energy",
+    "spec_no",
+    "bx",
+    "by",
+    "bz",
+    *(f"flux_{cell:02d}" for cell in range(N_CELLS)),
+    *(f"phi_{cell:02d}" for cell in range(N_CELLS)),
+]
+FLUX_MISSING, FLUX_ERRONEOUS = (
+    9.999e-99,
+    -9.99e-99,
+)  # label constants of the archive, cm^-2 s^-1 sr^-1 eV^-1
+PHI_MISSING, PHI_ERRONEOUS = 999.99, 998.99  # label constants of the archive, deg
 
 # %% ../../nbs/data/03_er.ipynb #a5342d35
-_ROW = "%s%15.0f%11.3f%7d" + "%10.3f" * 3 + "%10.3E" * N_CELLS + "%7.2f" * N_CELLS + "\r\n"
+_ROW = (
+    "%s%15.0f%11.3f%7d" + "%10.3f" * 3 + "%10.3E" * N_CELLS + "%7.2f" * N_CELLS + "\r\n"
+)
 
 
 def _check_writable(energy, b, flux, phi):
     "Raises ValueError for numbers that the archive's columns cannot hold."
-    flux_ok = np.isnan(flux) | np.isin(flux, (0, FLUX_MISSING, FLUX_ERRONEOUS)) | ((flux >= 1e-90) & (flux < 9.99e98))
-    for ok, rule in ((((energy > 0) & (energy < 1e6)), "energy must be above 0 and below 1e6 eV"),
-                     (~(np.abs(b) >= 9999.9995), "b must be NaN or below 10000 nT"),
-                     (flux_ok, "flux must be NaN, 0, a label constant or from 1e-90 to 9.99e98"),
-                     (np.isnan(phi) | ((phi >= 0) & (phi < 999.995)), "phi must be NaN or from 0 to below 1000 deg")):
+    flux_ok = (
+        np.isnan(flux)
+        | np.isin(flux, (0, FLUX_MISSING, FLUX_ERRONEOUS))
+        | ((flux >= 1e-90) & (flux < 9.99e98))
+    )
+    for ok, rule in (
+        (((energy > 0) & (energy < 1e6)), "energy must be above 0 and below 1e6 eV"),
+        (~(np.abs(b) >= 9999.9995), "b must be NaN or below 10000 nT"),
+        (flux_ok, "flux must be NaN, 0, a label constant or from 1e-90 to 9.99e98"),
+        (
+            np.isnan(phi) | ((phi >= 0) & (phi < 999.995)),
+            "phi must be NaN or from 0 to below 1000 deg",
+        ),
+    ):
         if not np.all(ok):
             raise ValueError(f"{rule}; {np.count_nonzero(~ok)} values are not")
 
 # %% ../../nbs/data/03_er.ipynb #d7ad7678
 def write_er_table(
     path: os.PathLike,  # file to write; replaced in one step when all is written
-    utc,                # (n,) start of each row, datetime64[s] or ISO strings
-    time,               # (n,) start of the row's sweep, unix s
-    energy,             # (n,) centre energy, eV
-    spec_no,            # (n,) number of the sweep in its file
-    b,                  # (n, 3) magnetic field in SCD, nT; NaN when missing
-    flux,               # (n, 88) differential flux, cm^-2 s^-1 sr^-1 eV^-1; NaN is written as 9.999E-99
-    phi,                # (n, 88) azimuth of the cells in SCD, deg; NaN is written as 999.99
-) -> Path:              # the file
+    utc,  # (n,) start of each row, datetime64[s] or ISO strings
+    time,  # (n,) start of the row's sweep, unix s
+    energy,  # (n,) centre energy, eV
+    spec_no,  # (n,) number of the sweep in its file
+    b,  # (n, 3) magnetic field in SCD, nT; NaN when missing
+    # (n, 88) differential flux, cm^-2 s^-1 sr^-1 eV^-1; NaN is written as 9.999E-99
+    flux,
+    # (n, 88) azimuth of the cells in SCD, deg; NaN is written as 999.99
+    phi,
+) -> Path:  # the file
     "Writes rows in the archive's own layout, 1580 bytes each; raises ValueError for numbers that do not fit its columns."
-    path, energy, b, flux, phi = Path(path), *(np.asarray(a, float) for a in (energy, b, flux, phi))
+    path, energy, b, flux, phi = (
+        Path(path),
+        *(np.asarray(a, float) for a in (energy, b, flux, phi)),
+    )
     _check_writable(energy, b, flux, phi)
-    stamps = np.datetime_as_string(np.asarray(utc).astype("datetime64[s]"), unit="s").tolist()
-    numbers = np.column_stack([np.asarray(time, float), energy, np.asarray(spec_no, float), b,
-                               np.where(np.isnan(flux), FLUX_MISSING, flux), np.where(np.isnan(phi), PHI_MISSING, phi)])
+    stamps = np.datetime_as_string(
+        np.asarray(utc).astype("datetime64[s]"), unit="s"
+    ).tolist()
+    numbers = np.column_stack(
+        [
+            np.asarray(time, float),
+            energy,
+            np.asarray(spec_no, float),
+            b,
+            np.where(np.isnan(flux), FLUX_MISSING, flux),
+            np.where(np.isnan(phi), PHI_MISSING, phi),
+        ]
+    )
     partial = path.with_name(f"{path.name}.{secrets.token_hex(4)}.part")
     try:
         with open(partial, "x", encoding="ascii", newline="") as file:
             for low in range(0, len(stamps), 512):
-                pairs = zip(stamps[low:low + 512], numbers[low:low + 512].tolist(), strict=True)
-                file.write("".join(_ROW % (stamp, *row) for stamp, row in pairs).replace("-9.990E-99", " -9.99E-99"))
+                pairs = zip(
+                    stamps[low : low + 512],
+                    numbers[low : low + 512].tolist(),
+                    strict=True,
+                )
+                file.write(
+                    "".join(_ROW % (stamp, *row) for stamp, row in pairs).replace(
+                        "-9.990E-99", " -9.99E-99"
+                    )
+                )
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
@@ -75,11 +121,17 @@ def _fixed_point(chars, decimals):
     digits = chars - np.uint8(48)
     is_digit = digits <= 9
     point = len(chars) - 1 - decimals if decimals else len(chars)
-    ok = is_digit[point - 1] & is_digit[point + 1:].all(0) & (chars[0] == 32)
+    ok = is_digit[point - 1] & is_digit[point + 1 :].all(0) & (chars[0] == 32)
     if decimals:
         ok &= chars[point] == 46
-    kind = is_digit[:point] * np.uint8(2) + (chars[:point] == 45)  # 0 blank, 1 minus, 2 digit: must rise, one minus at most
-    ok &= ((kind > 0) | (chars[:point] == 32)).all(0) & (kind[1:] >= kind[:-1]).all(0) & ((kind == 1).sum(0) < 2)
+    kind = is_digit[:point] * np.uint8(2) + (
+        chars[:point] == 45
+    )  # 0 blank, 1 minus, 2 digit: must rise, one minus at most
+    ok &= (
+        ((kind > 0) | (chars[:point] == 32)).all(0)
+        & (kind[1:] >= kind[:-1]).all(0)
+        & ((kind == 1).sum(0) < 2)
+    )
     value = np.zeros(chars.shape[1])
     for position in range(1, len(chars)):
         if position != point:
@@ -113,7 +165,12 @@ def _exponential(chars, decimals):
     first = len(chars) - decimals - 6
     mantissa = np.delete(chars[first:-4], 1, axis=0) - np.uint8(48)
     tens, ones = chars[-2:] - np.uint8(48)
-    plain = (chars[:first] == 32).all(0) & (mantissa <= 9).all(0) & (chars[first + 1] == 46) & (chars[-4] == 69)
+    plain = (
+        (chars[:first] == 32).all(0)
+        & (mantissa <= 9).all(0)
+        & (chars[first + 1] == 46)
+        & (chars[-4] == 69)
+    )
     plain &= ((chars[-3] == 43) | (chars[-3] == 45)) & (tens <= 9) & (ones <= 9)
     value = np.zeros(chars.shape[1])
     for digit in mantissa:
@@ -134,7 +191,9 @@ def _exponential(chars, decimals):
 # %% ../../nbs/data/03_er.ipynb #734f396a
 def _stamps(chars):
     "Times from `chars` (n, 19) bytes `yyyy-mm-ddThh:mm:ss`: datetime64[s] (n,), NaT where it is none, and validity."
-    template, zero = np.frombuffer(b"0000-00-00T00:00:00" b"1970-01-01T00:00:00", np.uint8).reshape(2, 19)
+    template, zero = np.frombuffer(
+        b"0000-00-00T00:00:001970-01-01T00:00:00", np.uint8
+    ).reshape(2, 19)
     ok = np.where(template == 48, chars - np.uint8(48) <= 9, chars == template).all(1)
     texts = np.ascontiguousarray(np.where(ok[:, None], chars, zero)).view("S19").ravel()
     try:
@@ -153,10 +212,10 @@ def _stamp_or_nat(text):
 
 # %% ../../nbs/data/03_er.ipynb #ab8108b0
 class _Layout(NamedTuple):
-    width: int        # bytes of a row without its line end
-    stamp: int        # where the time stamp begins
-    ends: list        # where each of the 183 fields ends
-    decimals: list    # digits behind the point of each field
+    width: int  # bytes of a row without its line end
+    stamp: int  # where the time stamp begins
+    ends: list  # where each of the 183 fields ends
+    decimals: list  # digits behind the point of each field
 
     def columns(self, field):
         return slice(self.ends[field - 1], self.ends[field])
@@ -165,34 +224,50 @@ class _Layout(NamedTuple):
 def _layout_of(line):
     "The layout of one line of bytes, or None when it is not a row of equal flux columns and equal azimuth columns."
     fields = [match.span() for match in re.finditer(rb"[^ ]+", line)]
-    if len(fields) != len(COLUMNS) or fields[-1][1] != len(line) or fields[0][1] - fields[0][0] != 19:
+    if (
+        len(fields) != len(COLUMNS)
+        or fields[-1][1] != len(line)
+        or fields[0][1] - fields[0][0] != 19
+    ):
         return None
     ends = [end for _, end in fields]
-    decimals = [len(line[start:end].partition(b".")[2].partition(b"E")[0]) for start, end in fields]
+    decimals = [
+        len(line[start:end].partition(b".")[2].partition(b"E")[0])
+        for start, end in fields
+    ]
     if fields[7][1] - fields[7][0] != decimals[7] + 6 or fields[7][0] <= ends[6]:
         return None
     if max(np.diff(ends)) > 16:  # more digits than a double holds exactly
         return None
-    if len(set(np.diff(ends[6:7 + N_CELLS]))) > 1 or len(set(np.diff(ends[6 + N_CELLS:]))) > 1:
+    if (
+        len(set(np.diff(ends[6 : 7 + N_CELLS]))) > 1
+        or len(set(np.diff(ends[6 + N_CELLS :]))) > 1
+    ):
         return None
     return _Layout(len(line), fields[0][0], ends, decimals)
 
 # %% ../../nbs/data/03_er.ipynb #619943b4
 def _decode_head(chars, layout):
     "UTC (n,), the six numbers before the fluxes (n, 6) and validity (n,) from the left edge of n rows, (n, width) bytes."
-    utc, ok = _stamps(chars[:, layout.stamp:layout.ends[0]])
-    ok &= (chars[:, :layout.stamp] == 32).all(1)
+    utc, ok = _stamps(chars[:, layout.stamp : layout.ends[0]])
+    ok &= (chars[:, : layout.stamp] == 32).all(1)
     head = np.empty((len(chars), 6))
     for field in range(1, 7):
         column = np.ascontiguousarray(chars[:, layout.columns(field)].T)
         head[:, field - 1], fine = _fixed_point(column, layout.decimals[field])
         ok &= fine
-    return utc, head, ok & (head[:, 2] >= 0) & (head[:, 2] < 1e9) & (head[:, 2] % 1 == 0)
+    return (
+        utc,
+        head,
+        ok & (head[:, 2] >= 0) & (head[:, 2] < 1e9) & (head[:, 2] % 1 == 0),
+    )
 
 
 def _decode_cells(chars, width, decimals, decode):
     "Numbers (n, 88) and validity (n,) of 88 columns of equal width, from (n, 88 * width) bytes."
-    columns = np.ascontiguousarray(chars.reshape(len(chars), N_CELLS, width).transpose(2, 0, 1)).reshape(width, -1)
+    columns = np.ascontiguousarray(
+        chars.reshape(len(chars), N_CELLS, width).transpose(2, 0, 1)
+    ).reshape(width, -1)
     value, ok = decode(columns, decimals)
     return value.reshape(-1, N_CELLS), ok.reshape(-1, N_CELLS).all(1)
 
@@ -206,13 +281,15 @@ def _parse_line(line):
     try:
         numbers = list(map(_float_or_nan if b"_" in line else float, fields[1:]))
     except ValueError:
-        name, field = next(pair for pair in zip(COLUMNS[1:], fields[1:]) if not _is_number(pair[1]))
+        name, field = next(
+            pair for pair in zip(COLUMNS[1:], fields[1:]) if not _is_number(pair[1])
+        )
         raise ValueError(f"{name} is {_shown(field)}, not a number") from None
     if not np.isfinite(numbers[0]):
         raise ValueError(f"time is {_shown(fields[1])}, not a number")
     if not (0 <= numbers[2] < 1e9 and numbers[2] % 1 == 0):
         raise ValueError(f"spec_no is {_shown(fields[3])}, not a whole number")
-    return utc, numbers[:6], numbers[6:6 + N_CELLS], numbers[6 + N_CELLS:]
+    return utc, numbers[:6], numbers[6 : 6 + N_CELLS], numbers[6 + N_CELLS :]
 
 
 def _is_number(field):
@@ -249,22 +326,25 @@ def _claimed_spec_no(line):
 # %% ../../nbs/data/03_er.ipynb #754fe157
 class ERTable(NamedTuple):
     "Rows of one table as they stand in the file, label constants included."
-    utc: np.ndarray      # (n,) start of the row, datetime64[s]
-    time: np.ndarray     # (n,) start of the sweep, unix s
-    energy: np.ndarray   # (n,) centre energy, eV
+
+    utc: np.ndarray  # (n,) start of the row, datetime64[s]
+    time: np.ndarray  # (n,) start of the sweep, unix s
+    energy: np.ndarray  # (n,) centre energy, eV
     spec_no: np.ndarray  # (n,) number of the sweep in its file, int64
-    b: np.ndarray        # (n, 3) magnetic field in SCD, nT
-    flux: np.ndarray     # (n, 88) differential flux, cm^-2 s^-1 sr^-1 eV^-1
-    phi: np.ndarray      # (n, 88) azimuth of the cells in SCD, deg
-    line: np.ndarray     # (n,) line number in the file, from 1
+    b: np.ndarray  # (n, 3) magnetic field in SCD, nT
+    flux: np.ndarray  # (n, 88) differential flux, cm^-2 s^-1 sr^-1 eV^-1
+    phi: np.ndarray  # (n, 88) azimuth of the cells in SCD, deg
+    line: np.ndarray  # (n,) line number in the file, from 1
 
 
 def _read_bytes(path):
     try:
         return np.frombuffer(Path(path).read_bytes(), np.uint8)
     except OSError as error:
-        raise ArchiveError(f"The table {path} cannot be read ({error.strerror}). Check its name and your rights to it; "
-                           "`lunar_potential.data.archive.find_er_files` lists the tables of an archive.") from error
+        raise ArchiveError(
+            f"The table {path} cannot be read ({error.strerror}). Check its name and your rights to it; "
+            "`lunar_potential.data.archive.find_er_files` lists the tables of an archive."
+        ) from error
 
 
 def _line_bounds(raw):
@@ -281,7 +361,7 @@ def _find_layout(raw, start, stop):
     lengths, counts = np.unique(stop - start, return_counts=True)
     common = np.flatnonzero(stop - start == lengths[counts.argmax()])
     for row in common[:20]:
-        line = raw[start[row]:stop[row]]
+        line = raw[start[row] : stop[row]]
         layout = _layout_of(line.tobytes())
         if layout and _decode_rows(raw, start[[row]], layout)[-1].all():
             return layout
@@ -293,13 +373,28 @@ def _decode_rows(raw, start, layout):
     head_bytes = np.lib.stride_tricks.sliding_window_view(raw, layout.ends[6])[start]
     utc, head, ok = _decode_head(head_bytes, layout)
     flux, phi = np.empty((2, len(start), N_CELLS))
-    flux_width, phi_width = layout.ends[7] - layout.ends[6], layout.ends[-1] - layout.ends[-2]
-    body = np.lib.stride_tricks.sliding_window_view(raw, layout.width)[:, layout.ends[6]:]
+    flux_width, phi_width = (
+        layout.ends[7] - layout.ends[6],
+        layout.ends[-1] - layout.ends[-2],
+    )
+    body = np.lib.stride_tricks.sliding_window_view(raw, layout.width)[
+        :, layout.ends[6] :
+    ]
     for low in range(0, len(start), 512):
         rows = slice(low, low + 512)
         chars = body[start[rows]]
-        flux[rows], fine = _decode_cells(chars[:, :N_CELLS * flux_width], flux_width, layout.decimals[7], _exponential)
-        phi[rows], good = _decode_cells(chars[:, N_CELLS * flux_width:], phi_width, layout.decimals[-1], _fixed_point)
+        flux[rows], fine = _decode_cells(
+            chars[:, : N_CELLS * flux_width],
+            flux_width,
+            layout.decimals[7],
+            _exponential,
+        )
+        phi[rows], good = _decode_cells(
+            chars[:, N_CELLS * flux_width :],
+            phi_width,
+            layout.decimals[-1],
+            _fixed_point,
+        )
         ok[rows] &= fine & good
     return utc, head, flux, phi, ok
 
@@ -308,7 +403,7 @@ def _read_slow(raw, start, stop):
     "Lines read field by field: parsed rows by index, and (line, spec_no or -1, reason) of those that cannot be read."
     rows, bad = {}, []
     for index in np.flatnonzero(stop > start):
-        line = raw[start[index]:stop[index]].tobytes()
+        line = raw[start[index] : stop[index]].tobytes()
         try:
             if line.strip():
                 rows[index] = _parse_line(line)
@@ -323,9 +418,15 @@ def _read_slow(raw, start, stop):
 def _bad_frame(bad):
     "A frame (line, spec_no, lines, reason) of records (line, spec_no or -1, reason), runs of unreadable numbers merged."
     import pandas as pd
+
     merged = []
     for line, spec_no, reason in bad:
-        if merged and spec_no < 0 and merged[-1][1] < 0 and line == merged[-1][0] + merged[-1][2]:
+        if (
+            merged
+            and spec_no < 0
+            and merged[-1][1] < 0
+            and line == merged[-1][0] + merged[-1][2]
+        ):
             merged[-1][2] += 1
         else:
             merged.append([line, spec_no, 1, reason])
@@ -333,7 +434,9 @@ def _bad_frame(bad):
         if record[2] > 1:
             record[3] += f"; unreadable to line {record[0] + record[2] - 1}"
     frame = pd.DataFrame(merged, columns=["line", "spec_no", "lines", "reason"])
-    return frame.astype({"line": "int64", "spec_no": "int64", "lines": "int64", "reason": "object"})
+    return frame.astype(
+        {"line": "int64", "spec_no": "int64", "lines": "int64", "reason": "object"}
+    )
 
 # %% ../../nbs/data/03_er.ipynb #9f3f89af
 def _sound_lines(raw, start, stop, row):
@@ -345,7 +448,9 @@ def _sound_lines(raw, start, stop, row):
     if layout:
         even = np.flatnonzero(stop[row] - start[row] == layout.width)
         even = slice(None) if len(even) == len(row) else even
-        utc[even], head[even], flux[even], phi[even], good[even] = _decode_rows(raw, start[row[even]], layout)
+        utc[even], head[even], flux[even], phi[even], good[even] = _decode_rows(
+            raw, start[row[even]], layout
+        )
     rest[row[good]] = False
     return utc, head, flux, phi, good, np.flatnonzero(rest)
 
@@ -356,7 +461,9 @@ def read_er_table(
     "Reads every sound row of a table and says what is wrong with each other line; `ArchiveError` if it cannot be opened."
     raw = _read_bytes(path)
     start, stop = _line_bounds(raw)
-    row = np.flatnonzero(stop - start >= 2 * len(COLUMNS) - 1)  # shorter lines cannot hold 183 fields
+    row = np.flatnonzero(
+        stop - start >= 2 * len(COLUMNS) - 1
+    )  # shorter lines cannot hold 183 fields
     utc, head, flux, phi, good, rest = _sound_lines(raw, start, stop, row)
     parsed, bad = _read_slow(raw, start[rest], stop[rest])
     for index, values in parsed.items():
@@ -365,33 +472,58 @@ def read_er_table(
         good[at] = True
     keep = slice(None) if good.all() else good
     time, energy, spec_no = head[keep, :3].T
-    table = ERTable(utc[keep], time, energy, spec_no.astype(np.int64), head[keep, 3:], flux[keep], phi[keep], row[keep] + 1)
+    table = ERTable(
+        utc[keep],
+        time,
+        energy,
+        spec_no.astype(np.int64),
+        head[keep, 3:],
+        flux[keep],
+        phi[keep],
+        row[keep] + 1,
+    )
     return table, _bad_frame([(rest[index] + 1, *record) for index, *record in bad])
 
 # %% ../../nbs/data/03_er.ipynb #eb3f6102
 def read_theta(
     path: os.PathLike,  # theta.tab
-) -> np.ndarray:        # (88,) latitude of each cell in SCD, deg
+) -> np.ndarray:  # (88,) latitude of each cell in SCD, deg
     "The latitudes of the 88 cells; `ArchiveError` if the file cannot be opened, ValueError with its name for wrong content."
     text = _read_bytes(path).tobytes()
     try:
         theta = np.array([_float_or_nan(field) for field in text.split()])
         return _checked_theta(theta)
     except ValueError as error:
-        raise ValueError(f"{path} is no table of the 88 cell latitudes: {error}") from None
+        raise ValueError(
+            f"{path} is no table of the 88 cell latitudes: {error}"
+        ) from None
 
 
 def _checked_theta(theta):
     theta = np.asarray(theta, float)
     if theta.shape != (N_CELLS,):
         raise ValueError(f"it must hold {N_CELLS} numbers, not {theta.size}")
-    rings, first, filled = np.unique(np.round(theta), return_index=True, return_counts=True)
-    if len(rings) != 8 or [cells_in_ring(ring) for ring in theta[first]] != filled.tolist():
-        raise ValueError("its latitudes do not fill the rings of 4, 8, 16, 16, 16, 16, 8 and 4 cells")
+    rings, first, filled = np.unique(
+        np.round(theta), return_index=True, return_counts=True
+    )
+    if (
+        len(rings) != 8
+        or [cells_in_ring(ring) for ring in theta[first]] != filled.tolist()
+    ):
+        raise ValueError(
+            "its latitudes do not fill the rings of 4, 8, 16, 16, 16, 16, 8 and 4 cells"
+        )
     return theta
 
 # %% ../../nbs/data/03_er.ipynb #c6b08d0c
-MASK_LABELS = ["flux 9.999E-99", "flux -9.99E-99", "flux not finite", "phi 999.99", "phi 998.99", "phi not finite"]
+MASK_LABELS = [
+    "flux 9.999E-99",
+    "flux -9.99E-99",
+    "flux not finite",
+    "phi 999.99",
+    "phi 998.99",
+    "phi not finite",
+]
 
 
 def _mask(values, odd, kinds):
@@ -401,26 +533,41 @@ def _mask(values, odd, kinds):
     hit = np.logical_or.reduce(found)
     masked = values.copy()
     masked[row[hit], cell[hit]] = np.nan
-    return masked, np.stack([np.bincount(row[one], minlength=len(values)) for one in found], axis=1).astype(np.uint8)
+    return masked, np.stack(
+        [np.bincount(row[one], minlength=len(values)) for one in found], axis=1
+    ).astype(np.uint8)
 
 
 def mask_constants(
     flux,  # (n, 88) differential flux, label constants included; not changed
-    phi,   # (n, 88) azimuth, deg, label constants included; not changed
+    phi,  # (n, 88) azimuth, deg, label constants included; not changed
 ) -> tuple:  # flux, phi with NaN for "no data", and the cells of each row under each of `MASK_LABELS`, (n, 6) uint8
     "Replaces the label constants, and numbers that are not finite, by NaN and counts them."
-    flux, in_flux = _mask(flux, ~((np.abs(flux) >= 1e-90) & np.isfinite(flux)) & (flux != 0), (
-        lambda value: (value > 0) & (value < 1e-90),
-        lambda value: (value < 0) & (value > -1e-90),
-        lambda value: ~np.isfinite(value)))
-    phi, in_phi = _mask(phi, ~(np.abs(phi) < 998.9), (
-        lambda value: np.abs(value - PHI_MISSING) < 0.005,
-        lambda value: np.abs(value - PHI_ERRONEOUS) < 0.005,
-        lambda value: ~np.isfinite(value)))
+    flux, in_flux = _mask(
+        flux,
+        ~((np.abs(flux) >= 1e-90) & np.isfinite(flux)) & (flux != 0),
+        (
+            lambda value: (value > 0) & (value < 1e-90),
+            lambda value: (value < 0) & (value > -1e-90),
+            lambda value: ~np.isfinite(value),
+        ),
+    )
+    phi, in_phi = _mask(
+        phi,
+        ~(np.abs(phi) < 998.9),
+        (
+            lambda value: np.abs(value - PHI_MISSING) < 0.005,
+            lambda value: np.abs(value - PHI_ERRONEOUS) < 0.005,
+            lambda value: ~np.isfinite(value),
+        ),
+    )
     return flux, phi, np.hstack([in_flux, in_phi])
 
 # %% ../../nbs/data/03_er.ipynb #8afb1a7a
-REASON_ENERGY, REASON_TIME = "energy is missing or not positive", "time differs from the rest of the sweep"
+REASON_ENERGY, REASON_TIME = (
+    "energy is missing or not positive",
+    "time differs from the rest of the sweep",
+)
 
 
 def _sweep_numbers(spec_no):
@@ -430,7 +577,10 @@ def _sweep_numbers(spec_no):
 
 
 def _bad_energies(sweep, time, energy):
-    return [([row], REASON_ENERGY) for row in np.flatnonzero(~((energy > 0) & np.isfinite(energy)))]
+    return [
+        ([row], REASON_ENERGY)
+        for row in np.flatnonzero(~((energy > 0) & np.isfinite(energy)))
+    ]
 
 
 def _foreign_times(sweep, time, energy):
@@ -440,7 +590,10 @@ def _foreign_times(sweep, time, energy):
         rows = np.flatnonzero(sweep == odd)
         values, counts = np.unique(time[rows], return_counts=True)
         if 2 * counts.max() > len(rows):
-            found += [([row], REASON_TIME) for row in rows[time[rows] != values[counts.argmax()]]]
+            found += [
+                ([row], REASON_TIME)
+                for row in rows[time[rows] != values[counts.argmax()]]
+            ]
         else:
             found.append((rows, REASON_TIME))
     return found
@@ -450,86 +603,126 @@ def _impossible_sweeps(sweep, time, energy):
     order = np.lexsort((energy, sweep))
     twice = (np.diff(sweep[order]) == 0) & (np.diff(energy[order]) == 0)
     twice = order[1:][twice]
-    found = {odd: f"energy {value:g} eV given twice" for odd, value in zip(sweep[twice], energy[twice])}
-    found |= {odd: f"more than {MAX_ROWS} rows" for odd in np.flatnonzero(np.bincount(sweep) > MAX_ROWS)}
-    return [(np.flatnonzero(sweep == odd), reason) for odd, reason in sorted(found.items())]
+    found = {
+        odd: f"energy {value:g} eV given twice"
+        for odd, value in zip(sweep[twice], energy[twice])
+    }
+    found |= {
+        odd: f"more than {MAX_ROWS} rows"
+        for odd in np.flatnonzero(np.bincount(sweep) > MAX_ROWS)
+    }
+    return [
+        (np.flatnonzero(sweep == odd), reason) for odd, reason in sorted(found.items())
+    ]
 
 # %% ../../nbs/data/03_er.ipynb #1f1ffebc
 def sound_rows(
     table: ERTable,  # rows of one file
-) -> tuple:          # the rows to keep, sweep by sweep in file order, and a list (row, reason) of what was refused
+) -> tuple:  # the rows to keep, sweep by sweep in file order, and a list (row, reason) of what was refused
     "Groups the rows of a file into sweeps and refuses what makes no sweep."
     rows, refused = np.arange(len(table.line)), []
     for find in (_bad_energies, _foreign_times, _impossible_sweeps):
-        found = find(_sweep_numbers(table.spec_no[rows]), table.time[rows], table.energy[rows])
+        found = find(
+            _sweep_numbers(table.spec_no[rows]), table.time[rows], table.energy[rows]
+        )
         refused += [(rows[positions[0]], reason) for positions, reason in found]
-        rows = np.delete(rows, np.array([position for positions, _ in found for position in positions], int))
+        rows = np.delete(
+            rows,
+            np.array(
+                [position for positions, _ in found for position in positions], int
+            ),
+        )
     return rows[np.argsort(_sweep_numbers(table.spec_no[rows]), kind="stable")], refused
 
 # %% ../../nbs/data/03_er.ipynb #078916d0
-REASON_COLUMNS = dict(file="object", spec_no="int64", line="int64", n_rows="int64", reason="object", lost="bool")
+REASON_COLUMNS = dict(
+    file="object",
+    spec_no="int64",
+    line="int64",
+    n_rows="int64",
+    reason="object",
+    lost="bool",
+)
 
 
 def _vanished(table, bad):
     "Records (line, spec_no, reason) of sweeps of which unreadable lines left nothing."
     named, records = set(table.spec_no.tolist()) | set(bad.spec_no.tolist()), []
-    for line, lines in bad.loc[bad.spec_no < 0, ["line", "lines"]].itertuples(index=False):
+    for line, lines in bad.loc[bad.spec_no < 0, ["line", "lines"]].itertuples(
+        index=False
+    ):
         after = np.searchsorted(table.line, line)
         if after == len(table.line):
             continue
         before = table.spec_no[after - 1] if after else 0
         if table.spec_no[after] - before <= lines + 1:
             missing = set(range(before + 1, table.spec_no[after])) - named
-            records += [(line, number, "no row of the sweep can be read") for number in sorted(missing)]
+            records += [
+                (line, number, "no row of the sweep can be read")
+                for number in sorted(missing)
+            ]
     return records
 
 
 def _reasons(file, table, bad, kept, refused):
     "The reasons of one file."
     import pandas as pd
-    records = list(bad[["line", "spec_no", "reason"]].itertuples(index=False)) + _vanished(table, bad)
-    records += [(table.line[row], table.spec_no[row], reason) for row, reason in refused]
+
+    records = list(
+        bad[["line", "spec_no", "reason"]].itertuples(index=False)
+    ) + _vanished(table, bad)
+    records += [
+        (table.line[row], table.spec_no[row], reason) for row, reason in refused
+    ]
     if not len(table.line) and not len(bad):
         records = [(-1, -1, "the file holds no row")]
     frame = pd.DataFrame(records, columns=["line", "spec_no", "reason"])
     numbers, counts = np.unique(table.spec_no, return_counts=True)
-    frame["n_rows"] = frame.spec_no.map(dict(zip(numbers.tolist(), counts.tolist()))).fillna(0)
-    frame["lost"] = np.where(frame.spec_no < 0, not len(kept), ~frame.spec_no.isin(table.spec_no[kept]))
+    frame["n_rows"] = frame.spec_no.map(
+        dict(zip(numbers.tolist(), counts.tolist()))
+    ).fillna(0)
+    frame["lost"] = np.where(
+        frame.spec_no < 0, not len(kept), ~frame.spec_no.isin(table.spec_no[kept])
+    )
     frame = frame.assign(file=file)[list(REASON_COLUMNS)].astype(REASON_COLUMNS)
     return frame.sort_values("line", kind="stable", ignore_index=True)
 
 # %% ../../nbs/data/03_er.ipynb #3894e967
 GEOMETRIC_FACTOR = 0.02  # product-level conversion, cm^2 sr
-HALF_SPIN = 2.5          # nominal accumulation of one energy over all directions, s
+HALF_SPIN = 2.5  # nominal accumulation of one energy over all directions, s
 
 
 def count_factor(
     theta,  # (88,) latitude of the cells in SCD, deg
-):          # (88,) nominal geometric factor times exposure of one cell, cm^2 sr s
+):  # (88,) nominal geometric factor times exposure of one cell, cm^2 sr s
     "Pseudo-counts for each unit of flux times energy; raises ValueError for a latitude that is no ring."
-    return GEOMETRIC_FACTOR * HALF_SPIN / np.array([cells_in_ring(ring) for ring in theta])
+    return (
+        GEOMETRIC_FACTOR * HALF_SPIN / np.array([cells_in_ring(ring) for ring in theta])
+    )
 
 # %% ../../nbs/data/03_er.ipynb #18a1c482
 def pseudo_counts(
-    flux,    # (..., 88) differential flux, cm^-2 s^-1 sr^-1 eV^-1
+    flux,  # (..., 88) differential flux, cm^-2 s^-1 sr^-1 eV^-1
     energy,  # (...) centre energy of the same rows, eV
-    theta,   # (88,) latitude of the cells in SCD, deg
-):           # (..., 88) pseudo-counts, 0 or more; NaN where the flux is NaN
+    theta,  # (88,) latitude of the cells in SCD, deg
+):  # (..., 88) pseudo-counts, 0 or more; NaN where the flux is NaN
     "Calibrated flux on the scale of counts; negative flux gives 0."
     return np.maximum(flux * np.asarray(energy)[..., None] * count_factor(theta), 0)
 
 # %% ../../nbs/data/03_er.ipynb #89ff6c75
 def code_step(
     counts,  # pseudo-counts, any shape
-):           # width of the onboard code's interval, counts; 0 below 32, where the code is exact
+):  # width of the onboard code's interval, counts; 0 below 32, where the code is exact
     "Step of the 8-bit log code (4-bit exponent, 4-bit mantissa) at a count."
     large = np.nan_to_num(counts, nan=0.0) >= 32
-    return np.where(large, 2.0 ** (np.floor(np.log2(np.where(large, counts, 32))) - 4), 0)
+    return np.where(
+        large, 2.0 ** (np.floor(np.log2(np.where(large, counts, 32))) - 4), 0
+    )
 
 
 def count_error(
     counts,  # pseudo-counts, any shape
-):           # standard error, counts, 1 or more; NaN where counts is NaN
+):  # standard error, counts, 1 or more; NaN where counts is NaN
     "Standard error of pseudo-counts from counting and from the log code."
     counts = np.maximum(counts, 0)
     return np.sqrt(np.maximum(counts, 1) + code_step(counts) ** 2 / 12)
@@ -541,48 +734,100 @@ def _part(file, table, bad):
     flux, phi, masked = mask_constants(table.flux, table.phi)
     strength = np.linalg.norm(np.clip(table.b, -1e4, 1e4), axis=1)
     b = np.where(((strength > 1e-9) & (strength < 1e3))[:, None], table.b, np.nan)
-    arrays = dict(utc=table.utc, time=table.time, energy=table.energy, spec_no=table.spec_no,
-                  b=b, flux=flux, phi=phi, masked=masked)
+    arrays = dict(
+        utc=table.utc,
+        time=table.time,
+        energy=table.energy,
+        spec_no=table.spec_no,
+        b=b,
+        flux=flux,
+        phi=phi,
+        masked=masked,
+    )
     if not np.array_equal(kept, np.arange(len(table.line))):
         arrays = {name: values[kept] for name, values in arrays.items()}
     last = max([0, *table.spec_no.tolist(), *bad.spec_no.tolist()])
     return arrays, _reasons(file, table, bad, kept, refused), last
 
 # %% ../../nbs/data/03_er.ipynb #c8c514c0
-DIMS = {"utc": "row", "time": "row", "energy": "row", "spec_no": "row", "file_id": "row", "spec_id": "row",
-        "b": ("row", "axis"), "flux": ("row", "cell"), "phi": ("row", "cell"), "masked": ("row", "label")}
-UNITS = {"time": "s since 1970-01-01", "energy": "eV", "b": "nT, SCD", "flux": "cm^-2 s^-1 sr^-1 eV^-1",
-         "phi": "deg, SCD", "theta": "deg, SCD"}
+DIMS = {
+    "utc": "row",
+    "time": "row",
+    "energy": "row",
+    "spec_no": "row",
+    "file_id": "row",
+    "spec_id": "row",
+    "b": ("row", "axis"),
+    "flux": ("row", "cell"),
+    "phi": ("row", "cell"),
+    "masked": ("row", "label"),
+}
+UNITS = {
+    "time": "s since 1970-01-01",
+    "energy": "eV",
+    "b": "nT, SCD",
+    "flux": "cm^-2 s^-1 sr^-1 eV^-1",
+    "phi": "deg, SCD",
+    "theta": "deg, SCD",
+}
 
 
 def _dataset(arrays, theta, files, last):
     "The dataset of `ERData` from arrays by row, `file_id` included, and the largest spectrum number of each file."
     import xarray as xr
-    offset = np.concatenate([[0], np.cumsum(last)[:-1]]).astype(np.int64) if files else np.zeros(0, np.int64)
+
+    offset = (
+        np.concatenate([[0], np.cumsum(last)[:-1]]).astype(np.int64)
+        if files
+        else np.zeros(0, np.int64)
+    )
     arrays = {**arrays, "spec_id": arrays["spec_no"] + offset[arrays["file_id"]]}
-    data = {name: (dims, arrays[name], {"units": UNITS[name]} if name in UNITS else {}) for name, dims in DIMS.items()}
-    coordinates = {"theta": ("cell", theta, {"units": UNITS["theta"]}), "axis": list("xyz"), "label": MASK_LABELS}
-    return xr.Dataset(data, coordinates, {"files": list(files), "last_spec_no": [int(number) for number in last]})
+    data = {
+        name: (dims, arrays[name], {"units": UNITS[name]} if name in UNITS else {})
+        for name, dims in DIMS.items()
+    }
+    coordinates = {
+        "theta": ("cell", theta, {"units": UNITS["theta"]}),
+        "axis": list("xyz"),
+        "label": MASK_LABELS,
+    }
+    return xr.Dataset(
+        data,
+        coordinates,
+        {"files": list(files), "last_spec_no": [int(number) for number in last]},
+    )
 
 
 def _empty_table():
     kinds = ["datetime64[s]", float, float, np.int64, float, float, float, np.int64]
-    return ERTable(*map(np.empty, [0, 0, 0, 0, (0, 3), (0, N_CELLS), (0, N_CELLS), 0], kinds))
+    return ERTable(
+        *map(np.empty, [0, 0, 0, 0, (0, 3), (0, N_CELLS), (0, N_CELLS), 0], kinds)
+    )
 
 
 def _assemble(parts, theta):
     "`ERData` of an iterator over parts (file name, `ERTable`, bad lines), one for each file."
     import pandas as pd
-    theta = read_theta(theta) if isinstance(theta, (str, os.PathLike)) else _checked_theta(theta)
+
+    theta = (
+        read_theta(theta)
+        if isinstance(theta, (str, os.PathLike))
+        else _checked_theta(theta)
+    )
     done = {}
     for file, table, bad in parts:
         if file in done:
             raise ValueError(f"a file is given twice: {file}")
         done[file] = _part(file, table, bad)
     files = list(done)
-    arrays, reasons, last = zip(*(done.values() or [_part("", _empty_table(), _bad_frame([]))]))
+    arrays, reasons, last = zip(
+        *(done.values() or [_part("", _empty_table(), _bad_frame([]))])
+    )
     file_id = np.repeat(np.arange(len(arrays)), [len(one["time"]) for one in arrays])
-    merged = {name: np.concatenate([one.pop(name) for one in arrays]) for name in list(arrays[0])}
+    merged = {
+        name: np.concatenate([one.pop(name) for one in arrays])
+        for name in list(arrays[0])
+    }
     reasons = pd.concat(reasons, ignore_index=True) if files else reasons[0][:0]
     return ERData(_dataset({**merged, "file_id": file_id}, theta, files, last), reasons)
 
@@ -590,7 +835,9 @@ def _assemble(parts, theta):
 def _sort_rows(er):
     "Rows ordered by sweep and falling energy, and the slot (sweep * 15 + place) of each."
     order = np.lexsort((-er.ds.energy.values, er.sweep_id))
-    return order, er.sweep_id * MAX_ROWS + np.arange(len(order)) - er.sweep_start[er.sweep_id]
+    return order, er.sweep_id * MAX_ROWS + np.arange(len(order)) - er.sweep_start[
+        er.sweep_id
+    ]
 
 
 def pad_sweeps(
@@ -604,16 +851,29 @@ def pad_sweeps(
     order, slot = _sort_rows(er)
 
     def fill(values, empty):
-        block = np.full((er.n_sweeps * MAX_ROWS, *values.shape[1:]), empty, values.dtype)
+        block = np.full(
+            (er.n_sweeps * MAX_ROWS, *values.shape[1:]), empty, values.dtype
+        )
         block[slot] = values[order]
         return block.reshape(er.n_sweeps, MAX_ROWS, *values.shape[1:])
 
     values = {name: er.ds[name].values for name in DIMS}
     blocks = {name: fill(values[name], np.nan) for name in ("energy", "flux", "phi")}
     row = fill(np.arange(len(order)), -1)
-    first = {name: values[name][er.sweep_start] for name in ("time", "spec_no", "spec_id", "file_id")}
-    return {**blocks, **first, "row": row, "valid": row >= 0, "n_rows": er.sweep_len.copy(),
-            "utc": fill(values["utc"], np.datetime64("NaT")), "b": _first_field(er), "b_rows": fill(values["b"], np.nan)}
+    first = {
+        name: values[name][er.sweep_start]
+        for name in ("time", "spec_no", "spec_id", "file_id")
+    }
+    return {
+        **blocks,
+        **first,
+        "row": row,
+        "valid": row >= 0,
+        "n_rows": er.sweep_len.copy(),
+        "utc": fill(values["utc"], np.datetime64("NaT")),
+        "b": _first_field(er),
+        "b_rows": fill(values["b"], np.nan),
+    }
 
 
 def _first_field(er):
@@ -628,37 +888,56 @@ def _first_field(er):
 def _sweep_names(er):
     "File and spectrum number of each sweep, a list of pairs."
     ds = er.ds.isel(row=er.sweep_start)
-    return [(er.files[file], number) for file, number in zip(ds.file_id.values.tolist(), ds.spec_no.values.tolist())]
+    return [
+        (er.files[file], number)
+        for file, number in zip(ds.file_id.values.tolist(), ds.spec_no.values.tolist())
+    ]
 
 
 def _flags(er):
     "Flags (S,) uint32 that follow from the table alone."
+
     def any_row(rows):
         return np.bincount(er.sweep_id[rows], minlength=er.n_sweeps) > 0
 
     hurt = er.reasons[er.reasons.reason == REASON_ENERGY]
     hurt = set(zip(hurt.file, hurt.spec_no))
-    found = {Flag.SHORT_SWEEP: er.sweep_len < MAX_ROWS,
-             Flag.MASKED_CELLS: any_row(er.ds.masked.values.any(1)),
-             Flag.NO_MAGNETIC_FIELD: any_row(np.isnan(er.ds.b.values).any(1)),
-             Flag.ENERGY_INVALID: np.array([sweep in hurt for sweep in _sweep_names(er)], bool)}
-    return sum((where * np.uint32(flag) for flag, where in found.items()), np.zeros(er.n_sweeps, np.uint32))
+    found = {
+        Flag.SHORT_SWEEP: er.sweep_len < MAX_ROWS,
+        Flag.MASKED_CELLS: any_row(er.ds.masked.values.any(1)),
+        Flag.NO_MAGNETIC_FIELD: any_row(np.isnan(er.ds.b.values).any(1)),
+        Flag.ENERGY_INVALID: np.array(
+            [sweep in hurt for sweep in _sweep_names(er)], bool
+        ),
+    }
+    return sum(
+        (where * np.uint32(flag) for flag, where in found.items()),
+        np.zeros(er.n_sweeps, np.uint32),
+    )
 
 # %% ../../nbs/data/03_er.ipynb #8a8ec92a
 def _select(er, sweeps):
     sweeps = np.asarray(sweeps) if len(sweeps) else np.zeros(0, int)
     if sweeps.dtype == bool and len(sweeps) == er.n_sweeps:
         sweeps = np.flatnonzero(sweeps)
-    inside = sweeps.dtype.kind in "iu" and ((sweeps >= 0) & (sweeps < er.n_sweeps)).all()
+    inside = (
+        sweeps.dtype.kind in "iu" and ((sweeps >= 0) & (sweeps < er.n_sweeps)).all()
+    )
     if not inside or len(np.unique(sweeps)) < len(sweeps):
-        raise ValueError(f"sweeps must be different numbers from 0 to {er.n_sweeps - 1}, or one truth value for each")
+        raise ValueError(
+            f"sweeps must be different numbers from 0 to {er.n_sweeps - 1}, or one truth value for each"
+        )
     length = er.sweep_len[sweeps]
-    rows = np.repeat(er.sweep_start[sweeps] - np.cumsum(length) + length, length) + np.arange(length.sum())
+    rows = np.repeat(
+        er.sweep_start[sweeps] - np.cumsum(length) + length, length
+    ) + np.arange(length.sum())
     if len(rows) and np.array_equal(rows, np.arange(rows[0], rows[0] + len(rows))):
         rows = slice(rows[0], rows[0] + len(rows))
     chosen = ERData(er.ds.isel(row=rows), er.reasons)
     names = set(_sweep_names(chosen)) if len(er.reasons) else set()
-    theirs = np.array([sweep in names for sweep in zip(er.reasons.file, er.reasons.spec_no)], bool)
+    theirs = np.array(
+        [sweep in names for sweep in zip(er.reasons.file, er.reasons.spec_no)], bool
+    )
     chosen.reasons = er.reasons[theirs].reset_index(drop=True)
     return chosen
 
@@ -666,21 +945,39 @@ def _select(er, sweeps):
 def _table_of(frame):
     "`ERTable` and bad rows of a data frame; `line` is the place in the frame, from 1."
     import pandas as pd
+
     if frame["utc"].dtype.kind in "iufb":
-        raise ValueError("utc must be times or ISO strings, not numbers; unix seconds belong into the column time")
+        raise ValueError(
+            "utc must be times or ISO strings, not numbers; unix seconds belong into the column time"
+        )
 
     def number(names):
         return frame[names].to_numpy(float, na_value=np.nan)
+
     utc = pd.to_datetime(frame["utc"], errors="coerce", utc=True).dt.tz_localize(None)
     utc = utc.to_numpy().astype("datetime64[s]")
     time, spec_no, line = number("time"), number("spec_no"), np.arange(len(frame)) + 1
     numbered = (spec_no >= 0) & (spec_no < 1e9) & (spec_no % 1 == 0)
     good = ~np.isnat(utc) & np.isfinite(time) & numbered
-    reason = np.select([np.isnat(utc), ~np.isfinite(time)], ["utc is not a time", "time is not a number"],
-                       "spec_no is not a whole number")
-    bad = [(line[row], int(spec_no[row]) if numbered[row] else -1, str(reason[row])) for row in np.flatnonzero(~good)]
-    table = ERTable(utc, time, number("energy"), np.where(numbered, spec_no, -1).astype(np.int64), number(COLUMNS[4:7]),
-                    number(COLUMNS[7:7 + N_CELLS]), number(COLUMNS[7 + N_CELLS:]), line)
+    reason = np.select(
+        [np.isnat(utc), ~np.isfinite(time)],
+        ["utc is not a time", "time is not a number"],
+        "spec_no is not a whole number",
+    )
+    bad = [
+        (line[row], int(spec_no[row]) if numbered[row] else -1, str(reason[row]))
+        for row in np.flatnonzero(~good)
+    ]
+    table = ERTable(
+        utc,
+        time,
+        number("energy"),
+        np.where(numbered, spec_no, -1).astype(np.int64),
+        number(COLUMNS[4:7]),
+        number(COLUMNS[7 : 7 + N_CELLS]),
+        number(COLUMNS[7 + N_CELLS :]),
+        line,
+    )
     return ERTable(*(values[good] for values in table)), _bad_frame(bad)
 
 
@@ -689,8 +986,10 @@ def _from_dataframe(frame, theta):
     lacks = [name for name in COLUMNS if name not in names]
     twice = [name for name in [*COLUMNS, "file"] if names.count(name) > 1]
     if lacks or twice:
-        raise ValueError(f"the frame must hold each of the {len(COLUMNS)} columns once; "
-                         f"missing: {lacks[:5]}, more than once: {twice[:5]}")
+        raise ValueError(
+            f"the frame must hold each of the {len(COLUMNS)} columns once; "
+            f"missing: {lacks[:5]}, more than once: {twice[:5]}"
+        )
     if "file" not in names:
         return _assemble([("dataframe", *_table_of(frame))], theta)
     parts = frame.groupby("file", sort=False, dropna=False)
@@ -699,22 +998,32 @@ def _from_dataframe(frame, theta):
 
 def _to_frame(er):
     import pandas as pd
+
     columns = {name: er.ds[name].values for name in COLUMNS[:4]}
     columns |= dict(zip(COLUMNS[4:7], er.ds.b.values.T))
-    columns |= dict(zip(COLUMNS[7:], np.concatenate([er.ds.flux.values, er.ds.phi.values], axis=1).T))
-    return pd.DataFrame({**columns, "file": np.array(er.files, object)[er.ds.file_id.values]})
+    columns |= dict(
+        zip(
+            COLUMNS[7:], np.concatenate([er.ds.flux.values, er.ds.phi.values], axis=1).T
+        )
+    )
+    return pd.DataFrame(
+        {**columns, "file": np.array(er.files, object)[er.ds.file_id.values]}
+    )
 
 # %% ../../nbs/data/03_er.ipynb #11f0fdd1
 class ERData:
     "Electron Reflectometer sweeps: the dataset `ds` over rows, cells and axes, and `reasons`, the table of what was refused."
+
     def __init__(
         self,
-        ds,       # xarray.Dataset with the variables of `DIMS`, the rows of a sweep next to each other
+        # xarray.Dataset with the variables of `DIMS`, the rows of a sweep next to each
+        # other
+        ds,
         reasons,  # DataFrame file, spec_no, line, n_rows, reason, lost
     ):
         self.ds, self.reasons = ds, reasons
         change = (np.diff(ds.file_id.values) != 0) | (np.diff(ds.spec_no.values) != 0)
-        new = np.concatenate([[True], change])[:ds.sizes["row"]]
+        new = np.concatenate([[True], change])[: ds.sizes["row"]]
         self.sweep_id = np.cumsum(new) - 1
         self.sweep_start = np.flatnonzero(new)
         self.sweep_len = np.diff(np.append(self.sweep_start, len(new)))
@@ -731,7 +1040,9 @@ class ERData:
     @classmethod
     def from_dataframe(
         cls,
-        frame,  # DataFrame with the columns `COLUMNS` in any order, and `file` if it holds several; not changed
+        # DataFrame with the columns `COLUMNS` in any order, and `file` if it holds
+        # several; not changed
+        frame,
         theta,  # path of theta.tab, or (88,) latitudes of the cells in SCD, deg
     ) -> "ERData":
         "Takes rows from a data frame, by the same rules as from a file; raises ValueError for missing columns."
@@ -770,7 +1081,9 @@ class ERData:
     @property
     def masked(self) -> dict:
         "Number of masked cells by `MASK_LABELS`."
-        return dict(zip(MASK_LABELS, self.ds.masked.values.sum(0, dtype=np.int64).tolist()))
+        return dict(
+            zip(MASK_LABELS, self.ds.masked.values.sum(0, dtype=np.int64).tolist())
+        )
 
     @property
     def flags(self) -> np.ndarray:
@@ -797,9 +1110,15 @@ class ERData:
         return self.n_sweeps
 
     def __repr__(self):
-        span = f", {self.ds.utc.values.min()} to {self.ds.utc.values.max()}" if self.n_sweeps else ""
-        return (f"ERData: {self.n_sweeps} sweeps, {self.ds.sizes['row']} rows, files: {len(self.files)}{span}; "
-                f"{sum(self.masked.values())} cells masked, {len(self.reasons)} reasons, {self.reasons.lost.sum()} lost")
+        span = (
+            f", {self.ds.utc.values.min()} to {self.ds.utc.values.max()}"
+            if self.n_sweeps
+            else ""
+        )
+        return (
+            f"ERData: {self.n_sweeps} sweeps, {self.ds.sizes['row']} rows, files: {len(self.files)}{span}; "
+            f"{sum(self.masked.values())} cells masked, {len(self.reasons)} reasons, {self.reasons.lost.sum()} lost"
+        )
 
 # %% ../../nbs/data/03_er.ipynb #8a266a3d
 def concat(
@@ -807,64 +1126,114 @@ def concat(
 ) -> ERData:
     "Joins `ERData`; raises ValueError for different thetas, for no parts, and for a sweep that comes twice."
     import pandas as pd
-    if not parts or any(not np.array_equal(part.theta, parts[0].theta) for part in parts):
-        raise ValueError("concat needs at least one part, and the same theta in all of them")
+
+    if not parts or any(
+        not np.array_equal(part.theta, parts[0].theta) for part in parts
+    ):
+        raise ValueError(
+            "concat needs at least one part, and the same theta in all of them"
+        )
     last = {}
     for part in parts:
         for file, number in zip(part.files, part.ds.attrs["last_spec_no"]):
             last[file] = max(number, last.get(file, 0))
-    arrays = {name: np.concatenate([part.ds[name].values for part in parts]) for name in DIMS if name != "spec_id"}
-    places = [np.array([list(last).index(file) for file in part.files], np.int64) for part in parts]
-    arrays["file_id"] = np.concatenate([place[part.ds.file_id.values] for place, part in zip(places, parts)])
-    er = ERData(_dataset(arrays, parts[0].theta, list(last), list(last.values())),
-                pd.concat([part.reasons for part in parts], ignore_index=True).drop_duplicates(ignore_index=True))
+    arrays = {
+        name: np.concatenate([part.ds[name].values for part in parts])
+        for name in DIMS
+        if name != "spec_id"
+    }
+    places = [
+        np.array([list(last).index(file) for file in part.files], np.int64)
+        for part in parts
+    ]
+    arrays["file_id"] = np.concatenate(
+        [place[part.ds.file_id.values] for place, part in zip(places, parts)]
+    )
+    er = ERData(
+        _dataset(arrays, parts[0].theta, list(last), list(last.values())),
+        pd.concat([part.reasons for part in parts], ignore_index=True).drop_duplicates(
+            ignore_index=True
+        ),
+    )
     if len(np.unique(er.ds.spec_id.values)) < sum(part.n_sweeps for part in parts):
         raise ValueError("a sweep comes twice; the parts of `concat` must not overlap")
     return er
 
 # %% ../../nbs/data/03_er.ipynb #61dda2d9
 def plot_sweep(
-    er: ERData,     # sweeps
-    sweep: int = 0, # number of the sweep, from 0
-    ax=None,        # matplotlib axes; made when missing
-):                  # the axes
+    er: ERData,  # sweeps
+    sweep: int = 0,  # number of the sweep, from 0
+    ax=None,  # matplotlib axes; made when missing
+):  # the axes
     "Flux of one sweep by energy and cell, logarithmic; cells without counts or data grey, rings separated."
-    import matplotlib.pyplot as plt
     from matplotlib.colors import LogNorm
+
     ax = plt.subplots(figsize=(7, 3.2), layout="constrained")[1] if ax is None else ax
     one = er.select([sweep]).padded()
     energy, flux = one["energy"][0][one["valid"][0]], one["flux"][0][one["valid"][0]]
-    edges = np.exp(np.interp(np.arange(len(energy) + 1) - 0.5, np.arange(len(energy)), np.log(energy)))
+    edges = np.exp(
+        np.interp(
+            np.arange(len(energy) + 1) - 0.5, np.arange(len(energy)), np.log(energy)
+        )
+    )
     if len(energy) > 1:
-        edges[[0, -1]] = energy[0] ** 1.5 / energy[1] ** 0.5, energy[-1] ** 1.5 / energy[-2] ** 0.5
+        edges[[0, -1]] = (
+            energy[0] ** 1.5 / energy[1] ** 0.5,
+            energy[-1] ** 1.5 / energy[-2] ** 0.5,
+        )
     positive = flux[flux > 0]
-    norm = LogNorm(positive.min(), positive.max()) if len(positive) and positive.min() < positive.max() else None
-    mesh = ax.pcolormesh(np.arange(N_CELLS + 1), edges, np.where(flux > 0, flux, np.nan), norm=norm, rasterized=True)
+    norm = (
+        LogNorm(positive.min(), positive.max())
+        if len(positive) and positive.min() < positive.max()
+        else None
+    )
+    mesh = ax.pcolormesh(
+        np.arange(N_CELLS + 1),
+        edges,
+        np.where(flux > 0, flux, np.nan),
+        norm=norm,
+        rasterized=True,
+    )
     for boundary in np.flatnonzero(np.diff(er.theta)) + 1:
         ax.axvline(boundary, color="white", linewidth=0.6)
-    ax.set(yscale="log", xlabel="cell, by rings of latitude", ylabel="energy (eV)", facecolor="0.8",
-           title=f"spectrum {one['spec_no'][0]}, {one['time'][0].astype('datetime64[s]')} UTC")
-    ax.figure.colorbar(mesh, ax=ax, label="flux (cm$^{-2}$ s$^{-1}$ sr$^{-1}$ eV$^{-1}$)")
+    ax.set(
+        yscale="log",
+        xlabel="cell, by rings of latitude",
+        ylabel="energy (eV)",
+        facecolor="0.8",
+        title=f"spectrum {one['spec_no'][0]}, {one['time'][0].astype('datetime64[s]')} UTC",
+    )
+    ax.figure.colorbar(
+        mesh, ax=ax, label="flux (cm$^{-2}$ s$^{-1}$ sr$^{-1}$ eV$^{-1}$)"
+    )
     return ax
 
 # %% ../../nbs/data/03_er.ipynb #dce80ed2
 def plot_spectra(
-    er: ERData,     # sweeps
-    sweep: int = 0, # number of the sweep, from 0
-    ax=None,        # matplotlib axes; made when missing
-):                  # the axes
+    er: ERData,  # sweeps
+    sweep: int = 0,  # number of the sweep, from 0
+    ax=None,  # matplotlib axes; made when missing
+):  # the axes
     "Mean flux of each ring of one sweep against energy."
-    import matplotlib.pyplot as plt
+
     ax = plt.subplots(figsize=(5, 3.2), layout="constrained")[1] if ax is None else ax
     one = er.select([sweep]).padded()
     energy, flux = one["energy"][0][one["valid"][0]], one["flux"][0][one["valid"][0]]
     rings = np.unique(er.theta)[::-1]
-    for ring, colour in zip(rings, plt.get_cmap("viridis")(np.linspace(0, 0.95, len(rings)))):
+    for ring, colour in zip(
+        rings, plt.get_cmap("viridis")(np.linspace(0, 0.95, len(rings)))
+    ):
         cells = flux[:, er.theta == ring]
         known = np.isfinite(cells)
-        mean = np.where(known, cells, 0).sum(1) / np.where(known.any(1), known.sum(1), np.nan)
+        mean = np.where(known, cells, 0).sum(1) / np.where(
+            known.any(1), known.sum(1), np.nan
+        )
         ax.plot(energy, mean, color=colour, marker=".", label=f"{ring:+.2f}°")
-    ax.set(xscale="log", yscale="log" if (flux > 0).any() else "linear",
-           xlabel="energy (eV)", ylabel="flux (cm$^{-2}$ s$^{-1}$ sr$^{-1}$ eV$^{-1}$)")
+    ax.set(
+        xscale="log",
+        yscale="log" if (flux > 0).any() else "linear",
+        xlabel="energy (eV)",
+        ylabel="flux (cm$^{-2}$ s$^{-1}$ sr$^{-1}$ eV$^{-1}$)",
+    )
     ax.legend(title="latitude", fontsize="small")
     return ax

@@ -29,11 +29,42 @@ import matplotlib
 import numpy as np
 import pandas as pd
 
-from .cdf import INSTRUMENTS, cusp_interval, error_reason, find_orbits, parse_name, pitch_mean, read_cusp_table, read_esa
-from .extrema import SCALES, alone_with, compute_global_extrema, round_extrema
-from .plots import HEMISPHERES, FAST_plot_instrument_grid, FAST_plot_pitch_angle_grid
-from ..run.jobs import StateError, atomic_file, default_workers, log_to, run_jobs, stop_signals
-from ..view.spectrogram import EVENT_STYLES, drawn_pixels, generic_plot_spectrogram_set, png_bytes, save_picture
+from lunar_potential.fast.cdf import (
+    INSTRUMENTS,
+    cusp_interval,
+    error_reason,
+    find_orbits,
+    parse_name,
+    pitch_mean,
+    read_cusp_table,
+    read_esa,
+)
+from lunar_potential.fast.extrema import (
+    SCALES,
+    alone_with,
+    compute_global_extrema,
+    round_extrema,
+)
+from lunar_potential.fast.plots import (
+    HEMISPHERES,
+    FAST_plot_instrument_grid,
+    FAST_plot_pitch_angle_grid,
+)
+from lunar_potential.run.jobs import (
+    StateError,
+    atomic_file,
+    default_workers,
+    log_to,
+    run_jobs,
+    stop_signals,
+)
+from lunar_potential.view.spectrogram import (
+    EVENT_STYLES,
+    drawn_pixels,
+    generic_plot_spectrogram_set,
+    png_bytes,
+    save_picture,
+)
 
 # %% ../../nbs/fast/05_batch.ipynb #3c1fa4e1
 log = logging.getLogger(__name__)
@@ -45,26 +76,43 @@ GRID = "instrument_grid"  # the picture with all instruments
 @dataclasses.dataclass(frozen=True)
 class Style:
     "How the pictures of a run look; raises ValueError for what makes no sense."
+
     y_scale: str = "linear"  # of the energies, "linear" or "log"
     z_scale: str = "log"  # of the colours, "linear" or "log"
     colormap: str = "viridis"  # name of a Matplotlib colour map
-    zoom_duration_minutes: float | None = 6.0  # of the second column, about the cusp; None: no such column
+    # of the second column, about the cusp; None: no such column
+    zoom_duration_minutes: float | None = 6.0
     cusp_marker_style: str = "both"  # "line", "bracket" or "both"
-    labels: tuple = ("Energy (eV)", None)  # of energies and colours; None: from the data
-    hemisphere: object = None  # "north", "south", None, or a function of time, see `is_north`
+    # of energies and colours; None: from the data
+    labels: tuple = ("Energy (eV)", None)
+    # "north", "south", None, or a function of time, see `is_north`
+    hemisphere: object = None
     given: bool = True  # limits of the whole archive; False: of each picture
     dpi: float = 200.0  # pixels per inch
 
     def __post_init__(self):
-        for name, value, choices in (("y_scale", self.y_scale, SCALES), ("z_scale", self.z_scale, SCALES), ("cusp_marker_style", self.cusp_marker_style, EVENT_STYLES)):
+        for name, value, choices in (
+            ("y_scale", self.y_scale, SCALES),
+            ("z_scale", self.z_scale, SCALES),
+            ("cusp_marker_style", self.cusp_marker_style, EVENT_STYLES),
+        ):
             if value not in choices:
-                raise ValueError(f"{name} is {value!r}; choose one of {', '.join(map(repr, choices))}")
+                raise ValueError(
+                    f"{name} is {value!r}; choose one of {', '.join(map(repr, choices))}"
+                )
         if not callable(self.hemisphere) and self.hemisphere not in tuple(HEMISPHERES):
-            raise ValueError(f"hemisphere is {self.hemisphere!r}; give 'north', 'south', None or a function of time")
+            raise ValueError(
+                f"hemisphere is {self.hemisphere!r}; give 'north', 'south', None or a function of time"
+            )
         if self.colormap not in matplotlib.colormaps:
             raise ValueError(f"Matplotlib has no colour map {self.colormap!r}")
-        if not (self.dpi > 0 and (self.zoom_duration_minutes is None or self.zoom_duration_minutes > 0)):
-            raise ValueError(f"zoom_duration_minutes and dpi are positive, not {self.zoom_duration_minutes} and {self.dpi}")
+        if not (
+            self.dpi > 0
+            and (self.zoom_duration_minutes is None or self.zoom_duration_minutes > 0)
+        ):
+            raise ValueError(
+                f"zoom_duration_minutes and dpi are positive, not {self.zoom_duration_minutes} and {self.dpi}"
+            )
 
     @property
     def limits_name(self):
@@ -83,12 +131,18 @@ def picture_path(
     "The file of a picture."
     what = "instrument-grid_ESA" if part == GRID else f"pitch-angle_ESA_{part}"
     marked = "_cusp" if cusp and part != GRID else ""
-    return Path(folder, month, f"{orbit}", f"{orbit}{marked}_{what}_y-{style.y_scale}_z-{style.z_scale}_{style.limits_name}.png")
+    return Path(
+        folder,
+        month,
+        f"{orbit}",
+        f"{orbit}{marked}_{what}_y-{style.y_scale}_z-{style.z_scale}_{style.limits_name}.png",
+    )
 
 # %% ../../nbs/fast/05_batch.ipynb #1a414a95
 @dataclasses.dataclass(frozen=True)
 class Orbit:
     "What is to be drawn of an orbit."
+
     number: int
     files: dict  # instrument -> path
     folder: Path  # of all pictures
@@ -96,7 +150,8 @@ class Orbit:
     cusps: object  # lines of the cusp table, DataFrame
     read: object = read_esa  # path -> Dataset
     stamp: str = ""  # of all that it is made of
-    limits: dict = dataclasses.field(default_factory=dict)  # instrument -> "y_max", "z_max", ...
+    # instrument -> "y_max", "z_max", ...
+    limits: dict = dataclasses.field(default_factory=dict)
     override: bool = False  # pictures without a stamp are drawn again, too
     deadlines: tuple = (None, None)  # of the orbit and of a picture, s; None: none
     journal: Path | None = None  # what its workers did
@@ -113,7 +168,11 @@ class Orbit:
     def path(self, part, cusp):
         "File of a picture."
         name = parse_name(next(iter(self.files.values())))
-        month = f"{name.time[:4]}/{name.time[4:6]}" if name and name.time.isdigit() else "unknown"
+        month = (
+            f"{name.time[:4]}/{name.time[4:6]}"
+            if name and name.time.isdigit()
+            else "unknown"
+        )
         return picture_path(self.folder, self.number, part, self.style, month, cusp)
 
 # %% ../../nbs/fast/05_batch.ipynb #a030dbd9
@@ -129,26 +188,54 @@ def plan_orbits(
     output_base,  # folder of all pictures
     style: Style = Style(),
     instrument_order=tuple(INSTRUMENTS),  # instruments, from above
-    cusp_table=None,  # file, DataFrame of `read_cusp_table`, False: none; None: FAST_Cusp_Indices.csv in the archive, if there
+    # file, DataFrame of `read_cusp_table`, False: none; None: FAST_Cusp_Indices.csv in
+    # the archive, if there
+    cusp_table=None,
     **options,  # of `Orbit`: read, override, deadlines
 ) -> list:  # of `Orbit`, ascending
     "The orbits of an archive; raises FileNotFoundError when there is none, and ValueError for a damaged table."
-    found, cusps = find_orbits(directory_path, tuple(instrument_order)), _cusps(directory_path, cusp_table)
+    found, cusps = (
+        find_orbits(directory_path, tuple(instrument_order)),
+        _cusps(directory_path, cusp_table),
+    )
     if not found:
-        raise FileNotFoundError(f"no file fa_esa_l2_*.cdf of {', '.join(instrument_order)} below {directory_path}")
+        raise FileNotFoundError(
+            f"no file fa_esa_l2_*.cdf of {', '.join(instrument_order)} below {directory_path}"
+        )
     lines, none, plan = dict(list(cusps.groupby("orbit"))), cusps[:0], []
-    look = vars(style) | {"hemisphere": _called(style.hemisphere)}, getattr(options.get("read"), "keywords", None)
+    look = (
+        vars(style) | {"hemisphere": _called(style.hemisphere)},
+        getattr(options.get("read"), "keywords", None),
+    )
     for number, files in found.items():
         files = {each: path.absolute() for each, path in files.items()}
         mine = lines.get(number, none)
-        made_of = [(path.name, path.stat().st_size) for path in files.values()], look, mine.to_csv(index=False)
-        plan.append(Orbit(number, files, Path(output_base).absolute(), style, mine, stamp=checksum(made_of), **options))
+        made_of = (
+            [(path.name, path.stat().st_size) for path in files.values()],
+            look,
+            mine.to_csv(index=False),
+        )
+        plan.append(
+            Orbit(
+                number,
+                files,
+                Path(output_base).absolute(),
+                style,
+                mine,
+                stamp=checksum(made_of),
+                **options,
+            )
+        )
     return plan
 
 
 def _called(hemisphere):
     "What a hemisphere is called; a function without a name is new each time."
-    return f"function {getattr(hemisphere, 'name', secrets.token_hex(8))}" if callable(hemisphere) else hemisphere
+    return (
+        f"function {getattr(hemisphere, 'name', secrets.token_hex(8))}"
+        if callable(hemisphere)
+        else hemisphere
+    )
 
 
 def _cusps(directory_path, table):
@@ -157,7 +244,11 @@ def _cusps(directory_path, table):
     table = (usual if usual.is_file() else False) if table is None else table
     if isinstance(table, pd.DataFrame):
         return table
-    return pd.DataFrame(columns=["orbit", "kind", "file", "first", "last"]) if table is False else read_cusp_table(table)
+    return (
+        pd.DataFrame(columns=["orbit", "kind", "file", "first", "last"])
+        if table is False
+        else read_cusp_table(table)
+    )
 
 # %% ../../nbs/fast/05_batch.ipynb #8aca9ae0
 def with_limits(
@@ -169,15 +260,27 @@ def with_limits(
     "An orbit with its final stamp; pictures that another one made are old."
     mine = {part: limits[part] for part in orbit.files if part in limits}
     stamp = checksum((orbit.stamp, mine, edition))
-    return dataclasses.replace(orbit, limits=mine, stamp=stamp, override=orbit.override or bool(edition) or known not in (None, stamp))
+    return dataclasses.replace(
+        orbit,
+        limits=mine,
+        stamp=stamp,
+        override=orbit.override or bool(edition) or known not in (None, stamp),
+    )
 
 # %% ../../nbs/fast/05_batch.ipynb #b84da0d6
-REASONS = ("timeout", "invalid-cdf", "divide-by-zero", "plotting", "generic")  # categories of failures
+REASONS = (
+    "timeout",
+    "invalid-cdf",
+    "divide-by-zero",
+    "plotting",
+    "generic",
+)  # categories of failures
 
 
 @dataclasses.dataclass(frozen=True)
 class Made:
     "What became of a picture."
+
     part: str  # instrument, or `GRID`
     outcome: str  # "drawn", "skipped" or "failed"
     category: str = ""  # of a failure, one of `REASONS`
@@ -198,7 +301,13 @@ def save_stamped(
     "Saves a picture together with what it is made of."
     png, text = png_bytes(drawn_pixels(figure, dpi), dpi), _MARK + stamp.encode()
     with atomic_file(path) as file:
-        file.write(png[:33] + (len(text) - 4).to_bytes(4, "big") + text + zlib.crc32(text).to_bytes(4, "big") + png[33:])
+        file.write(
+            png[:33]
+            + (len(text) - 4).to_bytes(4, "big")
+            + text
+            + zlib.crc32(text).to_bytes(4, "big")
+            + png[33:]
+        )
     return Path(path)
 
 
@@ -221,7 +330,12 @@ def _existing(orbit, part, path):
     found = stamp_of(path)
     if found != orbit.stamp and (found or orbit.override):
         return None
-    return Made(part, "skipped", message="the picture exists" if found else UNKNOWN, file=str(path))
+    return Made(
+        part,
+        "skipped",
+        message="the picture exists" if found else UNKNOWN,
+        file=str(path),
+    )
 
 # %% ../../nbs/fast/05_batch.ipynb #f7876cd8
 def draw_instrument(
@@ -236,7 +350,9 @@ def draw_instrument(
     keep[part] = one_angle(data), cusp
     path = orbit.path(part, cusp is not None)
     with _plotting():
-        figure = FAST_plot_pitch_angle_grid(data, cusp=cusp, **orbit.limits.get(part, {}), **_look(orbit.style))
+        figure = FAST_plot_pitch_angle_grid(
+            data, cusp=cusp, **orbit.limits.get(part, {}), **_look(orbit.style)
+        )
         save_stamped(figure, path, orbit.style.dpi, orbit.stamp)
     old = orbit.path(part, cusp is None)
     if old.exists() and stamp_of(old):
@@ -273,8 +389,18 @@ def _plotting():
 
 def _look(style):
     "Keywords of both plot functions."
-    names = ("y_scale", "z_scale", "colormap", "zoom_duration_minutes", "cusp_marker_style", "hemisphere")
-    return {name: getattr(style, name) for name in names} | {"y_label": style.labels[0], "z_label": style.labels[1]}
+    names = (
+        "y_scale",
+        "z_scale",
+        "colormap",
+        "zoom_duration_minutes",
+        "cusp_marker_style",
+        "hemisphere",
+    )
+    return {name: getattr(style, name) for name in names} | {
+        "y_label": style.labels[0],
+        "z_label": style.labels[1],
+    }
 
 # %% ../../nbs/fast/05_batch.ipynb #5049e404
 def one_angle(
@@ -285,8 +411,16 @@ def one_angle(
     dims = ("time", "angle", "channel")
     small = dataset.isel(angle=slice(0, 1)).copy(deep=True)
     small[name] = (dims, mean[:, None], dataset[name].attrs)
-    small["solid_angle"] = (dims, np.isfinite(mean)[:, None].astype(np.float32), dataset["solid_angle"].attrs)
-    small["pitch_angle"] = (dims, np.full((len(mean), 1, mean.shape[1]), 180.0, np.float32), dataset["pitch_angle"].attrs)
+    small["solid_angle"] = (
+        dims,
+        np.isfinite(mean)[:, None].astype(np.float32),
+        dataset["solid_angle"].attrs,
+    )
+    small["pitch_angle"] = (
+        dims,
+        np.full((len(mean), 1, mean.shape[1]), 180.0, np.float32),
+        dataset["pitch_angle"].attrs,
+    )
     small["n_angles"] = ("time", np.ones(len(mean), int), dataset["n_angles"].attrs)
     return small
 
@@ -297,7 +431,10 @@ def draw_grid(
     made: dict,  # instrument -> `Made`
 ) -> Made:
     "The picture of all instruments."
-    path, new = orbit.path(GRID, False), any(each.outcome == "drawn" for each in made.values())
+    path, new = (
+        orbit.path(GRID, False),
+        any(each.outcome == "drawn" for each in made.values()),
+    )
     if not new and (there := _existing(orbit, GRID, path)):
         return there
     for part in orbit.files:
@@ -307,10 +444,18 @@ def draw_grid(
     sources = {part: keep[part] for part in orbit.files if part in keep}
     if not sources:
         return Made(GRID, "skipped", message="no instrument can be read")
-    data, cusps = ({part: pair[which] for part, pair in sources.items()} for which in (0, 1))
+    data, cusps = (
+        {part: pair[which] for part, pair in sources.items()} for which in (0, 1)
+    )
     with _plotting():
-        figure = FAST_plot_instrument_grid(data, limits=orbit.limits, cusp=cusps, **_look(orbit.style))
-        return Made(GRID, "drawn", file=str(save_stamped(figure, path, orbit.style.dpi, orbit.stamp)))
+        figure = FAST_plot_instrument_grid(
+            data, limits=orbit.limits, cusp=cusps, **_look(orbit.style)
+        )
+        return Made(
+            GRID,
+            "drawn",
+            file=str(save_stamped(figure, path, orbit.style.dpi, orbit.stamp)),
+        )
 
 # %% ../../nbs/fast/05_batch.ipynb #b5f2b6d3
 class Journal:
@@ -320,7 +465,12 @@ class Journal:
         self,
         path,  # file, made with the first entry; None: nothing is kept
     ):
-        self.path, self.begun, self.made, self.used = path, collections.Counter(), {}, 0.0
+        self.path, self.begun, self.made, self.used = (
+            path,
+            collections.Counter(),
+            {},
+            0.0,
+        )
         for entry in _json_lines(path) if path else ():
             if "made" in entry:
                 self._end(Made(**entry["made"]))
@@ -364,7 +514,11 @@ class Journal:
 
 def _json_lines(path):
     "Entries of a file; a line that was not finished is left out."
-    lines = Path(path).read_text(encoding="utf-8").splitlines() if Path(path).exists() else []
+    lines = (
+        Path(path).read_text(encoding="utf-8").splitlines()
+        if Path(path).exists()
+        else []
+    )
     for line in lines:
         with contextlib.suppress(json.JSONDecodeError):
             yield json.loads(line)
@@ -381,10 +535,24 @@ def draw_orbit(
         if lost:
             journal.end(lost)
         elif part not in journal.made and limit is not None and limit <= 0:
-            journal.end(Made(part, "failed", "timeout", f"not begun before the {orbit.deadlines[0]:g} s of its orbit were over"))
+            journal.end(
+                Made(
+                    part,
+                    "failed",
+                    "timeout",
+                    f"not begun before the {orbit.deadlines[0]:g} s of its orbit were over",
+                )
+            )
         elif part not in journal.made:
             with journal.watched(part, limit):
-                made = _attempt(lambda: draw_grid(orbit, keep, journal.made) if part == GRID else draw_instrument(orbit, part, keep), part)
+                made = _attempt(
+                    lambda: (
+                        draw_grid(orbit, keep, journal.made)
+                        if part == GRID
+                        else draw_instrument(orbit, part, keep)
+                    ),
+                    part,
+                )
             journal.end(made)
     return [journal.made[part] for part in orbit.parts]
 
@@ -396,14 +564,20 @@ def _attempt(draw, part):
         made = draw()
     except Exception as error:
         log.debug("%s failed", part, exc_info=True)
-        made = Made(part, "failed", error_reason(error), f"{type(error).__name__}: {error}")
+        made = Made(
+            part, "failed", error_reason(error), f"{type(error).__name__}: {error}"
+        )
     return dataclasses.replace(made, seconds=round(time.perf_counter() - started, 3))
 
 # %% ../../nbs/fast/05_batch.ipynb #0cb13599
 def _limit(orbit, journal):
     "Seconds that the next picture may take, None: any."
     whole, each = orbit.deadlines
-    left = [limit for limit in (each, None if whole is None else whole - journal.used) if limit is not None]
+    left = [
+        limit
+        for limit in (each, None if whole is None else whole - journal.used)
+        if limit is not None
+    ]
     return min(left, default=None)
 
 
@@ -411,17 +585,37 @@ def _lost(journal, part, chances=2):
     "The failure of a picture that ended its workers, or None when it may be tried."
     if trace := journal.hung(part):
         seconds = re.search(r"(\d+):(\d+):([\d.]+)", trace)
-        limit = sum(float(value) * unit for value, unit in zip(seconds.groups(), (3600, 60, 1))) if seconds else float("nan")
-        place = re.search(r'most recent call first\):\s+File "(.*?)", line (\d+) in (\S+)', trace.split("Thread")[-1])
-        where = f", {Path(place[1]).name} line {place[2]}, in {place[3]}" if place else ""
-        return Made(part, "failed", "timeout", f"not finished within {limit:g} s{where}", seconds=limit)
+        limit = (
+            sum(
+                float(value) * unit
+                for value, unit in zip(seconds.groups(), (3600, 60, 1))
+            )
+            if seconds
+            else float("nan")
+        )
+        place = re.search(
+            r'most recent call first\):\s+File "(.*?)", line (\d+) in (\S+)',
+            trace.split("Thread")[-1],
+        )
+        where = (
+            f", {Path(place[1]).name} line {place[2]}, in {place[3]}" if place else ""
+        )
+        return Made(
+            part,
+            "failed",
+            "timeout",
+            f"not finished within {limit:g} s{where}",
+            seconds=limit,
+        )
     if journal.begun[part] >= chances:
         return Made(part, "failed", "generic", "its worker process died twice")
     return None
 
 # %% ../../nbs/fast/05_batch.ipynb #28db1c0d
 _SCALES = "(linear|log)_(linear|log)"
-_KNOWN = re.compile(rf"schema_version|{_SCALES}_(last_orbit|done_orbits|timed_out_orbits|editions|error_plotting|error-[a-z-]+)|\w+_{_SCALES}_(timed_out|error-[a-z-]+)")
+_KNOWN = re.compile(
+    rf"schema_version|{_SCALES}_(last_orbit|done_orbits|timed_out_orbits|editions|error_plotting|error-[a-z-]+)|\w+_{_SCALES}_(timed_out|error-[a-z-]+)"
+)
 
 
 class Ledger:
@@ -446,7 +640,9 @@ class Ledger:
         except (ValueError, TypeError, AttributeError, KeyError) as error:
             if not self.ignore:
                 advice = "name another file, delete it, or ignore it, and the run begins anew"
-                raise StateError(f"{self.path} is damaged, or no progress of such a batch ({error}); {advice}") from error
+                raise StateError(
+                    f"{self.path} is damaged, or no progress of such a batch ({error}); {advice}"
+                ) from error
             held = {}
         self.load(held)
 
@@ -493,20 +689,41 @@ class Progress(Ledger):
         stamps: dict,  # orbit -> checksum, all orbits of the run
         ignore: bool = False,  # begin anew with these scales
     ):
-        self.scales, self.look, self.stamps, self.new_edition = scales, look, dict(sorted(stamps.items())), None
+        self.scales, self.look, self.stamps, self.new_edition = (
+            scales,
+            look,
+            dict(sorted(stamps.items())),
+            None,
+        )
         super().__init__(path, ignore)
 
     def load(self, held):
         "Takes over the keys of a file."
         if self.ignore:
-            held = {key: value for key, value in held.items() if f"_{self.scales}_" not in f"_{key}" or key == f"{self.scales}_editions"}
+            held = {
+                key: value
+                for key, value in held.items()
+                if f"_{self.scales}_" not in f"_{key}"
+                or key == f"{self.scales}_editions"
+            }
         pattern = re.compile(rf"(\w+)_{self.scales}_error-([a-z-]+)")
-        found = {match.groups(): set(map(int, orbits)) for key, orbits in held.items() if (match := pattern.fullmatch(key))}
+        found = {
+            match.groups(): set(map(int, orbits))
+            for key, orbits in held.items()
+            if (match := pattern.fullmatch(key))
+        }
         self.errors = collections.defaultdict(set, found)
         mine = lambda name: held.get(f"{self.scales}_{name}", {}).get(self.look, {})
-        self.done, self.timed_out = ({int(key): text for key, text in mine(name).items()} for name in ("done_orbits", "timed_out_orbits"))
+        self.done, self.timed_out = (
+            {int(key): text for key, text in mine(name).items()}
+            for name in ("done_orbits", "timed_out_orbits")
+        )
         self.edition = self.new_edition or mine("editions") or ""
-        self.held = {key: value for key, value in held.items() if not pattern.fullmatch(key) and key != f"{self.scales}_last_orbit"}
+        self.held = {
+            key: value
+            for key, value in held.items()
+            if not pattern.fullmatch(key) and key != f"{self.scales}_last_orbit"
+        }
 
     def begin_edition(self):
         "All pictures of this look are old from now on."
@@ -524,7 +741,9 @@ class Progress(Ledger):
         for key, value in held.items():
             if key.endswith(("_done_orbits", "_timed_out_orbits")):
                 [int(orbit) for look in value.values() for orbit in look.keys()]
-            elif key.endswith("_editions") and not all(isinstance(word, str) for word in value.values()):
+            elif key.endswith("_editions") and not all(
+                isinstance(word, str) for word in value.values()
+            ):
                 raise ValueError(f"{key} are no words")
             elif "_error-" in key:
                 [int(orbit) for orbit in value]
@@ -535,7 +754,9 @@ class Progress(Ledger):
     ) -> list:  # ascending
         "Orbits that are left."
         settled = self.done if retry_timeouts else self.done | self.timed_out
-        return [orbit for orbit, stamp in self.stamps.items() if settled.get(orbit) != stamp]
+        return [
+            orbit for orbit, stamp in self.stamps.items() if settled.get(orbit) != stamp
+        ]
 
     def note(
         self,
@@ -543,9 +764,15 @@ class Progress(Ledger):
         pictures: list,  # of `Made`
     ):
         "Adds what became of an orbit."
-        found = {each.category for each in pictures if each.outcome == "failed"} - {"invalid-cdf", "divide-by-zero"}
+        found = {each.category for each in pictures if each.outcome == "failed"} - {
+            "invalid-cdf",
+            "divide-by-zero",
+        }
         unknown = any(each.message == UNKNOWN for each in pictures)
-        for settled, hers in ((self.done, not found and not unknown), (self.timed_out, found == {"timeout"} and not unknown)):
+        for settled, hers in (
+            (self.done, not found and not unknown),
+            (self.timed_out, found == {"timeout"} and not unknown),
+        ):
             settled.pop(orbit, None)
             if hers:
                 settled[orbit] = self.stamps[orbit]
@@ -557,13 +784,26 @@ class Progress(Ledger):
 
     def as_json(self):
         "What this run knows."
-        errors = {f"{part}_{self.scales}_error-{reason}": sorted(orbits) for (part, reason), orbits in sorted(self.errors.items()) if orbits}
+        errors = {
+            f"{part}_{self.scales}_error-{reason}": sorted(orbits)
+            for (part, reason), orbits in sorted(self.errors.items())
+            if orbits
+        }
         found = {"schema_version": 1} | errors
-        for name, settled in (("done_orbits", self.done), ("timed_out_orbits", self.timed_out)):
+        for name, settled in (
+            ("done_orbits", self.done),
+            ("timed_out_orbits", self.timed_out),
+        ):
             looks = self.held.get(f"{self.scales}_{name}", {})
-            found[f"{self.scales}_{name}"] = looks | {self.look: {str(orbit): stamp for orbit, stamp in sorted(settled.items())}}
+            found[f"{self.scales}_{name}"] = looks | {
+                self.look: {
+                    str(orbit): stamp for orbit, stamp in sorted(settled.items())
+                }
+            }
         if self.edition:
-            found[f"{self.scales}_editions"] = self.held.get(f"{self.scales}_editions", {}) | {self.look: self.edition}
+            found[f"{self.scales}_editions"] = self.held.get(
+                f"{self.scales}_editions", {}
+            ) | {self.look: self.edition}
         left, last = set(self.todo()), None
         for orbit in self.stamps:
             if orbit in left:
@@ -580,9 +820,18 @@ def settle(
     if outcome.ok:
         return outcome.value
     journal = Journal(orbit.journal)
-    reason = (outcome.category if outcome.category in REASONS else "generic", outcome.reason)
-    found = {part: journal.made.get(part) or _lost(journal, part) for part in orbit.parts}
-    if outcome.category == "died" and not all(found.values()) and orbit.tries < len(orbit.parts):
+    reason = (
+        outcome.category if outcome.category in REASONS else "generic",
+        outcome.reason,
+    )
+    found = {
+        part: journal.made.get(part) or _lost(journal, part) for part in orbit.parts
+    }
+    if (
+        outcome.category == "died"
+        and not all(found.values())
+        and orbit.tries < len(orbit.parts)
+    ):
         return None
     if outcome.category == "timeout":
         reason = ("timeout", f"{outcome.reason}, the deadline of its orbit")
@@ -593,28 +842,52 @@ def run_orbits(
     orbits: list,  # of `Orbit`
     take,  # called with lists of (orbit number, list of `Made`), to keep them
     n_jobs: int = 1,  # worker processes
-    **options,  # of `run_jobs`: flush_batch_size, flush_seconds, log_file, progress, ...
+    # of `run_jobs`: flush_batch_size, flush_seconds, log_file, progress, ...
+    **options,
 ):
     "Draws orbits and hands over what became of them."
     if not orbits:
         return
     whole, each = orbits[0].deadlines
-    deadline = whole if each is None or whole is not None else each * max(len(orbit.parts) for orbit in orbits)
-    with tempfile.TemporaryDirectory(prefix="lunar_potential_", ignore_cleanup_errors=True) as folder:
-        left = [dataclasses.replace(orbit, journal=Path(folder, f"{orbit.number}")) for orbit in orbits]
+    deadline = (
+        whole
+        if each is None or whole is not None
+        else each * max(len(orbit.parts) for orbit in orbits)
+    )
+    with tempfile.TemporaryDirectory(
+        prefix="lunar_potential_", ignore_cleanup_errors=True
+    ) as folder:
+        left = [
+            dataclasses.replace(orbit, journal=Path(folder, f"{orbit.number}"))
+            for orbit in orbits
+        ]
         while left:
             again = []
-            run_jobs(draw_orbit, left, n_jobs, deadline=deadline, on_results=functools.partial(_hand_over, take, again), unit="orbit", **options)
+            run_jobs(
+                draw_orbit,
+                left,
+                n_jobs,
+                deadline=deadline,
+                on_results=functools.partial(_hand_over, take, again),
+                unit="orbit",
+                **options,
+            )
             left = again
 
 
 def _hand_over(take, again, outcomes):
     "Gives what is settled to `take`, and the rest to another round."
     settled = [(outcome.item, settle(outcome.item, outcome)) for outcome in outcomes]
-    again += [dataclasses.replace(orbit, tries=orbit.tries + 1) for orbit, made in settled if made is None]
+    again += [
+        dataclasses.replace(orbit, tries=orbit.tries + 1)
+        for orbit, made in settled
+        if made is None
+    ]
     take([(orbit.number, made) for orbit, made in settled if made is not None])
     for orbit, made in settled:
-        for path in orbit.journal.parent.glob(f"{orbit.number}*") if made is not None else ():
+        for path in (
+            orbit.journal.parent.glob(f"{orbit.number}*") if made is not None else ()
+        ):
             if path.name.split(".")[0] == f"{orbit.number}":
                 path.unlink()
 
@@ -622,7 +895,9 @@ def _hand_over(take, again, outcomes):
 @dataclasses.dataclass
 class BatchSummary:
     "What became of each picture; shows itself as a table of failures."
-    table: pd.DataFrame  # orbit or item, part, outcome, category, message, file, seconds
+
+    # orbit or item, part, outcome, category, message, file, seconds
+    table: pd.DataFrame
     earlier: list  # orbits or items that earlier runs had settled
     progress_path: Path  # JSON file
     wall: float = 0.0  # seconds from start to end
@@ -634,7 +909,9 @@ class BatchSummary:
 
     def __repr__(self):
         count = self.table["outcome"].value_counts()
-        words = ", ".join(f"{count.get(each, 0)} {each}" for each in ("drawn", "skipped", "failed"))
+        words = ", ".join(
+            f"{count.get(each, 0)} {each}" for each in ("drawn", "skipped", "failed")
+        )
         return f"BatchSummary({self.table.iloc[:, 0].nunique()} {self.table.columns[0]}s in {self.wall:.1f} s: pictures {words}; {len(self.earlier)} done earlier)"
 
     def _repr_html_(self):
@@ -644,7 +921,11 @@ class BatchSummary:
 def _table(kind, results):
     "A line for each picture."
     names = [field.name for field in dataclasses.fields(Made)]
-    lines = [(key, *dataclasses.astuple(each)) for key, pictures in sorted(results.items()) for each in pictures]
+    lines = [
+        (key, *dataclasses.astuple(each))
+        for key, pictures in sorted(results.items())
+        for each in pictures
+    ]
     return pd.DataFrame(lines, columns=[kind, *names])
 
 # %% ../../nbs/fast/05_batch.ipynb #c20948f0
@@ -652,14 +933,29 @@ def limits_of(
     extrema: dict,  # of `compute_global_extrema`
     scales: str,  # such as "linear_log"
     instruments=tuple(INSTRUMENTS),
-) -> dict:  # instrument -> "y_max", "z_max", perhaps "y_min", "z_min"; eV and eV/(cm^2 s sr eV)
+) -> dict:  # instrument -> limits; eV and eV/(cm^2 s sr eV)
     "Limits of pictures, instrument by instrument."
-    keys = {each: {name: f"{each}_{scales}_{name}" for name in ("y_min", "y_max", "z_min", "z_max")} for each in instruments}
-    found = {each: {name: round_extrema(extrema[key], name.endswith("max")) for name, key in own.items() if key in extrema} for each, own in keys.items()}
+    keys = {
+        each: {
+            name: f"{each}_{scales}_{name}"
+            for name in ("y_min", "y_max", "z_min", "z_max")
+        }
+        for each in instruments
+    }
+    found = {
+        each: {
+            name: round_extrema(extrema[key], name.endswith("max"))
+            for name, key in own.items()
+            if key in extrema
+        }
+        for each, own in keys.items()
+    }
     return {each: own for each, own in found.items() if own}
 
 # %% ../../nbs/fast/05_batch.ipynb #511fe3e3
-PROGRESS = "batch_multi_plot_FAST_progress.json"  # usual names, in the folder of the pictures
+PROGRESS = (
+    "batch_multi_plot_FAST_progress.json"  # usual names, in the folder of the pictures
+)
 LOG = "batch_multi_plot_FAST.log"
 
 
@@ -678,7 +974,9 @@ def _folder(path):
     try:
         Path(path).mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError):
-        raise FileExistsError(f"{path} is a file, or below one; give a folder for the pictures") from None
+        raise FileExistsError(
+            f"{path} is a file, or below one; give a folder for the pictures"
+        ) from None
     return Path(path)
 
 
@@ -694,64 +992,144 @@ def FAST_plot_spectrograms_directory(
     output_base=None,  # folder of all pictures; or `output_dir`; neither: FAST_plots
     y_scale: str = "linear",  # of the energies, "linear" or "log"
     z_scale: str = "log",  # of the colours
-    zoom_duration_minutes: float | None = 6.0,  # of the second column, about the cusp; None: no such column
+    # of the second column, about the cusp; None: no such column
+    zoom_duration_minutes: float | None = 6.0,
     instrument_order=tuple(INSTRUMENTS),  # instruments, from above
     *,
     input_dir=None,  # instead of `directory_path`
     output_dir=None,  # instead of `output_base`
     colormap: str = "viridis",  # of Matplotlib
     cusp_marker_style: str = "both",  # "line", "bracket" or "both"
-    cusp_table=None,  # file or DataFrame; False: none; None: FAST_Cusp_Indices.csv in the archive, if there
-    hemisphere=None,  # "north", "south", or a function of time, see `is_north`: with an attribute `name`, or new at every run; None: the north is assumed
+    # file or DataFrame; False: none; None: FAST_Cusp_Indices.csv in the archive, if
+    # there
+    cusp_table=None,
+    # "north", "south", or a function of time, see `is_north`: with an attribute `name`,
+    # or new at every run; None: the north is assumed
+    hemisphere=None,
     y_label: str = "Energy (eV)",
     z_label: str | None = None,  # None: the quantity and its unit
-    use_extrema: bool = True,  # limits of the whole archive; False: of each picture, "raw"
+    # limits of the whole archive; False: of each picture, "raw"
+    use_extrema: bool = True,
     extrema_json_path="FAST_calculated_extrema.json",  # of `compute_global_extrema`
-    max_processing_percentile: float = 95.0,  # of the fluxes, upper limit of the colours
+    # of the fluxes, upper limit of the colours
+    max_processing_percentile: float = 95.0,
     compute_mins: bool = False,  # lower limits of the whole archive, too
     progress_json_path=None,  # None: `PROGRESS` among the pictures
     ignore_progress_json: bool = False,  # every orbit is looked at, whatever is known
-    override_plots: bool = False,  # all pictures are drawn again; if interrupted, a call without it does the rest
-    retry_timeouts: bool = True,  # orbits that were not finished in time are tried again
-    max_workers: int | None = None,  # processes; None: cores less one, but two where there are two
+    # all pictures are drawn again; if interrupted, a call without it does the rest
+    override_plots: bool = False,
+    # orbits that were not finished in time are tried again
+    retry_timeouts: bool = True,
+    # processes; None: cores less one, but two where there are two
+    max_workers: int | None = None,
     orbit_timeout_seconds: float | None = 60.0,  # deadline of an orbit; None: none
-    instrument_timeout_seconds: float | None = 30.0,  # deadline of a picture; None: none
+    # deadline of a picture; None: none
+    instrument_timeout_seconds: float | None = 30.0,
     flush_batch_size: int = 10,  # orbits between two writes of the JSON files
-    flush_seconds: float | None = None,  # the longest that an orbit waits to be written, s
-    log_flush_batch_size: int | None = None,  # lines of the log that are written together; None: as `flush_batch_size`
+    # the longest that an orbit waits to be written, s
+    flush_seconds: float | None = None,
+    # lines of the log that are written together; None: as `flush_batch_size`
+    log_flush_batch_size: int | None = None,
     log_path=None,  # None: `LOG` among the pictures; False: no log
     install_signal_handlers: bool = True,  # SIGINT and SIGTERM end the run in order
     use_tqdm: bool | None = None,  # a bar; None: only on a terminal
     verbose: bool = False,  # a line on standard error for each orbit
-    read=read_esa,  # path -> Dataset, such as `functools.partial(read_esa, good_only=True)`; one of another quantity needs `use_extrema=False`; another function needs `override_plots`
+    # path -> Dataset, such as `functools.partial(read_esa, good_only=True)`; one of
+    # another quantity needs `use_extrema=False`; another function needs
+    # `override_plots`
+    read=read_esa,
     dpi: float = 200.0,  # pixels per inch
 ) -> BatchSummary:  # what became of each picture
     "Draws an archive; raises TypeError, ValueError, StateError or OSError before it begins, and Interrupted when it is stopped."
     started = time.perf_counter()
     source = _either(directory_path=directory_path, input_dir=input_dir)
-    target = _folder(_either("FAST_plots", output_base=output_base, output_dir=output_dir))
-    _check_numbers(max_workers=max_workers, orbit_timeout_seconds=orbit_timeout_seconds, instrument_timeout_seconds=instrument_timeout_seconds,
-                   flush_batch_size=flush_batch_size, flush_seconds=flush_seconds, log_flush_batch_size=log_flush_batch_size)
-    style = Style(y_scale, z_scale, colormap, zoom_duration_minutes, cusp_marker_style, (y_label, z_label), hemisphere, use_extrema, dpi)
+    target = _folder(
+        _either("FAST_plots", output_base=output_base, output_dir=output_dir)
+    )
+    _check_numbers(
+        max_workers=max_workers,
+        orbit_timeout_seconds=orbit_timeout_seconds,
+        instrument_timeout_seconds=instrument_timeout_seconds,
+        flush_batch_size=flush_batch_size,
+        flush_seconds=flush_seconds,
+        log_flush_batch_size=log_flush_batch_size,
+    )
+    style = Style(
+        y_scale,
+        z_scale,
+        colormap,
+        zoom_duration_minutes,
+        cusp_marker_style,
+        (y_label, z_label),
+        hemisphere,
+        use_extrema,
+        dpi,
+    )
     deadlines = (orbit_timeout_seconds, instrument_timeout_seconds)
-    plan = {orbit.number: orbit for orbit in plan_orbits(source, target, style, instrument_order, cusp_table, read=read, override=override_plots, deadlines=deadlines)}
-    progress = Progress(progress_json_path or target / PROGRESS, f"{y_scale}_{z_scale}", style.limits_name, {}, ignore_progress_json)
+    plan = {
+        orbit.number: orbit
+        for orbit in plan_orbits(
+            source,
+            target,
+            style,
+            instrument_order,
+            cusp_table,
+            read=read,
+            override=override_plots,
+            deadlines=deadlines,
+        )
+    }
+    progress = Progress(
+        progress_json_path or target / PROGRESS,
+        f"{y_scale}_{z_scale}",
+        style.limits_name,
+        {},
+        ignore_progress_json,
+    )
     results, limits, n_jobs = {}, {}, max_workers or default_workers()
-    flush = {"flush_batch_size": flush_batch_size, "flush_seconds": flush_seconds, "progress": use_tqdm}
+    flush = {
+        "flush_batch_size": flush_batch_size,
+        "flush_seconds": flush_seconds,
+        "progress": use_tqdm,
+    }
     log_file = None if log_path is False else log_path or target / LOG
     with stop_signals(install_signal_handlers):
         if use_extrema:
             with log_to(log_file, log_flush_batch_size or flush_batch_size):
-                extrema = compute_global_extrema(source, y_scale, z_scale, instrument_order, extrema_json_path, max_processing_percentile, compute_mins=compute_mins,
-                                                 max_workers=n_jobs, orbit_timeout_seconds=orbit_timeout_seconds, **flush)
+                extrema = compute_global_extrema(
+                    source,
+                    y_scale,
+                    z_scale,
+                    instrument_order,
+                    extrema_json_path,
+                    max_processing_percentile,
+                    compute_mins=compute_mins,
+                    max_workers=n_jobs,
+                    orbit_timeout_seconds=orbit_timeout_seconds,
+                    **flush,
+                )
             limits = limits_of(extrema, f"{y_scale}_{z_scale}", instrument_order)
         if override_plots:
             progress.begin_edition()
-        plan = {number: with_limits(orbit, limits, progress.edition, progress.known(number)) for number, orbit in plan.items()}
+        plan = {
+            number: with_limits(orbit, limits, progress.edition, progress.known(number))
+            for number, orbit in plan.items()
+        }
         progress.stamps = {number: orbit.stamp for number, orbit in plan.items()}
-        run_orbits([plan[number] for number in progress.todo(retry_timeouts)], functools.partial(_take, progress, results, verbose),
-                   n_jobs, log_file=log_file, log_flush_batch_size=log_flush_batch_size, **flush)
-    return BatchSummary(_table("orbit", results), [number for number in plan if number not in results], progress.path, time.perf_counter() - started)
+        run_orbits(
+            [plan[number] for number in progress.todo(retry_timeouts)],
+            functools.partial(_take, progress, results, verbose),
+            n_jobs,
+            log_file=log_file,
+            log_flush_batch_size=log_flush_batch_size,
+            **flush,
+        )
+    return BatchSummary(
+        _table("orbit", results),
+        [number for number in plan if number not in results],
+        progress.path,
+        time.perf_counter() - started,
+    )
 
 
 def _take(progress, results, verbose, settled):
@@ -761,9 +1139,21 @@ def _take(progress, results, verbose, settled):
     for number, made in settled:
         for each in made:
             if each.outcome == "failed":
-                log.warning("orbit %s, %s: %s: %s", number, each.part, each.category, each.message)
+                log.warning(
+                    "orbit %s, %s: %s: %s",
+                    number,
+                    each.part,
+                    each.category,
+                    each.message,
+                )
         if verbose:
-            print(f"orbit {number}: " + ", ".join(f"{each.part} {each.category or each.outcome}" for each in made), file=sys.stderr)
+            print(
+                f"orbit {number}: "
+                + ", ".join(
+                    f"{each.part} {each.category or each.outcome}" for each in made
+                ),
+                file=sys.stderr,
+            )
 
 # %% ../../nbs/fast/05_batch.ipynb #87546224
 class GenericProgress(Ledger):
@@ -781,15 +1171,23 @@ class GenericProgress(Ledger):
     def load(self, held):
         "Takes over the keys of a file."
         self.held = held = {} if self.ignore else held
-        self.completed, self.no_data = dict.fromkeys(held.get("completed_items", [])), dict.fromkeys(held.get("no_data", []))
+        self.completed, self.no_data = (
+            dict.fromkeys(held.get("completed_items", [])),
+            dict.fromkeys(held.get("no_data", [])),
+        )
         self.errors = dict(held.get("errors", {}))
 
     def check(self, held):
         "Raises for what is not of this kind."
-        if foreign := sorted(set(held) - {"schema_version", "completed_items", "no_data", "errors", "last_index"})[:3]:
+        if foreign := sorted(
+            set(held)
+            - {"schema_version", "completed_items", "no_data", "errors", "last_index"}
+        )[:3]:
             raise ValueError(f"has the keys {foreign}")
         {*held.get("completed_items", []), *held.get("no_data", [])}
-        if not all(isinstance(error, dict) for error in held.get("errors", {}).values()):
+        if not all(
+            isinstance(error, dict) for error in held.get("errors", {}).values()
+        ):
             raise ValueError("errors have no categories")
 
     def todo(
@@ -797,8 +1195,22 @@ class GenericProgress(Ledger):
         retry_timeouts: bool = True,  # those that were not finished in time, too
     ) -> list:  # names, in their order
         "Items that are left."
-        given_up = set() if retry_timeouts else {name for name, error in self.errors.items() if error.get("category") == "timeout"}
-        return [name for name in self.items if name not in self.completed and name not in self.no_data and name not in given_up]
+        given_up = (
+            set()
+            if retry_timeouts
+            else {
+                name
+                for name, error in self.errors.items()
+                if error.get("category") == "timeout"
+            }
+        )
+        return [
+            name
+            for name in self.items
+            if name not in self.completed
+            and name not in self.no_data
+            and name not in given_up
+        ]
 
     def note(
         self,
@@ -816,8 +1228,20 @@ class GenericProgress(Ledger):
     def as_json(self):
         "What this run knows."
         left = set(self.todo())
-        last = next((number for number, name in enumerate(self.items) if name in left), len(self.items)) - 1
-        return {"schema_version": 1, "completed_items": list(self.completed), "no_data": list(self.no_data), "errors": self.errors, "last_index": last}
+        last = (
+            next(
+                (number for number, name in enumerate(self.items) if name in left),
+                len(self.items),
+            )
+            - 1
+        )
+        return {
+            "schema_version": 1,
+            "completed_items": list(self.completed),
+            "no_data": list(self.no_data),
+            "errors": self.errors,
+            "last_index": last,
+        }
 
 # %% ../../nbs/fast/05_batch.ipynb #e45b557f
 NO_DATA = "no data"
@@ -826,6 +1250,7 @@ NO_DATA = "no data"
 @dataclasses.dataclass(frozen=True)
 class Item:
     "What is to be drawn of an item."
+
     item: object  # argument of `build`
     name: str  # of its folder
     path: Path  # of its picture
@@ -843,13 +1268,19 @@ def draw_item(
 ) -> Made:
     "Draws an item; made to run in a worker."
     if item.path.exists() and not item.override:
-        return Made("generic", "skipped", message="the picture exists", file=str(item.path))
+        return Made(
+            "generic", "skipped", message="the picture exists", file=str(item.path)
+        )
     rows = item.build(item.item)
     if rows is None or not len(rows):
         return Made("generic", "skipped", message=NO_DATA)
     with _plotting():
-        figure = generic_plot_spectrogram_set(rows, **{"title": item.name} | item.options)
-        return Made("generic", "drawn", file=str(save_picture(figure, item.path, item.dpi)))
+        figure = generic_plot_spectrogram_set(
+            rows, **{"title": item.name} | item.options
+        )
+        return Made(
+            "generic", "drawn", file=str(save_picture(figure, item.path, item.dpi))
+        )
 
 # %% ../../nbs/fast/05_batch.ipynb #7e8c8c8a
 def generic_batch_plot(
@@ -860,47 +1291,111 @@ def generic_batch_plot(
     name=str,  # item -> its name in the folder and in the progress
     progress_json_path=None,  # None: generic_batch_progress.json among the pictures
     ignore_progress_json: bool = False,  # every item is looked at, whatever is known
-    override_plots: bool = False,  # all pictures are drawn again, from the first on after an interrupt, too; else those that exist are skipped, whatever they were made of
-    retry_timeouts: bool = True,  # items that were not finished in time are tried again, as other failures always are
-    max_workers: int | None = None,  # processes; None: cores less one, but two where there are two
+    # all pictures are drawn again, from the first on after an interrupt, too; else
+    # those that exist are skipped, whatever they were made of
+    override_plots: bool = False,
+    # items that were not finished in time are tried again, as other failures always are
+    retry_timeouts: bool = True,
+    # processes; None: cores less one, but two where there are two
+    max_workers: int | None = None,
     item_timeout_seconds: float | None = 60.0,  # deadline of an item; None: none
     flush_batch_size: int = 10,  # items between two writes of the JSON file
-    flush_seconds: float | None = None,  # the longest that an item waits to be written, s
-    log_flush_batch_size: int | None = None,  # lines of the log that are written together; None: as `flush_batch_size`
+    # the longest that an item waits to be written, s
+    flush_seconds: float | None = None,
+    # lines of the log that are written together; None: as `flush_batch_size`
+    log_flush_batch_size: int | None = None,
     log_path=None,  # None: no log
     install_signal_handlers: bool = True,  # SIGINT and SIGTERM end the run in order
     use_tqdm: bool | None = None,  # a bar; None: only on a terminal
     dpi: float = 200.0,  # pixels per inch
-    **options,  # of `generic_plot_spectrogram_set`: y_scale, z_scale, colormap, zoom, events, ...
+    # of `generic_plot_spectrogram_set`: y_scale, z_scale, colormap, zoom, events, ...
+    **options,
 ) -> BatchSummary:  # what became of each picture
     "Draws items of any kind; raises ValueError or StateError before it begins, and Interrupted when it is stopped."
     started, folder = time.perf_counter(), _folder(output_dir).absolute()
-    _check_numbers(max_workers=max_workers, item_timeout_seconds=item_timeout_seconds, flush_batch_size=flush_batch_size,
-                   flush_seconds=flush_seconds, log_flush_batch_size=log_flush_batch_size)
-    plan = {each: Item(item, each, folder / each / "generic.png", build_datasets_fn, override_plots, dpi, options) for each, item in _named(items, name)}
-    progress, results = GenericProgress(progress_json_path or folder / "generic_batch_progress.json", list(plan), ignore_progress_json), {}
-    todo = [plan[each] for each in (plan if override_plots else progress.todo(retry_timeouts))]
-    run_jobs(
-        draw_item, todo, max_workers or default_workers(), on_results=functools.partial(_take_items, progress, results), flush_batch_size=flush_batch_size,
-        flush_seconds=flush_seconds, deadline=item_timeout_seconds, categorize=error_reason, progress=use_tqdm, unit="picture", log_file=log_path,
-        log_flush_batch_size=log_flush_batch_size, install_signal_handlers=install_signal_handlers,
+    _check_numbers(
+        max_workers=max_workers,
+        item_timeout_seconds=item_timeout_seconds,
+        flush_batch_size=flush_batch_size,
+        flush_seconds=flush_seconds,
+        log_flush_batch_size=log_flush_batch_size,
     )
-    return BatchSummary(_table("item", results), [each for each in plan if each not in results], progress.path, time.perf_counter() - started)
+    plan = {
+        each: Item(
+            item,
+            each,
+            folder / each / "generic.png",
+            build_datasets_fn,
+            override_plots,
+            dpi,
+            options,
+        )
+        for each, item in _named(items, name)
+    }
+    progress, results = (
+        GenericProgress(
+            progress_json_path or folder / "generic_batch_progress.json",
+            list(plan),
+            ignore_progress_json,
+        ),
+        {},
+    )
+    todo = [
+        plan[each]
+        for each in (plan if override_plots else progress.todo(retry_timeouts))
+    ]
+    run_jobs(
+        draw_item,
+        todo,
+        max_workers or default_workers(),
+        on_results=functools.partial(_take_items, progress, results),
+        flush_batch_size=flush_batch_size,
+        flush_seconds=flush_seconds,
+        deadline=item_timeout_seconds,
+        categorize=error_reason,
+        progress=use_tqdm,
+        unit="picture",
+        log_file=log_path,
+        log_flush_batch_size=log_flush_batch_size,
+        install_signal_handlers=install_signal_handlers,
+    )
+    return BatchSummary(
+        _table("item", results),
+        [each for each in plan if each not in results],
+        progress.path,
+        time.perf_counter() - started,
+    )
 
 # %% ../../nbs/fast/05_batch.ipynb #ef20e856
 def _named(items, name):
     "Items with their names; raises ValueError for names that are none of a folder, or come twice."
     named = [(str(name(item)), item) for item in items]
     count = collections.Counter(each for each, _ in named)
-    if bad := [each for each in count if not each or each.startswith(".") or set(each) & set('/\\:\0') or count[each] > 1]:
-        raise ValueError(f"{bad[:3]}: no names of folders, or names of several items; give a function `name` that makes one of each item")
+    if bad := [
+        each
+        for each in count
+        if not each
+        or each.startswith(".")
+        or set(each) & set("/\\:\0")
+        or count[each] > 1
+    ]:
+        raise ValueError(
+            f"{bad[:3]}: no names of folders, or names of several items; give a function `name` that makes one of each item"
+        )
     return named
 
 
 def _take_items(progress, results, outcomes):
     "Keeps what became of items, and tells of it."
-    category = lambda outcome: outcome.category if outcome.category in REASONS else "generic"
-    made = {outcome.item.name: outcome.value if outcome.ok else Made("generic", "failed", category(outcome), outcome.reason) for outcome in outcomes}
+    category = lambda outcome: (
+        outcome.category if outcome.category in REASONS else "generic"
+    )
+    made = {
+        outcome.item.name: outcome.value
+        if outcome.ok
+        else Made("generic", "failed", category(outcome), outcome.reason)
+        for outcome in outcomes
+    }
     progress.take(list(made.items()))
     results.update({each: [one] for each, one in made.items()})
     for each, one in made.items():

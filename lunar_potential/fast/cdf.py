@@ -26,11 +26,17 @@ import xarray as xr
 
 # %% ../../nbs/fast/02_cdf.ipynb #c79cd331
 log = logging.getLogger(__name__)
-INSTRUMENTS = {"ees": "electrons, survey", "eeb": "electrons, burst", "ies": "ions, survey", "ieb": "ions, burst"}
+INSTRUMENTS = {
+    "ees": "electrons, survey",
+    "eeb": "electrons, burst",
+    "ies": "ions, survey",
+    "ieb": "ions, burst",
+}
 
 
 class FileName(NamedTuple):
     "What the name of a file says."
+
     instrument: str  # key of `INSTRUMENTS`
     time: str  # of the first record, digits of UTC; "x" or the like in some tables
     orbit: int
@@ -41,7 +47,11 @@ def parse_name(
     path,  # name of a file, with or without its folder
 ) -> FileName | None:  # None: no ESA file of an orbit
     "Instrument, time, orbit and version of a file by its name."
-    found = re.fullmatch(r"fa_esa_l2_(ees|eeb|ies|ieb)_(\d{8,14}|[a-z]+)_(\d{1,6})_v(\d{1,3})\.cdf", Path(path).name, re.ASCII)
+    found = re.fullmatch(
+        r"fa_esa_l2_(ees|eeb|ies|ieb)_(\d{8,14}|[a-z]+)_(\d{1,6})_v(\d{1,3})\.cdf",
+        Path(path).name,
+        re.ASCII,
+    )
     return found and FileName(found[1], found[2], int(found[3]), int(found[4]))
 
 # %% ../../nbs/fast/02_cdf.ipynb #781cfb6b
@@ -53,65 +63,86 @@ def find_orbits(
     if not Path(directory_path).is_dir():
         raise NotADirectoryError(f"{directory_path} is not a directory")
     if unknown := set(instruments) - set(INSTRUMENTS):
-        raise ValueError(f"no such instrument: {sorted(unknown)}; there are {sorted(INSTRUMENTS)}")
+        raise ValueError(
+            f"no such instrument: {sorted(unknown)}; there are {sorted(INSTRUMENTS)}"
+        )
     best = {}
     for path in sorted(Path(directory_path).rglob("fa_esa_l2_*.cdf")):
         name = parse_name(path)
         if name and name.instrument in instruments and path.is_file():
             rank = (name.version, name.time, str(path))
-            best[name.orbit, name.instrument] = max(best.get((name.orbit, name.instrument), rank), rank)
+            best[name.orbit, name.instrument] = max(
+                best.get((name.orbit, name.instrument), rank), rank
+            )
     orbits = sorted({orbit for orbit, _ in best})
-    return {orbit: {each: Path(best[orbit, each][2]) for each in instruments if (orbit, each) in best} for orbit in orbits}
+    return {
+        orbit: {
+            each: Path(best[orbit, each][2])
+            for each in instruments
+            if (orbit, each) in best
+        }
+        for orbit in orbits
+    }
 
 # %% ../../nbs/fast/02_cdf.ipynb #5dc8c702
 class CDFError(ValueError):
     "A file that holds no usable spectra."
+
     kind = "damaged"  # what is wrong
     reason = "invalid-cdf"  # key of a batch's list of errors
 
 
 class EmptyFile(CDFError):
     "No bytes."
+
     kind = "empty"
 
 
 class NotCDF(CDFError):
     "Something else, such as the page of an error."
+
     kind = "not-cdf"
 
 
 class Truncated(CDFError):
     "Shorter than its own records say."
+
     kind = "truncated"
 
 
 class TooLarge(CDFError):
     "Claims more memory than allowed."
+
     kind = "too-large"
 
 # %% ../../nbs/fast/02_cdf.ipynb #1c9ab989
 class MissingVariable(CDFError):
     "A variable that is needed is not there."
+
     kind = "missing-variable"
 
 
 class BadShape(CDFError):
     "Variables that do not fit together."
+
     kind = "bad-shape"
 
 
 class NoRecords(CDFError):
     "No record with a time."
+
     kind = "no-records"
 
 
 class AllFill(CDFError):
     "Records without a single valid value."
+
     kind = "all-fill"
 
 
 class AllZero(CDFError):
     "Valid values, all of them zero."
+
     kind, reason = "all-zero", "divide-by-zero"
 
 # %% ../../nbs/fast/02_cdf.ipynb #aa69ced8
@@ -123,7 +154,11 @@ def error_reason(
         return "timeout"
     if isinstance(error, (ZeroDivisionError, FloatingPointError)):
         return "divide-by-zero"
-    return error.reason if isinstance(error, CDFError) else getattr(error, "batch_reason", "generic")
+    return (
+        error.reason
+        if isinstance(error, CDFError)
+        else getattr(error, "batch_reason", "generic")
+    )
 
 # %% ../../nbs/fast/02_cdf.ipynb #af1bfefe
 MAX_BYTES = 2**30  # of a file, and of one variable in memory
@@ -136,7 +171,9 @@ def _fields(layout, data, at, record):
     try:
         found = struct.unpack_from(">" + layout, data, at)
     except struct.error:
-        raise Truncated(f"{len(data)} bytes, and a record is to begin at {at}") from None
+        raise Truncated(
+            f"{len(data)} bytes, and a record is to begin at {at}"
+        ) from None
     if found[1] != record:
         raise CDFError(f"kind {found[1]} instead of {record} in the record at {at}")
     return found
@@ -152,7 +189,10 @@ def _check_plain(data, wide):
 # %% ../../nbs/fast/02_cdf.ipynb #4d158c43
 def _unpack(data, wide, max_bytes):
     "The bytes of the unpacked file."
-    start, (size, _, at, unpacked) = 8 + struct.calcsize(f">{wide}i{wide * 2}i"), _fields(f"{wide}i{wide * 2}", data, 8, 10)
+    start, (size, _, at, unpacked) = (
+        8 + struct.calcsize(f">{wide}i{wide * 2}i"),
+        _fields(f"{wide}i{wide * 2}", data, 8, 10),
+    )
     if 8 + size > len(data):
         raise Truncated(f"{len(data)} bytes of {8 + size} and more")
     if not 0 < unpacked <= max_bytes:
@@ -218,20 +258,35 @@ def _check_blocks(data, wide, at, seen):
             raise CDFError(f"{used} of {size} blocks in the record at {place}")
         for number in range(used):
             block = place + head + 8 * size + number * struct.calcsize(f">{wide}")
-            where, = struct.unpack_from(f">{wide}", data, block) if block + 8 <= len(data) else (0,)
+            (where,) = (
+                struct.unpack_from(f">{wide}", data, block)
+                if block + 8 <= len(data)
+                else (0,)
+            )
             if not 0 < where < len(data) - 12:
-                raise Truncated(f"{len(data)} bytes, and a block is to begin at {where}")
-            if struct.unpack_from(">i", data, where + struct.calcsize(f">{wide}"))[0] == 6:
+                raise Truncated(
+                    f"{len(data)} bytes, and a block is to begin at {where}"
+                )
+            if (
+                struct.unpack_from(">i", data, where + struct.calcsize(f">{wide}"))[0]
+                == 6
+            ):
                 _check_blocks(data, wide, where, seen)
 
 # %% ../../nbs/fast/02_cdf.ipynb #0a76b7c5
 def _check_lists(data, wide):
     "Raises when a list of variables, attributes or blocks has no end, or another length than it should."
     seen, at = set(), _fields(f"{wide}i{wide}", data, 8, 1)[2]
-    _, _, old, new, attributes, _, n_old, n_attributes, _, rank, n_new = _fields(f"{wide}i{wide * 4}iiiii", data, at, 2)
+    _, _, old, new, attributes, _, n_old, n_attributes, _, rank, n_new = _fields(
+        f"{wide}i{wide * 4}iiiii", data, at, 2
+    )
     if not 0 <= rank <= 10:
         raise CDFError(f"{rank} dimensions")
-    for first, kind, length in ((old, 3, n_old), (new, 8, n_new), (attributes, 4, n_attributes)):
+    for first, kind, length in (
+        (old, 3, n_old),
+        (new, 8, n_new),
+        (attributes, 4, n_attributes),
+    ):
         places = list(_chain(data, wide, first, kind, seen))
         if len(places) != length:
             raise CDFError(f"{len(places)} records of kind {kind} instead of {length}")
@@ -245,7 +300,9 @@ def _check_variable(data, wide, place, kind, seen):
     fields = _fields(layout, data, place, kind)
     dimensions = _fields(f"{layout}i", data, place, kind)[-1] if kind == 8 else 0
     if not (0 <= dimensions <= 10 and 0 < fields[12] <= 2**16):
-        raise CDFError(f"{dimensions} dimensions and {fields[12]} elements in the record at {place}")
+        raise CDFError(
+            f"{dimensions} dimensions and {fields[12]} elements in the record at {place}"
+        )
     _check_blocks(data, wide, fields[5], seen)
 
 # %% ../../nbs/fast/02_cdf.ipynb #49d8773d
@@ -269,13 +326,16 @@ def _checked(path, max_bytes):
 @contextlib.contextmanager
 def open_cdf(
     path,  # file
-    max_bytes: int = MAX_BYTES,  # allowed size of the file, packed and unpacked, and of a variable
+    # allowed size of the file, packed and unpacked, and of a variable
+    max_bytes: int = MAX_BYTES,
 ):  # context: `Variables`
     "Opens a file that is whole; raises CDFError with the file's name in front."
     path = Path(path)
     try:
         data = _checked(path, max_bytes)
-        with tempfile.TemporaryDirectory(prefix="lunar_potential_", ignore_cleanup_errors=True) as folder:
+        with tempfile.TemporaryDirectory(
+            prefix="lunar_potential_", ignore_cleanup_errors=True
+        ) as folder:
             plain = Path(folder, "plain.cdf")
             plain.write_bytes(data)
             del data
@@ -284,7 +344,23 @@ def open_cdf(
         raise type(error)(f"{path.name}: {error}") from error.__cause__
 
 # %% ../../nbs/fast/02_cdf.ipynb #414ce9d6
-_BYTES = {1: 1, 2: 2, 4: 4, 8: 8, 11: 1, 12: 2, 14: 4, 21: 4, 22: 8, 31: 8, 32: 16, 33: 8, 41: 1, 44: 4, 45: 8}  # of a number of each CDF type
+_BYTES = {
+    1: 1,
+    2: 2,
+    4: 4,
+    8: 8,
+    11: 1,
+    12: 2,
+    14: 4,
+    21: 4,
+    22: 8,
+    31: 8,
+    32: 16,
+    33: 8,
+    41: 1,
+    44: 4,
+    45: 8,
+}  # of a number of each CDF type
 _FILLS = {"u1": 255, "i2": -32768, "i4": -2147483648}
 
 
@@ -314,7 +390,12 @@ class Variables:
         if name not in self.names:
             raise MissingVariable(f"has no variable {name}")
         about = self._guard(lambda: self.cdf.varinq(name))
-        size = _BYTES.get(about.Data_Type, 0) * about.Num_Elements * (about.Last_Rec + 1) * int(np.prod(about.Dim_Sizes, dtype=float))
+        size = (
+            _BYTES.get(about.Data_Type, 0)
+            * about.Num_Elements
+            * (about.Last_Rec + 1)
+            * int(np.prod(about.Dim_Sizes, dtype=float))
+        )
         if size > self.max_bytes:
             raise TooLarge(f"{name} claims {size} bytes; {self.max_bytes} are allowed")
         if size <= 0:
@@ -328,16 +409,37 @@ class Variables:
             raise BadShape(f"{name} holds {values.dtype}, not numbers")
         if values.dtype.kind == "f":
             return np.where(values > -1e30, values, values.dtype.type(np.nan))
-        return np.where(values == _FILLS.get(values.dtype.str[1:]), np.nan, values.astype(float))
+        return np.where(
+            values == _FILLS.get(values.dtype.str[1:]), np.nan, values.astype(float)
+        )
 
 # %% ../../nbs/fast/02_cdf.ipynb #a60256ac
-_ROWS = {"time_start": np.nan, "time_end": np.nan, "valid": 1, "data_quality": 0, "mode_ind": 0, "nbins": np.nan, "nenergy": np.nan}
-_ROWS |= {"sc_pot": np.nan, "gf_ind": 0, "bins_ind": 0, "theta_shift": np.nan, "geom_factor": np.nan, "time_integ": np.nan}
+_ROWS = {
+    "time_start": np.nan,
+    "time_end": np.nan,
+    "valid": 1,
+    "data_quality": 0,
+    "mode_ind": 0,
+    "nbins": np.nan,
+    "nenergy": np.nan,
+}
+_ROWS |= {
+    "sc_pot": np.nan,
+    "gf_ind": 0,
+    "bins_ind": 0,
+    "theta_shift": np.nan,
+    "geom_factor": np.nan,
+    "time_integ": np.nan,
+}
 
 
 def _unix_time(variables):
     "Centre of each record, unix s; NaN where there is none."
-    time = variables.numbers("time_unix") if "time_unix" in variables else variables.numbers("epoch") / 1e3 - 62167219200.0
+    time = (
+        variables.numbers("time_unix")
+        if "time_unix" in variables
+        else variables.numbers("epoch") / 1e3 - 62167219200.0
+    )
     if time.ndim != 1:
         raise BadShape(f"times have the shape {time.shape}")
     return np.where((time > 0) & (time < 4e9), time, np.nan)
@@ -349,12 +451,22 @@ def _rows(variables):
     known = np.flatnonzero(np.isfinite(time))
     if not known.size:
         raise NoRecords(f"{len(time)} records, none with a time")
-    rows = {"time_unix": time} | {name: variables.numbers(name) if name in variables else np.full(len(time), default) for name, default in _ROWS.items()}
+    rows = {"time_unix": time} | {
+        name: variables.numbers(name)
+        if name in variables
+        else np.full(len(time), default)
+        for name, default in _ROWS.items()
+    }
     for name, values in rows.items():
         if values.shape != time.shape:
-            raise BadShape(f"{name} has the shape {values.shape}, there are {len(time)} times")
+            raise BadShape(
+                f"{name} has the shape {values.shape}, there are {len(time)} times"
+            )
     _, first = np.unique(time[known], return_index=True)
-    return {name: values[known[first]] for name, values in rows.items()} | {"record": known[first], "total": len(time)}
+    return {name: values[known[first]] for name, values in rows.items()} | {
+        "record": known[first],
+        "total": len(time),
+    }
 
 # %% ../../nbs/fast/02_cdf.ipynb #ff11f24a
 def _intervals(rows):
@@ -362,17 +474,36 @@ def _intervals(rows):
     time, start, end = rows["time_unix"], rows["time_start"], rows["time_end"]
     good = (start <= time) & (time <= end) & (start < end)
     steps = np.diff(time)
-    half = np.median((end - start)[good]) / 2 if good.any() else np.median(steps) / 2 if len(steps) else 0.5
+    half = (
+        np.median((end - start)[good]) / 2
+        if good.any()
+        else np.median(steps) / 2
+        if len(steps)
+        else 0.5
+    )
     return np.where(good, start, time - half), np.where(good, end, time + half)
 
 # %% ../../nbs/fast/02_cdf.ipynb #6b8f01b6
 def _pick(table, index, n_angles, channels, pad):
     "Rows of a table (modes, angles, energies) or of a single one, (R or 1, n_angles, channels)."
     table = table[None] if table.ndim == 2 else table
-    index = np.nan_to_num(index, nan=0).astype(int) if len(table) > 1 else np.zeros(1, int)
-    if table.ndim != 3 or table.shape[2] < channels.stop or index.min() < 0 or index.max() >= len(table):
-        raise BadShape(f"a table of the shape {table.shape} has no row {index.max()} of {channels.stop} energies")
-    table = np.pad(table, ((0, 0), (0, max(0, n_angles - table.shape[1])), (0, 0)), constant_values=pad)
+    index = (
+        np.nan_to_num(index, nan=0).astype(int) if len(table) > 1 else np.zeros(1, int)
+    )
+    if (
+        table.ndim != 3
+        or table.shape[2] < channels.stop
+        or index.min() < 0
+        or index.max() >= len(table)
+    ):
+        raise BadShape(
+            f"a table of the shape {table.shape} has no row {index.max()} of {channels.stop} energies"
+        )
+    table = np.pad(
+        table,
+        ((0, 0), (0, max(0, n_angles - table.shape[1])), (0, 0)),
+        constant_values=pad,
+    )
     return table[:, :n_angles, channels][index]
 
 # %% ../../nbs/fast/02_cdf.ipynb #ec8375fb
@@ -382,24 +513,48 @@ class _Cells:
     def __init__(self, variables, rows, retrace, name):
         shape = variables.cdf.varinq(name).Dim_Sizes if name in variables else None
         if shape is None or len(shape) != 2:
-            raise MissingVariable(f"has no variable {name}") if shape is None else BadShape(f"{name} has the shape {shape}")
+            raise (
+                MissingVariable(f"has no variable {name}")
+                if shape is None
+                else BadShape(f"{name} has the shape {shape}")
+            )
         for n, size in zip(("nbins", "nenergy"), shape):
-            rows[n] = np.where((rows[n] > 0) & (rows[n] <= size), rows[n], size).astype(int)
+            rows[n] = np.where((rows[n] > 0) & (rows[n] <= size), rows[n], size).astype(
+                int
+            )
         self.variables, self.rows, self.shape = variables, rows, tuple(shape)
-        self.n_angles, self.channels = int(rows["nbins"].max()), slice(0 if retrace else 1, int(rows["nenergy"].max()))
+        self.n_angles, self.channels = (
+            int(rows["nbins"].max()),
+            slice(0 if retrace else 1, int(rows["nenergy"].max())),
+        )
 
     def __getitem__(self, name):
         values = self.variables[name]
         if values.shape != (self.rows["total"], *self.shape):
-            raise BadShape(f"{name} has the shape {values.shape}, not {(self.rows['total'], *self.shape)}")
-        record, whole = self.rows["record"], len(self.rows["record"]) == self.rows["total"]
+            raise BadShape(
+                f"{name} has the shape {values.shape}, not {(self.rows['total'], *self.shape)}"
+            )
+        record, whole = (
+            self.rows["record"],
+            len(self.rows["record"]) == self.rows["total"],
+        )
         values = values[:, : self.n_angles, self.channels]
         values = values if whole and (np.diff(record) == 1).all() else values[record]
-        return np.where(values > np.float32(-1e30), values, np.float32(np.nan)) if values.dtype.kind == "f" else values
+        return (
+            np.where(values > np.float32(-1e30), values, np.float32(np.nan))
+            if values.dtype.kind == "f"
+            else values
+        )
 
     def table(self, name, index, pad=np.nan):
         "Rows of a table, for each record or for all."
-        return _pick(self.variables.numbers(name), self.rows[index], self.n_angles, self.channels, pad)
+        return _pick(
+            self.variables.numbers(name),
+            self.rows[index],
+            self.n_angles,
+            self.channels,
+            pad,
+        )
 
 # %% ../../nbs/fast/02_cdf.ipynb #55152161
 def _energies(cells, full, table):
@@ -409,7 +564,10 @@ def _energies(cells, full, table):
     high, low = np.fmax.reduce(values, axis=1), np.fmin.reduce(values, axis=1)
     if (high > 1.01 * low).any():
         raise BadShape(f"{full} differs from angle to angle")
-    unused = np.arange(cells.channels.start, cells.channels.stop) >= cells.rows["nenergy"][:, None]
+    unused = (
+        np.arange(cells.channels.start, cells.channels.stop)
+        >= cells.rows["nenergy"][:, None]
+    )
     return np.where(unused | ~(high >= 0), np.nan, high).astype(float)
 
 
@@ -419,15 +577,23 @@ def _pitch(cells):
         return cells["pitch_angle"]
     if not {"theta", "theta_shift"} <= cells.variables.names:
         raise MissingVariable("has no variable pitch_angle, nor theta and theta_shift")
-    return (cells.table("theta", "mode_ind") + cells.rows["theta_shift"][:, None, None]).astype(np.float32) % 360
+    return (
+        cells.table("theta", "mode_ind") + cells.rows["theta_shift"][:, None, None]
+    ).astype(np.float32) % 360
 
 # %% ../../nbs/fast/02_cdf.ipynb #7d0cf409
 def _measured(cells, energy, good_only):
     "Which cells hold a measurement, bool, (R, A, C)."
     rows = cells.rows
     good = (rows["valid"] == 1) & ((rows["data_quality"] == 0) if good_only else True)
-    out = (np.arange(cells.n_angles) < rows["nbins"][:, None])[:, :, None] & ((energy > 0) & good[:, None])[:, None, :]
-    return out & (cells.table("bins", "bins_ind", pad=1) != 0) if "bins" in cells.variables else out
+    out = (np.arange(cells.n_angles) < rows["nbins"][:, None])[:, :, None] & (
+        (energy > 0) & good[:, None]
+    )[:, None, :]
+    return (
+        out & (cells.table("bins", "bins_ind", pad=1) != 0)
+        if "bins" in cells.variables
+        else out
+    )
 
 # %% ../../nbs/fast/02_cdf.ipynb #5992cada
 def solid_angle(
@@ -440,17 +606,36 @@ def solid_angle(
     return 2 * np.pi * np.where(sine < np.sin(half), inside, sine * np.sin(half))
 
 # %% ../../nbs/fast/02_cdf.ipynb #127c979b
-QUANTITIES = {"eflux": ("Differential energy flux", "eV/(cm^2 s sr eV)"), "counts": ("Counts", ""), "codes": ("Compressed counts", "")}
+QUANTITIES = {
+    "eflux": ("Differential energy flux", "eV/(cm^2 s sr eV)"),
+    "counts": ("Counts", ""),
+    "codes": ("Compressed counts", ""),
+}
 
 
 def _counts(cells):
     "Counts that the flux was made of, (R, A, C)."
-    need = [name for name in ("geom_factor", "gf", "eff", "dead", "time_integ") if name not in cells.variables]
+    need = [
+        name
+        for name in ("geom_factor", "gf", "eff", "dead", "time_integ")
+        if name not in cells.variables
+    ]
     if need:
-        raise MissingVariable(f"has no variable {need[0]}, which turns flux into counts")
+        raise MissingVariable(
+            f"has no variable {need[0]}, which turns flux into counts"
+        )
     each = lambda name: cells.rows[name][:, None, None]
-    rate = cells["eflux"] * each("geom_factor") * cells.table("gf", "gf_ind") * cells.table("eff", "mode_ind")
-    return (each("time_integ") * rate / (1 + rate * float(cells.variables.numbers("dead").ravel()[0]))).astype(np.float32)
+    rate = (
+        cells["eflux"]
+        * each("geom_factor")
+        * cells.table("gf", "gf_ind")
+        * cells.table("eff", "mode_ind")
+    )
+    return (
+        each("time_integ")
+        * rate
+        / (1 + rate * float(cells.variables.numbers("dead").ravel()[0]))
+    ).astype(np.float32)
 
 
 def _quantity(cells, name):
@@ -463,25 +648,44 @@ def _quantity(cells, name):
 # %% ../../nbs/fast/02_cdf.ipynb #2e49c849
 def read_esa(
     path,  # file
-    quantity: str = "eflux",  # "eflux"; "counts" from it by the calibration in the file; "codes", the bytes of `data`
+    # "eflux"; "counts" from it by the calibration in the file; "codes", the bytes of
+    # `data`
+    quantity: str = "eflux",
     good_only: bool = False,  # leave out records whose quality flag is set
     retrace: bool = False,  # keep the first energy, during which the voltage flies back
     max_bytes: int = MAX_BYTES,  # allowed size of the file and of one of its variables
-) -> xr.Dataset:  # dimensions time, angle, channel; its variables have units and meanings
+) -> xr.Dataset:  # dimensions time, angle, channel
     "Reads a file; raises CDFError, whose class says what is wrong with it, and OSError."
     if quantity not in QUANTITIES:
         raise ValueError(f"no quantity {quantity!r}; there are {', '.join(QUANTITIES)}")
     with open_cdf(path, max_bytes) as variables:
         rows = _rows(variables)
-        cells = _Cells(variables, rows, retrace, "data" if quantity == "codes" else "eflux")
-        arrays = {"energy": _energies(cells, "energy_full", "energy"), "pitch_angle": _pitch(cells)}
+        cells = _Cells(
+            variables, rows, retrace, "data" if quantity == "codes" else "eflux"
+        )
+        arrays = {
+            "energy": _energies(cells, "energy_full", "energy"),
+            "pitch_angle": _pitch(cells),
+        }
         widths = {"denergy_full", "denergy"} & variables.names
-        arrays["energy_width"] = _energies(cells, "denergy_full", "denergy") if widths else np.full_like(arrays["energy"], np.nan)
+        arrays["energy_width"] = (
+            _energies(cells, "denergy_full", "denergy")
+            if widths
+            else np.full_like(arrays["energy"], np.nan)
+        )
         values = _quantity(cells, quantity)
-        measured = _measured(cells, arrays["energy"], good_only) & (values >= 0) & np.isfinite(arrays["pitch_angle"])
+        measured = (
+            _measured(cells, arrays["energy"], good_only)
+            & (values >= 0)
+            & np.isfinite(arrays["pitch_angle"])
+        )
         arrays[quantity] = np.where(measured, values, np.float32(np.nan))
         width = np.float32(360) / rows["nbins"][:, None, None].astype(np.float32)
-        weight = cells["domega"] if "domega" in variables else solid_angle(arrays["pitch_angle"], width)
+        weight = (
+            cells["domega"]
+            if "domega" in variables
+            else solid_angle(arrays["pitch_angle"], width)
+        )
         arrays["solid_angle"] = np.where(measured & (weight > 0), weight, np.float32(0))
         _check_content(arrays[quantity])
         return _dataset(Path(path), quantity, rows, arrays, cells.channels)
@@ -498,7 +702,11 @@ def _check_content(values):
 _MEANINGS = {
     "energy": ("time channel", "eV", "centre of the channel; NaN: not in use"),
     "energy_width": ("time channel", "eV", "width of the channel"),
-    "pitch_angle": ("time angle channel", "deg", "0 to 360 around the plane; in the northern hemisphere 0 is down"),
+    "pitch_angle": (
+        "time angle channel",
+        "deg",
+        "0 to 360 around the plane; in the northern hemisphere 0 is down",
+    ),
     "solid_angle": ("time angle channel", "sr", "of the cell; 0: no measurement"),
     "mode": ("time", "", "row of the mode tables"),
     "n_angles": ("time", "", "angles in use"),
@@ -510,22 +718,58 @@ _MEANINGS = {
 
 
 def _datetimes(unix):
-    return (unix * 1e6).round().astype("int64").astype("datetime64[us]").astype("datetime64[ns]")
+    return (
+        (unix * 1e6)
+        .round()
+        .astype("int64")
+        .astype("datetime64[us]")
+        .astype("datetime64[ns]")
+    )
 
 # %% ../../nbs/fast/02_cdf.ipynb #0f868dcb
 def _dataset(path, quantity, rows, arrays, channels):
-    names = {"mode": "mode_ind", "n_angles": "nbins", "n_energies": "nenergy", "valid": "valid", "quality": "data_quality", "potential": "sc_pot"}
+    names = {
+        "mode": "mode_ind",
+        "n_angles": "nbins",
+        "n_energies": "nenergy",
+        "valid": "valid",
+        "quality": "data_quality",
+        "potential": "sc_pot",
+    }
     arrays = arrays | {name: rows[row] for name, row in names.items()}
-    out = {name: (dims.split(), arrays[name], {"units": unit, "long_name": meaning}) for name, (dims, unit, meaning) in _MEANINGS.items()}
+    out = {
+        name: (dims.split(), arrays[name], {"units": unit, "long_name": meaning})
+        for name, (dims, unit, meaning) in _MEANINGS.items()
+    }
     long_name, unit = QUANTITIES[quantity]
-    out[quantity] = (("time", "angle", "channel"), arrays[quantity], {"units": unit, "long_name": long_name})
+    out[quantity] = (
+        ("time", "angle", "channel"),
+        arrays[quantity],
+        {"units": unit, "long_name": long_name},
+    )
     start, end = map(_datetimes, _intervals(rows))
-    out |= {"time_start": ("time", start, {"long_name": "start of the record, UTC"}), "time_end": ("time", end, {"long_name": "end of the record, UTC"})}
-    coords = {"time": _datetimes(rows["time_unix"]), "record": ("time", rows["record"]), "channel": np.arange(channels.start, channels.stop)}
+    out |= {
+        "time_start": ("time", start, {"long_name": "start of the record, UTC"}),
+        "time_end": ("time", end, {"long_name": "end of the record, UTC"}),
+    }
+    coords = {
+        "time": _datetimes(rows["time_unix"]),
+        "record": ("time", rows["record"]),
+        "channel": np.arange(channels.start, channels.stop),
+    }
     name = parse_name(path)
-    about = {"file": path.name, "quantity": quantity, "records": rows["total"], "records_without_time": rows["total"] - len(rows["record"])}
+    about = {
+        "file": path.name,
+        "quantity": quantity,
+        "records": rows["total"],
+        "records_without_time": rows["total"] - len(rows["record"]),
+    }
     if name:
-        about |= {"instrument": name.instrument, "orbit": name.orbit, "version": name.version}
+        about |= {
+            "instrument": name.instrument,
+            "orbit": name.orbit,
+            "version": name.version,
+        }
         about["title"] = f"FAST ESA {INSTRUMENTS[name.instrument]}, orbit {name.orbit}"
     return xr.Dataset(out, coords, about)
 
@@ -535,22 +779,42 @@ _TOGETHER = 64  # records
 
 def pitch_mean(
     dataset: xr.Dataset,  # of `read_esa`
-    ranges=((0.0, 360.0),),  # pitch angles, deg, that do not overlap, each with low < high
+    # pitch angles, deg, that do not overlap, each with low < high
+    ranges=((0.0, 360.0),),
 ) -> np.ndarray:  # (time, channel); NaN: no cell with a measurement
     "Mean of the quantity over directions, weighted with solid angle; raises ValueError for ranges that are none."
-    values, solid, pitch = (dataset[name].values for name in (dataset.attrs["quantity"], "solid_angle", "pitch_angle"))
-    angles, out = dataset["n_angles"].values.astype(int), np.full((values.shape[0], values.shape[2]), np.nan)
+    values, solid, pitch = (
+        dataset[name].values
+        for name in (dataset.attrs["quantity"], "solid_angle", "pitch_angle")
+    )
+    angles, out = (
+        dataset["n_angles"].values.astype(int),
+        np.full((values.shape[0], values.shape[2]), np.nan),
+    )
     inside = [] if tuple(map(tuple, ranges)) == ((0.0, 360.0),) else _around(ranges)
     for low, high in _blocks(angles):
         part = slice(low, high), slice(0, angles[low])
         cells = values[part], solid[part]
-        _mean(*_within(*cells, pitch[part], np.float32(180 / angles[low]), inside) if inside else cells, out[low:high])
+        _mean(
+            *_within(*cells, pitch[part], np.float32(180 / angles[low]), inside)
+            if inside
+            else cells,
+            out[low:high],
+        )
     return out
 
 
 def _blocks(angles):
     "First record of each block and of the next; all records of a block have one number of angles."
-    ends = np.unique(np.concatenate([np.arange(0, len(angles), _TOGETHER), np.flatnonzero(np.diff(angles)) + 1, [len(angles)]]))
+    ends = np.unique(
+        np.concatenate(
+            [
+                np.arange(0, len(angles), _TOGETHER),
+                np.flatnonzero(np.diff(angles)) + 1,
+                [len(angles)],
+            ]
+        )
+    )
     return zip(ends[:-1], ends[1:])
 
 
@@ -558,16 +822,24 @@ def _mean(values, weight, out):
     "Weighted mean over angles, written to `out` where there is one."
     known = np.isfinite(values)
     weight = np.where(known, weight, 0)
-    total, area = np.einsum("tac,tac->tc", weight, np.where(known, values, 0), dtype=float), weight.sum(1, dtype=float)
+    total, area = (
+        np.einsum("tac,tac->tc", weight, np.where(known, values, 0), dtype=float),
+        weight.sum(1, dtype=float),
+    )
     np.divide(total, area, out=out, where=area > 0)
 
 # %% ../../nbs/fast/02_cdf.ipynb #ec1d2d97
 def _within(values, weight, pitch, half, inside):
     "Values of the angles that come near the ranges, and their weights times the share of each cell."
-    first, last = np.fmin.reduce(pitch, axis=(0, 2)) - half, np.fmax.reduce(pitch, axis=(0, 2)) + half
+    first, last = (
+        np.fmin.reduce(pitch, axis=(0, 2)) - half,
+        np.fmax.reduce(pitch, axis=(0, 2)) + half,
+    )
     near = [(last > low) & (first < high) for low, high in inside]
     some = np.flatnonzero(np.any(near, axis=0))
-    share = _share(pitch[:, some], half, [limits for limits, met in zip(inside, near) if met.any()])
+    share = _share(
+        pitch[:, some], half, [limits for limits, met in zip(inside, near) if met.any()]
+    )
     share *= weight[:, some]
     return values[:, some], share
 
@@ -588,9 +860,13 @@ def _share(pitch, half, inside):
 def _around(ranges):
     "The ranges and their continuations below 0 and above 360 deg, those that touch made one."
     out = []
-    for low, high in sorted((low + turn, high + turn) for low, high in ranges for turn in (-360, 0, 360)):
+    for low, high in sorted(
+        (low + turn, high + turn) for low, high in ranges for turn in (-360, 0, 360)
+    ):
         if not 0 < high - low <= 360:
-            raise ValueError(f"pitch angles from {low} to {high}: give two different ones in 0 to 360, the lower first")
+            raise ValueError(
+                f"pitch angles from {low} to {high}: give two different ones in 0 to 360, the lower first"
+            )
         if out and low <= out[-1][1]:
             out[-1] = (out[-1][0], max(high, out[-1][1]))
         else:
@@ -617,25 +893,43 @@ def read_cusp_table(
         lines = list(csv.reader(handle, delimiter="\t"))
     names = [name.strip() for name in lines[0]] if lines else []
     if "Orbit Number" not in names:
-        raise ValueError(f"{path}: no column 'Orbit Number', separated by tabs, in its first line")
+        raise ValueError(
+            f"{path}: no column 'Orbit Number', separated by tabs, in its first line"
+        )
     kinds, rows = [name[:-5] for name in names if name.endswith(" File")], []
     for number, line in enumerate(lines[1:], 2):
         if any(word.strip() for word in line):
-            rows += _cusp_rows(dict(zip(names, line + [""] * len(names))), kinds, f"{path}, line {number}")
+            rows += _cusp_rows(
+                dict(zip(names, line + [""] * len(names))),
+                kinds,
+                f"{path}, line {number}",
+            )
     table = pd.DataFrame(rows, columns=["orbit", "kind", "file", "first", "last"])
     return table.astype({"first": "Int64", "last": "Int64"})
 
 
 def _cusp_rows(line, kinds, where):
-    number = lambda name: int(float(line.get(name, "").strip())) if line.get(name, "").strip() else None
+    number = lambda name: (
+        int(float(line.get(name, "").strip())) if line.get(name, "").strip() else None
+    )
     try:
-        return [(number("Orbit Number"), kind, line[f"{kind} File"].strip(), number(f"{kind} min Index"), number(f"{kind} Max Index")) for kind in kinds]
+        return [
+            (
+                number("Orbit Number"),
+                kind,
+                line[f"{kind} File"].strip(),
+                number(f"{kind} min Index"),
+                number(f"{kind} Max Index"),
+            )
+            for kind in kinds
+        ]
     except (ValueError, OverflowError) as error:
         raise ValueError(f"{where}: {error}") from None
 
 # %% ../../nbs/fast/02_cdf.ipynb #80ce7555
 class Cusp(NamedTuple):
     "When a spacecraft was in the cusp, or why that is not known."
+
     start: np.datetime64  # NaT: not known
     end: np.datetime64
     reason: str  # empty when known
@@ -648,16 +942,33 @@ def cusp_interval(
     "The crossing of this very file: same instrument, orbit and version, and same time where the table has one."
     nothing = lambda reason: Cusp(np.datetime64("NaT"), np.datetime64("NaT"), reason)
     mine = parse_name(dataset.attrs["file"])
-    lines = table[(table["orbit"] == mine.orbit) & (table["kind"] == mine.instrument)] if mine else table[:0]
+    lines = (
+        table[(table["orbit"] == mine.orbit) & (table["kind"] == mine.instrument)]
+        if mine
+        else table[:0]
+    )
     if not len(lines):
         return nothing("not in the table")
     line = lines.iloc[0]
     theirs = parse_name(line["file"])
-    if theirs is None or theirs._replace(time=mine.time) != mine or (theirs.time.isdigit() and theirs.time != mine.time):
+    if (
+        theirs is None
+        or theirs._replace(time=mine.time) != mine
+        or (theirs.time.isdigit() and theirs.time != mine.time)
+    ):
         return nothing(f"the table is for {line['file'] or 'no file'}")
     if pd.isna(line["first"]) or pd.isna(line["last"]):
         return nothing("no records in the table")
     if not 0 <= line["first"] <= line["last"] < dataset.attrs["records"]:
-        return nothing(f"records {line['first']} to {line['last']} of {dataset.attrs['records']}")
-    inside = dataset.isel(time=(dataset["record"].values >= line["first"]) & (dataset["record"].values <= line["last"]))
-    return Cusp(inside["time_start"].values[0], inside["time_end"].values[-1], "") if inside.sizes["time"] else nothing("its records have no time")
+        return nothing(
+            f"records {line['first']} to {line['last']} of {dataset.attrs['records']}"
+        )
+    inside = dataset.isel(
+        time=(dataset["record"].values >= line["first"])
+        & (dataset["record"].values <= line["last"])
+    )
+    return (
+        Cusp(inside["time_start"].values[0], inside["time_end"].values[-1], "")
+        if inside.sizes["time"]
+        else nothing("its records have no time")
+    )

@@ -16,44 +16,164 @@ INSTRUMENTS = ("ees", "eeb", "ies", "ieb")
 
 def _add_scales(parser):
     "Options of the look."
-    parser.add_argument("--y-scale", choices=["linear", "log"], default="linear", help="of the energies (default: %(default)s)")
-    parser.add_argument("--z-scale", choices=["linear", "log"], default="log", help="of the colours (default: %(default)s)")
+    parser.add_argument(
+        "--y-scale",
+        choices=["linear", "log"],
+        default="linear",
+        help="of the energies (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--z-scale",
+        choices=["linear", "log"],
+        default="log",
+        help="of the colours (default: %(default)s)",
+    )
 
 
 def _add_look(parser):
-    parser.add_argument("--colormap", default="viridis", metavar="NAME", help="of Matplotlib (default: %(default)s)")
-    parser.add_argument("--cusp-style", choices=["line", "bracket", "both"], default="both", help="of the cusp's marks (default: %(default)s)")
-    parser.add_argument("--cusp-table", type=Path, metavar="FILE", help="crossings of the cusp (default: FAST_Cusp_Indices.csv in the archive, if there)")
-    parser.add_argument("--zoom", type=float, default=6.0, metavar="MIN", help="minutes about the cusp in the second column (default: 6)")
-    parser.add_argument("--hemisphere", choices=["north", "south"], help="of the orbits (default: the north is assumed, and the pictures say so)")
-    parser.add_argument("--dpi", type=float, default=200.0, metavar="N", help="pixels per inch (default: 200)")
+    parser.add_argument(
+        "--colormap",
+        default="viridis",
+        metavar="NAME",
+        help="of Matplotlib (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--cusp-style",
+        choices=["line", "bracket", "both"],
+        default="both",
+        help="of the cusp's marks (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--cusp-table",
+        type=Path,
+        metavar="FILE",
+        help="crossings of the cusp (default: FAST_Cusp_Indices.csv in the archive, if there)",
+    )
+    parser.add_argument(
+        "--zoom",
+        type=float,
+        default=6.0,
+        metavar="MIN",
+        help="minutes about the cusp in the second column (default: 6)",
+    )
+    parser.add_argument(
+        "--hemisphere",
+        choices=["north", "south"],
+        help="of the orbits (default: the north is assumed, and the pictures say so)",
+    )
+    parser.add_argument(
+        "--dpi",
+        type=float,
+        default=200.0,
+        metavar="N",
+        help="pixels per inch (default: 200)",
+    )
 
 
 def _add_run(parser):
     "Options of a run over an archive."
-    parser.add_argument("directory", type=Path, metavar="DIR", help="archive, with files at any depth")
-    parser.add_argument("--instruments", nargs="+", choices=INSTRUMENTS, default=list(INSTRUMENTS), metavar="NAME", help="which, from above (default: all)")
-    parser.add_argument("--extrema-json", type=Path, default=Path("FAST_calculated_extrema.json"), metavar="FILE", help="limits and their state (default: %(default)s)")
-    parser.add_argument("--percentile", type=float, default=95.0, metavar="P", help="of the fluxes, upper limit of the colours (default: 95)")
-    parser.add_argument("--mins", action="store_true", help="lower limits of the whole archive, too")
-    parser.add_argument("--workers", type=int, metavar="N", help="processes (default: cores less one, but two where there are two)")
-    parser.add_argument("--orbit-timeout", type=float, default=60.0, metavar="S", help="deadline of an orbit (default: 60)")
-    parser.add_argument("--flush-batch-size", type=int, default=10, metavar="N", help="orbits between two writes of the JSON files (default: 10)")
-    parser.add_argument("--flush-seconds", type=float, metavar="S", help="the longest that an orbit waits to be written")
+    parser.add_argument(
+        "directory", type=Path, metavar="DIR", help="archive, with files at any depth"
+    )
+    parser.add_argument(
+        "--instruments",
+        nargs="+",
+        choices=INSTRUMENTS,
+        default=list(INSTRUMENTS),
+        metavar="NAME",
+        help="which, from above (default: all)",
+    )
+    parser.add_argument(
+        "--extrema-json",
+        type=Path,
+        default=Path("FAST_calculated_extrema.json"),
+        metavar="FILE",
+        help="limits and their state (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--percentile",
+        type=float,
+        default=95.0,
+        metavar="P",
+        help="of the fluxes, upper limit of the colours (default: 95)",
+    )
+    parser.add_argument(
+        "--mins", action="store_true", help="lower limits of the whole archive, too"
+    )
+    parser.add_argument(
+        "--workers",
+        type=int,
+        metavar="N",
+        help="processes (default: cores less one, but two where there are two)",
+    )
+    parser.add_argument(
+        "--orbit-timeout",
+        type=float,
+        default=60.0,
+        metavar="S",
+        help="deadline of an orbit (default: 60)",
+    )
+    parser.add_argument(
+        "--flush-batch-size",
+        type=int,
+        default=10,
+        metavar="N",
+        help="orbits between two writes of the JSON files (default: 10)",
+    )
+    parser.add_argument(
+        "--flush-seconds",
+        type=float,
+        metavar="S",
+        help="the longest that an orbit waits to be written",
+    )
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
 
 # %% ../../nbs/fast/07_cli.ipynb #940a04b4
 def _add_plot_arguments(parser):
     _add_run(parser)
-    parser.add_argument("-o", "--output-dir", type=Path, required=True, metavar="DIR", help="folder of all pictures")
+    parser.add_argument(
+        "-o",
+        "--output-dir",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="folder of all pictures",
+    )
     _add_scales(parser)
     _add_look(parser)
-    parser.add_argument("--instrument-timeout", type=float, default=30.0, metavar="S", help="deadline of a picture (default: 30)")
-    parser.add_argument("--raw", action="store_true", help="limits of each picture, not of the whole archive")
-    parser.add_argument("--override", action="store_true", help="draw all pictures again; if interrupted, a call without it does the rest")
-    parser.add_argument("--progress-json", type=Path, metavar="FILE", help="state of the run (default: in the folder of the pictures)")
-    parser.add_argument("--ignore-progress", action="store_true", help="look at every orbit, whatever the state of the run says; the limits stay")
-    parser.add_argument("--no-retry-timeouts", action="store_true", help="leave orbits that were not finished in time")
+    parser.add_argument(
+        "--instrument-timeout",
+        type=float,
+        default=30.0,
+        metavar="S",
+        help="deadline of a picture (default: 30)",
+    )
+    parser.add_argument(
+        "--raw",
+        action="store_true",
+        help="limits of each picture, not of the whole archive",
+    )
+    parser.add_argument(
+        "--override",
+        action="store_true",
+        help="draw all pictures again; if interrupted, a call without it does the rest",
+    )
+    parser.add_argument(
+        "--progress-json",
+        type=Path,
+        metavar="FILE",
+        help="state of the run (default: in the folder of the pictures)",
+    )
+    parser.add_argument(
+        "--ignore-progress",
+        action="store_true",
+        help="look at every orbit, whatever the state of the run says; the limits stay",
+    )
+    parser.add_argument(
+        "--no-retry-timeouts",
+        action="store_true",
+        help="leave orbits that were not finished in time",
+    )
 
 
 def _add_extrema_arguments(parser):
@@ -62,12 +182,37 @@ def _add_extrema_arguments(parser):
 
 
 def _add_orbit_arguments(parser):
-    parser.add_argument("orbit", metavar="ORBIT|FILE", help="number of an orbit, or a file")
-    parser.add_argument("--data-dir", type=Path, default=Path("."), metavar="DIR", help="archive of the orbit (default: this folder)")
-    parser.add_argument("--instrument", choices=INSTRUMENTS, help="its pitch angles (default: all instruments of the orbit below each other)")
-    parser.add_argument("--scales", nargs=2, choices=["linear", "log"], default=["linear", "log"], metavar=("Y", "Z"), help="of energies and colours (default: linear log)")
+    parser.add_argument(
+        "orbit", metavar="ORBIT|FILE", help="number of an orbit, or a file"
+    )
+    parser.add_argument(
+        "--data-dir",
+        type=Path,
+        default=Path("."),
+        metavar="DIR",
+        help="archive of the orbit (default: this folder)",
+    )
+    parser.add_argument(
+        "--instrument",
+        choices=INSTRUMENTS,
+        help="its pitch angles (default: all instruments of the orbit below each other)",
+    )
+    parser.add_argument(
+        "--scales",
+        nargs=2,
+        choices=["linear", "log"],
+        default=["linear", "log"],
+        metavar=("Y", "Z"),
+        help="of energies and colours (default: linear log)",
+    )
     _add_look(parser)
-    parser.add_argument("-o", "--output", type=Path, metavar="FILE", help=".png, .pdf or .svg (default: a name made of the orbit, here)")
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        metavar="FILE",
+        help=".png, .pdf or .svg (default: a name made of the orbit, here)",
+    )
 
 # %% ../../nbs/fast/07_cli.ipynb #fd7184ee
 def plot_command(
@@ -77,31 +222,62 @@ def plot_command(
     from lunar_potential.fast.batch import FAST_plot_spectrograms_directory
 
     summary = FAST_plot_spectrograms_directory(
-        args.directory, args.output_dir, args.y_scale, args.z_scale, args.zoom, tuple(args.instruments), colormap=args.colormap, cusp_marker_style=args.cusp_style,
-        cusp_table=args.cusp_table, hemisphere=args.hemisphere, use_extrema=not args.raw, max_processing_percentile=args.percentile, override_plots=args.override,
-        progress_json_path=args.progress_json, ignore_progress_json=args.ignore_progress, retry_timeouts=not args.no_retry_timeouts,
-        instrument_timeout_seconds=args.instrument_timeout, dpi=args.dpi, verbose=args.verbose, use_tqdm=False if args.quiet else None, **_run_options(args),
+        args.directory,
+        args.output_dir,
+        args.y_scale,
+        args.z_scale,
+        args.zoom,
+        tuple(args.instruments),
+        colormap=args.colormap,
+        cusp_marker_style=args.cusp_style,
+        cusp_table=args.cusp_table,
+        hemisphere=args.hemisphere,
+        use_extrema=not args.raw,
+        max_processing_percentile=args.percentile,
+        override_plots=args.override,
+        progress_json_path=args.progress_json,
+        ignore_progress_json=args.ignore_progress,
+        retry_timeouts=not args.no_retry_timeouts,
+        instrument_timeout_seconds=args.instrument_timeout,
+        dpi=args.dpi,
+        verbose=args.verbose,
+        use_tqdm=False if args.quiet else None,
+        **_run_options(args),
     )
     count = summary.table["outcome"].value_counts()
-    words = ", ".join(f"{count.get(each, 0)} {each}" for each in ("drawn", "skipped", "failed"))
-    print(f"{summary.table['orbit'].nunique()} orbits in {summary.wall:.1f} s, {len(summary.earlier)} done earlier; pictures: {words}")
+    words = ", ".join(
+        f"{count.get(each, 0)} {each}" for each in ("drawn", "skipped", "failed")
+    )
+    print(
+        f"{summary.table['orbit'].nunique()} orbits in {summary.wall:.1f} s, {len(summary.earlier)} done earlier; pictures: {words}"
+    )
     for row in summary.failed.itertuples():
         print(f"orbit {row.orbit}, {row.part}: {row.category}: {row.message}")
     known = _known_failures(summary, f"{args.y_scale}_{args.z_scale}")
     for words, numbers in known.items():
-        print(f"{len(numbers)} of those done earlier {words}: orbits {', '.join(map(str, numbers[:10]))}{' ...' if numbers[10:] else ''}")
+        print(
+            f"{len(numbers)} of those done earlier {words}: orbits {', '.join(map(str, numbers[:10]))}{' ...' if numbers[10:] else ''}"
+        )
     print(f"pictures: {args.output_dir}\nprogress: {summary.progress_path}")
     return 1 if len(summary.failed) or known else 0
 
 
 def _known_failures(summary, scales):
     "Orbits that earlier runs list as failed: why they are left -> their numbers."
-    held = json.loads(summary.progress_path.read_text(encoding="utf-8")) if summary.earlier else {}
+    held = (
+        json.loads(summary.progress_path.read_text(encoding="utf-8"))
+        if summary.earlier
+        else {}
+    )
     found = {}
     for key, orbits in held.items():
         if f"_{scales}_error-" in key and (left := set(orbits) & set(summary.earlier)):
             late = key.endswith("-timeout")
-            words = "were not finished in time, and are left with --no-retry-timeouts" if late else "failed, and are left until their files change"
+            words = (
+                "were not finished in time, and are left with --no-retry-timeouts"
+                if late
+                else "failed, and are left until their files change"
+            )
             found.setdefault(words, set()).update(left)
     return {words: sorted(orbits) for words, orbits in found.items()}
 
@@ -109,8 +285,12 @@ def _known_failures(summary, scales):
 def _run_options(args):
     "Keywords that both runs over an archive know."
     return {
-        "extrema_json_path": args.extrema_json, "compute_mins": args.mins, "max_workers": args.workers, "orbit_timeout_seconds": args.orbit_timeout,
-        "flush_batch_size": args.flush_batch_size, "flush_seconds": args.flush_seconds,
+        "extrema_json_path": args.extrema_json,
+        "compute_mins": args.mins,
+        "max_workers": args.workers,
+        "orbit_timeout_seconds": args.orbit_timeout,
+        "flush_batch_size": args.flush_batch_size,
+        "flush_seconds": args.flush_seconds,
     }
 
 # %% ../../nbs/fast/07_cli.ipynb #fc6581ae
@@ -124,14 +304,27 @@ def extrema_command(
     options = _run_options(args)
     options["max_workers"] = options["max_workers"] or default_workers()
     found = compute_global_extrema(
-        args.directory, args.y_scale, args.z_scale, tuple(args.instruments), max_percentile=args.percentile,
-        progress=False if args.quiet else None, install_signal_handlers=True, **options,
+        args.directory,
+        args.y_scale,
+        args.z_scale,
+        tuple(args.instruments),
+        max_percentile=args.percentile,
+        progress=False if args.quiet else None,
+        install_signal_handlers=True,
+        **options,
     )
     scales, failed = f"{args.y_scale}_{args.z_scale}", 0
     for each in args.instruments:
         state = found[f"{each}_{scales}_extrema_progress"]
-        limits = {name: found[key] for name in ("y_min", "y_max", "z_min", "z_max") if (key := f"{each}_{scales}_{name}") in found}
-        print(f"{each}: {state['processed_index']} of {state['total']} files" + "".join(f", {name} {value:.4g}" for name, value in limits.items()))
+        limits = {
+            name: found[key]
+            for name in ("y_min", "y_max", "z_min", "z_max")
+            if (key := f"{each}_{scales}_{name}") in found
+        }
+        print(
+            f"{each}: {state['processed_index']} of {state['total']} files"
+            + "".join(f", {name} {value:.4g}" for name, value in limits.items())
+        )
         for orbit, reason in state["failed"].items():
             print(f"orbit {orbit}, {each}: {reason}")
         failed += len(state["failed"])
@@ -143,19 +336,29 @@ def orbit_command(
     args: argparse.Namespace,  # parsed options
 ) -> int:  # exit status
     "Draws one picture and prints its name."
-    from lunar_potential.fast.plots import FAST_plot_instrument_grid, FAST_plot_pitch_angle_grid
+    from lunar_potential.fast.plots import (
+        FAST_plot_instrument_grid,
+        FAST_plot_pitch_angle_grid,
+    )
     from lunar_potential.view.spectrogram import save_picture
 
     number, files, cusp = _orbit_files(args)
     look = {
-        "y_scale": args.scales[0], "z_scale": args.scales[1], "colormap": args.colormap, "cusp": cusp, "cusp_marker_style": args.cusp_style,
-        "zoom_duration_minutes": args.zoom, "hemisphere": args.hemisphere,
+        "y_scale": args.scales[0],
+        "z_scale": args.scales[1],
+        "colormap": args.colormap,
+        "cusp": cusp,
+        "cusp_marker_style": args.cusp_style,
+        "zoom_duration_minutes": args.zoom,
+        "hemisphere": args.hemisphere,
     }
     if len(files) == 1 and (args.instrument or not args.orbit.isdigit()):
         figure = FAST_plot_pitch_angle_grid(next(iter(files.values())), **look)
     else:
         figure = FAST_plot_instrument_grid(files, **look)
-    name = args.instrument or ("-".join(files) if not args.orbit.isdigit() else "instruments")
+    name = args.instrument or (
+        "-".join(files) if not args.orbit.isdigit() else "instruments"
+    )
     output = args.output or Path(f"{number}_{name}.png")
     print(save_picture(figure, output, args.dpi))
     return 0
@@ -168,16 +371,26 @@ def _orbit_files(args):
     if not args.orbit.isdigit():
         name, folder = parse_name(args.orbit), Path(args.orbit).parent
         if name is None:
-            raise ValueError(f"{args.orbit} is neither the number of an orbit nor a file like fa_esa_l2_ees_20000119234500_13519_v02.cdf")
+            raise ValueError(
+                f"{args.orbit} is neither the number of an orbit nor a file like fa_esa_l2_ees_20000119234500_13519_v02.cdf"
+            )
         number, files = name.orbit, {name.instrument: Path(args.orbit)}
     else:
         number, folder = int(args.orbit), args.data_dir
-        found = find_orbits(folder, (args.instrument,) if args.instrument else INSTRUMENTS)
+        found = find_orbits(
+            folder, (args.instrument,) if args.instrument else INSTRUMENTS
+        )
         if number not in found:
-            known = f"there are {min(found)} to {max(found)}" if found else "there is none"
-            raise FileNotFoundError(f"no file of orbit {number}{' and ' + args.instrument if args.instrument else ''} below {folder}; {known}")
+            known = (
+                f"there are {min(found)} to {max(found)}" if found else "there is none"
+            )
+            raise FileNotFoundError(
+                f"no file of orbit {number}{' and ' + args.instrument if args.instrument else ''} below {folder}; {known}"
+            )
         files = found[number]
-    table = args.cusp_table or next((path for path in [folder / "FAST_Cusp_Indices.csv"] if path.is_file()), None)
+    table = args.cusp_table or next(
+        (path for path in [folder / "FAST_Cusp_Indices.csv"] if path.is_file()), None
+    )
     return number, files, table and read_cusp_table(table)
 
 # %% ../../nbs/fast/07_cli.ipynb #fe23cfab
@@ -185,15 +398,29 @@ def add_fast_arguments(
     parser: argparse.ArgumentParser,  # receives the verbs
 ):
     "The verbs plot, extrema and orbit with their options; `fast` in the result is the function of the verb."
-    verbs = parser.add_subparsers(dest="fast_verb", required=True, metavar="{plot,extrema,orbit}")
+    verbs = parser.add_subparsers(
+        dest="fast_verb", required=True, metavar="{plot,extrema,orbit}"
+    )
     for verb, help_text, add, command in (
-        ("plot", "pictures of all orbits, resumable", _add_plot_arguments, plot_command),
-        ("extrema", "limits of energy and colour over all orbits", _add_extrema_arguments, extrema_command),
+        (
+            "plot",
+            "pictures of all orbits, resumable",
+            _add_plot_arguments,
+            plot_command,
+        ),
+        (
+            "extrema",
+            "limits of energy and colour over all orbits",
+            _add_extrema_arguments,
+            extrema_command,
+        ),
         ("orbit", "one picture", _add_orbit_arguments, orbit_command),
     ):
         sub = verbs.add_parser(verb, help=help_text, description=help_text)
         add(sub)
-        sub.add_argument("-v", "--verbose", action="store_true", help="log at DEBUG level")
+        sub.add_argument(
+            "-v", "--verbose", action="store_true", help="log at DEBUG level"
+        )
         sub.set_defaults(fast=command)
 
 

@@ -14,12 +14,31 @@ from pathlib import Path
 import ipywidgets as widgets
 
 from .batch import limits_of
-from .cdf import INSTRUMENTS, CDFError, find_orbits, read_cusp_table, read_esa
-from .plots import CATEGORIES, FAST_plot_instrument_grid, FAST_plot_pitch_angle_grid
-from ..view.spectrogram import EVENT_STYLES, SCALES, drawn_pixels, png_bytes, save_picture
+from lunar_potential.fast.cdf import (
+    INSTRUMENTS,
+    CDFError,
+    find_orbits,
+    read_cusp_table,
+    read_esa,
+)
+from lunar_potential.fast.plots import (
+    CATEGORIES,
+    FAST_plot_instrument_grid,
+    FAST_plot_pitch_angle_grid,
+)
+from lunar_potential.view.spectrogram import (
+    EVENT_STYLES,
+    SCALES,
+    drawn_pixels,
+    png_bytes,
+    save_picture,
+)
 
 # %% ../../nbs/fast/06_explore.ipynb #a9419b7b
-EVERY, GRID = "all instruments", "all four"  # a row for each instrument, for each category
+EVERY, GRID = (
+    "all instruments",
+    "all four",
+)  # a row for each instrument, for each category
 HEMISPHERE_NAMES = {"north (assumed)": None, "north": "north", "south": "south"}
 FROM_DATA, GIVEN, ARCHIVE = "from the data", "given", "of the archive"
 LIMITS = ("y_min", "y_max", "z_min", "z_max")
@@ -27,20 +46,54 @@ LIMITS = ("y_min", "y_max", "z_min", "z_max")
 
 def make_controls(
     orbits: dict,  # of `find_orbits`
-    scales: tuple = (),  # pairs of scales for which there are limits of an archive, as of `archive_scales`
+    # pairs of scales for which there are limits of an archive, as of `archive_scales`
+    scales: tuple = (),
     export_folder="",  # where pictures are saved
 ) -> dict:  # name -> ipywidgets control
     "The controls of the browser."
-    choose = lambda name, options, value=None: widgets.Dropdown(options=options, value=options[0] if value is None else value, description=name)
-    present = [each for each in INSTRUMENTS if any(each in files for files in orbits.values())]
-    controls = {"orbit": choose("Orbit", [*orbits]), "instrument": choose("Instrument", present + [EVERY] * (len(present) > 1))}
+    choose = lambda name, options, value=None: widgets.Dropdown(
+        options=options, value=options[0] if value is None else value, description=name
+    )
+    present = [
+        each for each in INSTRUMENTS if any(each in files for files in orbits.values())
+    ]
+    controls = {
+        "orbit": choose("Orbit", [*orbits]),
+        "instrument": choose("Instrument", present + [EVERY] * (len(present) > 1)),
+    }
     y_scale, z_scale = scales[0] if scales else ("log", "log")
-    controls |= {"category": choose("Pitch", [GRID, *CATEGORIES]), "y_scale": choose("Energies", SCALES, y_scale), "z_scale": choose("Colours", SCALES, z_scale)}
+    controls |= {
+        "category": choose("Pitch", [GRID, *CATEGORIES]),
+        "y_scale": choose("Energies", SCALES, y_scale),
+        "z_scale": choose("Colours", SCALES, z_scale),
+    }
     controls["limits"] = choose("Limits", [FROM_DATA, GIVEN] + [ARCHIVE] * bool(scales))
-    controls |= {name: widgets.Text(placeholder="free", description=name, continuous_update=False, disabled=True) for name in LIMITS}
-    controls |= {"zoom": widgets.Text(value="6", placeholder="none", description="Zoom (min)", continuous_update=False), "marker": choose("Cusp", EVENT_STYLES, "both")}
-    controls |= {"hemisphere": choose("Hemisphere", [*HEMISPHERE_NAMES]), "colormap": choose("Colour map", ["viridis", "cividis", "plasma", "inferno", "magma"])}
-    return controls | {"folder": widgets.Text(value=str(export_folder), description="Save in", continuous_update=False)}
+    controls |= {
+        name: widgets.Text(
+            placeholder="free", description=name, continuous_update=False, disabled=True
+        )
+        for name in LIMITS
+    }
+    controls |= {
+        "zoom": widgets.Text(
+            value="6",
+            placeholder="none",
+            description="Zoom (min)",
+            continuous_update=False,
+        ),
+        "marker": choose("Cusp", EVENT_STYLES, "both"),
+    }
+    controls |= {
+        "hemisphere": choose("Hemisphere", [*HEMISPHERE_NAMES]),
+        "colormap": choose(
+            "Colour map", ["viridis", "cividis", "plasma", "inferno", "magma"]
+        ),
+    }
+    return controls | {
+        "folder": widgets.Text(
+            value=str(export_folder), description="Save in", continuous_update=False
+        )
+    }
 
 # %% ../../nbs/fast/06_explore.ipynb #b72a8335
 def typed_number(
@@ -58,7 +111,12 @@ def archive_scales(
     extrema: dict,  # of `compute_global_extrema`
 ) -> tuple:  # of (y_scale, z_scale), log log first
     "Pairs of scales for which there are limits."
-    return tuple((y, z) for y in SCALES[::-1] for z in SCALES[::-1] if limits_of(extrema, f"{y}_{z}"))
+    return tuple(
+        (y, z)
+        for y in SCALES[::-1]
+        for z in SCALES[::-1]
+        if limits_of(extrema, f"{y}_{z}")
+    )
 
 
 def archive_limits(
@@ -70,8 +128,14 @@ def archive_limits(
     "Rounded limits of an instrument, energies in eV and fluxes in eV/(cm^2 s sr eV); raises ValueError that says for which scales there are some."
     found = limits_of(extrema, f"{y_scale}_{z_scale}", (instrument,)).get(instrument)
     if not found:
-        others = [f"{y}/{z}" for y, z in archive_scales(extrema) if limits_of(extrema, f"{y}_{z}", (instrument,))]
-        raise ValueError(f"no limits for {instrument} with {y_scale}/{z_scale}; there are {' and '.join(others) or 'none for it'}")
+        others = [
+            f"{y}/{z}"
+            for y, z in archive_scales(extrema)
+            if limits_of(extrema, f"{y}_{z}", (instrument,))
+        ]
+        raise ValueError(
+            f"no limits for {instrument} with {y_scale}/{z_scale}; there are {' and '.join(others) or 'none for it'}"
+        )
     return found
 
 
@@ -82,16 +146,24 @@ def plot_options(
 ) -> dict:  # keywords of both plot functions
     "What the controls say, for the plot functions; raises ValueError for a number that is none, and for limits that are not there."
     options = {name: value[name] for name in ("y_scale", "z_scale", "colormap")}
-    options |= {"hemisphere": HEMISPHERE_NAMES[value["hemisphere"]], "cusp_marker_style": value["marker"]}
+    options |= {
+        "hemisphere": HEMISPHERE_NAMES[value["hemisphere"]],
+        "cusp_marker_style": value["marker"],
+    }
     zoom = options["zoom_duration_minutes"] = typed_number(value["zoom"], "the zoom")
     if zoom is not None and not 0 <= zoom <= 1440:
-        raise ValueError(f"the zoom is {zoom:g} minutes; give 0 to 1440, or nothing for none")
+        raise ValueError(
+            f"the zoom is {zoom:g} minutes; give 0 to 1440, or nothing for none"
+        )
     if value["limits"] == GIVEN:
         return options | {name: typed_number(value[name], name) for name in LIMITS}
     if value["limits"] == FROM_DATA:
         return options
     every = value["instrument"] == EVERY
-    known = {each: archive_limits(extrema, each, value["y_scale"], value["z_scale"]) for each in (present if every else [value["instrument"]])}
+    known = {
+        each: archive_limits(extrema, each, value["y_scale"], value["z_scale"])
+        for each in (present if every else [value["instrument"]])
+    }
     return options | ({"limits": known} if every else known[value["instrument"]])
 
 # %% ../../nbs/fast/06_explore.ipynb #482aafc1
@@ -99,7 +171,11 @@ def file_name(
     value: dict,  # what the controls say
 ) -> str:
     "Name of a saved picture: like those of a batch, with the category when there is only one."
-    rows = "instrument-grid_ESA" if value["instrument"] == EVERY else f"pitch-angle_ESA_{value['instrument']}"
+    rows = (
+        "instrument-grid_ESA"
+        if value["instrument"] == EVERY
+        else f"pitch-angle_ESA_{value['instrument']}"
+    )
     category = "" if value["category"] == GRID else f"_{value['category']}"
     return f"{value['orbit']}_{rows}{category}_y-{value['y_scale']}_z-{value['z_scale']}-{value['colormap']}.png"
 
@@ -119,7 +195,11 @@ def in_words(
     error,  # what was raised
 ) -> str:
     "A sentence that says which file holds no spectra and why, or what is wrong with a setting."
-    return f"No spectra in {error} ({error.kind})" if isinstance(error, CDFError) else str(error)
+    return (
+        f"No spectra in {error} ({error.kind})"
+        if isinstance(error, CDFError)
+        else str(error)
+    )
 
 
 def load_sources(
@@ -130,11 +210,15 @@ def load_sources(
 ) -> dict:  # {instrument: Dataset}
     "Reads what is needed; raises CDFError or OSError for a single file, and ValueError when there is none."
     if wanted != EVERY and wanted not in files:
-        raise ValueError(f"this orbit has no file of {wanted}, only of {', '.join(files)}")
+        raise ValueError(
+            f"this orbit has no file of {wanted}, only of {', '.join(files)}"
+        )
     sources = {}
     for each in files if wanted == EVERY else [wanted]:
         try:
-            sources[each] = kept[files[each]] = kept[files[each]] if files[each] in kept else read_esa(files[each])
+            sources[each] = kept[files[each]] = (
+                kept[files[each]] if files[each] in kept else read_esa(files[each])
+            )
         except (CDFError, OSError) as error:
             if wanted != EVERY:
                 raise
@@ -150,7 +234,9 @@ class OrbitExplorer(widgets.VBox):
     def __init__(
         self,
         orbits,  # archive, see `find_orbits`; or what that returns
-        cusp_table=None,  # table or file of `read_cusp_table`; None: FAST_Cusp_Indices.csv of the archive, if there is one
+        # table or file of `read_cusp_table`; None: FAST_Cusp_Indices.csv of the
+        # archive, if there is one
+        cusp_table=None,
         extrema: dict | None = None,  # of `compute_global_extrema`, offered as limits
         export_folder=".",  # where the button saves to
         size=(14.0, 9.0),  # of a picture of four rows, inches
@@ -158,12 +244,39 @@ class OrbitExplorer(widgets.VBox):
         dpi: float = 72.0,  # pixels per inch on the screen
     ):
         self.orbits, self.cusps = _open(orbits, cusp_table)
-        self.extrema, self.size, self.font_size, self.dpi = extrema or {}, size, font_size, dpi
-        self.controls, self.figure, self.kept = make_controls(self.orbits, archive_scales(self.extrema), export_folder), None, {}
-        self.image, self.message = widgets.Image(format="png", layout=widgets.Layout(max_width="100%", align_self="flex-start")), widgets.HTML()
-        self.buttons = {text: widgets.Button(description=text) for text in ("◀ previous", "next ▶", "save")}
-        super().__init__([*_laid_out(self.controls, *self.buttons.values()), self.message, self.image])
-        for button, act in zip(self.buttons.values(), (lambda _: self.step(-1), lambda _: self.step(1), lambda _: self.save())):
+        self.extrema, self.size, self.font_size, self.dpi = (
+            extrema or {},
+            size,
+            font_size,
+            dpi,
+        )
+        self.controls, self.figure, self.kept = (
+            make_controls(self.orbits, archive_scales(self.extrema), export_folder),
+            None,
+            {},
+        )
+        self.image, self.message = (
+            widgets.Image(
+                format="png",
+                layout=widgets.Layout(max_width="100%", align_self="flex-start"),
+            ),
+            widgets.HTML(),
+        )
+        self.buttons = {
+            text: widgets.Button(description=text)
+            for text in ("◀ previous", "next ▶", "save")
+        }
+        super().__init__(
+            [
+                *_laid_out(self.controls, *self.buttons.values()),
+                self.message,
+                self.image,
+            ]
+        )
+        for button, act in zip(
+            self.buttons.values(),
+            (lambda _: self.step(-1), lambda _: self.step(1), lambda _: self.save()),
+        ):
             button.on_click(act)
         for name, control in self.controls.items():
             if name != "folder":
@@ -198,15 +311,27 @@ class OrbitExplorer(widgets.VBox):
         "The picture of a plot function; raises ValueError, CDFError or OSError when there is none."
         value = self.settings()
         files, category = self.orbits[value["orbit"]], value["category"]
-        self.kept = {path: data for path, data in self.kept.items() if path in files.values()}
+        self.kept = {
+            path: data for path, data in self.kept.items() if path in files.values()
+        }
         present = [each for each in INSTRUMENTS if each in files]
-        options = plot_options(value, self.extrema, present) | {"cusp": self.cusps, "font_size": self.font_size}
+        options = plot_options(value, self.extrema, present) | {
+            "cusp": self.cusps,
+            "font_size": self.font_size,
+        }
         sources = load_sources(files, value["instrument"], self.kept, words)
         height = lambda rows: (self.size[0], self.size[1] * (rows + 0.5) / 4.5)
         if value["instrument"] == EVERY:
-            return FAST_plot_instrument_grid(sources, category="all" if category == GRID else category, size=height(len(sources)), **options)
+            return FAST_plot_instrument_grid(
+                sources,
+                category="all" if category == GRID else category,
+                size=height(len(sources)),
+                **options,
+            )
         rows = tuple(CATEGORIES) if category == GRID else (category,)
-        return FAST_plot_pitch_angle_grid(*sources.values(), categories=rows, size=height(len(rows)), **options)
+        return FAST_plot_pitch_angle_grid(
+            *sources.values(), categories=rows, size=height(len(rows)), **options
+        )
 
     def save(self):
         "Saves what is on view with 200 pixels per inch, and says where."
@@ -214,28 +339,49 @@ class OrbitExplorer(widgets.VBox):
         try:
             if self.figure is None:
                 raise ValueError("there is no picture to save")
-            self.message.value = html.escape(f"saved as {save_picture(self.figure, free_path(Path(value['folder'], file_name(value))))}")
+            self.message.value = html.escape(
+                f"saved as {save_picture(self.figure, free_path(Path(value['folder'], file_name(value))))}"
+            )
         except (ValueError, OSError) as error:
             self.message.value = html.escape(f"not saved: {error}")
 
 # %% ../../nbs/fast/06_explore.ipynb #396d1b14
 def _open(orbits, cusp_table):
     "Orbits with their files, and the table of crossings or None; raises ValueError when there is no orbit."
-    found, archive = (orbits, None) if isinstance(orbits, dict) else (find_orbits(orbits), Path(orbits))
+    found, archive = (
+        (orbits, None)
+        if isinstance(orbits, dict)
+        else (find_orbits(orbits), Path(orbits))
+    )
     if not found:
-        raise ValueError(f"no file fa_esa_l2_*.cdf in {archive}" if archive else "there is no orbit to show")
+        raise ValueError(
+            f"no file fa_esa_l2_*.cdf in {archive}"
+            if archive
+            else "there is no orbit to show"
+        )
     if cusp_table is None and archive and (archive / "FAST_Cusp_Indices.csv").is_file():
         cusp_table = archive / "FAST_Cusp_Indices.csv"
-    return found, read_cusp_table(cusp_table) if isinstance(cusp_table, (str, Path)) else cusp_table
+    return found, read_cusp_table(cusp_table) if isinstance(
+        cusp_table, (str, Path)
+    ) else cusp_table
 
 
 def _laid_out(controls, previous, following, save):
     "Rows of controls."
     for name, control in controls.items():
-        control.layout.width, control.style.description_width = "190px" if name in LIMITS else "245px", "80px"
+        control.layout.width, control.style.description_width = (
+            "190px" if name in LIMITS else "245px",
+            "80px",
+        )
     for button in (previous, following, save):
         button.layout.width = "110px"
     get = lambda *names: [controls[name] for name in names]
-    rows = ([*get("orbit"), previous, following, *get("instrument", "category")], get("y_scale", "z_scale", "zoom", "marker"),
-            get("limits", *LIMITS), [*get("hemisphere", "colormap", "folder"), save])
-    return [widgets.HBox(row, layout=widgets.Layout(flex_flow="row wrap")) for row in rows]
+    rows = (
+        [*get("orbit"), previous, following, *get("instrument", "category")],
+        get("y_scale", "z_scale", "zoom", "marker"),
+        get("limits", *LIMITS),
+        [*get("hemisphere", "colormap", "folder"), save],
+    )
+    return [
+        widgets.HBox(row, layout=widgets.Layout(flex_flow="row wrap")) for row in rows
+    ]

@@ -21,7 +21,13 @@ from pathlib import Path
 
 import numpy as np
 
-from .cdf import INSTRUMENTS, error_reason, find_orbits, pitch_mean, read_esa
+from lunar_potential.fast.cdf import (
+    INSTRUMENTS,
+    error_reason,
+    find_orbits,
+    pitch_mean,
+    read_esa,
+)
 from ..run.jobs import StateError, atomic_file, run_jobs
 
 # %% ../../nbs/fast/03_extrema.ipynb #3c1fa4e1
@@ -35,7 +41,9 @@ _GAMMA = math.log((1 + ERROR) / (1 - ERROR))
 @dataclasses.dataclass
 class Sketch:
     "How many values fell into each bin; zeros are counted by themselves."
-    bins: dict = dataclasses.field(default_factory=dict)  # bin -> count of positive values
+
+    # bin -> count of positive values
+    bins: dict = dataclasses.field(default_factory=dict)
     zeros: int = 0  # values that are 0
     low: float = math.inf  # smallest and largest positive value
     high: float = -math.inf
@@ -46,8 +54,17 @@ class Sketch:
         positive = values[(values > 0) & np.isfinite(values)]
         self.zeros += int((values == 0).sum())
         if positive.size:
-            found, counts = np.unique(np.ceil(np.log(positive) / _GAMMA).astype(int), return_counts=True)
-            self.merge(Sketch(dict(zip(found.tolist(), counts.tolist())), 0, float(positive.min()), float(positive.max())))
+            found, counts = np.unique(
+                np.ceil(np.log(positive) / _GAMMA).astype(int), return_counts=True
+            )
+            self.merge(
+                Sketch(
+                    dict(zip(found.tolist(), counts.tolist())),
+                    0,
+                    float(positive.min()),
+                    float(positive.max()),
+                )
+            )
         return self
 
     def merge(self, other):
@@ -66,12 +83,23 @@ def percentile(
 ) -> float:  # NaN: no values
     "The value below which `q` percent of the values lie, to a part `ERROR` of what `numpy.percentile` gives."
     numbers = sorted(sketch.bins)
-    ends = np.cumsum([sketch.zeros if zeros else 0] + [sketch.bins[number] for number in numbers]).tolist()
+    ends = np.cumsum(
+        [sketch.zeros if zeros else 0] + [sketch.bins[number] for number in numbers]
+    ).tolist()
     if not ends[-1]:
         return math.nan
-    values = [0.0] + [min(max(2 * math.exp(number * _GAMMA) / (math.exp(_GAMMA) + 1), sketch.low), sketch.high) for number in numbers]
+    values = [0.0] + [
+        min(
+            max(2 * math.exp(number * _GAMMA) / (math.exp(_GAMMA) + 1), sketch.low),
+            sketch.high,
+        )
+        for number in numbers
+    ]
     rank = q / 100 * (ends[-1] - 1)
-    below, above = (values[bisect.bisect_right(ends, where)] for where in (math.floor(rank), math.ceil(rank)))
+    below, above = (
+        values[bisect.bisect_right(ends, where)]
+        for where in (math.floor(rank), math.ceil(rank))
+    )
     return below + (above - below) * (rank - math.floor(rank))
 
 # %% ../../nbs/fast/03_extrema.ipynb #51a1e10c
@@ -80,7 +108,12 @@ def to_plain(
 ) -> dict:  # of lists and numbers
     "The same for JSON."
     numbers = sorted(sketch.bins)
-    return {"bins": numbers, "counts": [sketch.bins[n] for n in numbers], "zeros": sketch.zeros, "ends": [sketch.low, sketch.high] if numbers else None}
+    return {
+        "bins": numbers,
+        "counts": [sketch.bins[n] for n in numbers],
+        "zeros": sketch.zeros,
+        "ends": [sketch.low, sketch.high] if numbers else None,
+    }
 
 
 def from_plain(
@@ -88,7 +121,9 @@ def from_plain(
 ) -> Sketch:
     "A histogram from plain numbers; raises KeyError, TypeError or ValueError for others."
     bins = dict(zip(map(int, held["bins"]), map(int, held["counts"]), strict=True))
-    return Sketch(bins, int(held["zeros"]), *map(float, held["ends"] or (math.inf, -math.inf)))
+    return Sketch(
+        bins, int(held["zeros"]), *map(float, held["ends"] or (math.inf, -math.inf))
+    )
 
 # %% ../../nbs/fast/03_extrema.ipynb #adfb788f
 def sketch_file(
@@ -97,7 +132,10 @@ def sketch_file(
     "Counts the pixels of a file; raises CDFError."
     dataset = read_esa(path)
     flux = pitch_mean(dataset)
-    return {"y": Sketch().add(dataset["energy"].values[flux > 0]), "z": Sketch().add(flux)}
+    return {
+        "y": Sketch().add(dataset["energy"].values[flux > 0]),
+        "z": Sketch().add(flux),
+    }
 
 
 def sketch_orbit(
@@ -107,9 +145,14 @@ def sketch_orbit(
     found = {}
     for instrument, path in item[1].items():
         try:
-            found[instrument] = {axis: to_plain(sketch) for axis, sketch in sketch_file(path).items()}
+            found[instrument] = {
+                axis: to_plain(sketch) for axis, sketch in sketch_file(path).items()
+            }
         except Exception as error:
-            found[instrument] = {"reason": error_reason(error), "text": f"{type(error).__name__}: {error}"}
+            found[instrument] = {
+                "reason": error_reason(error),
+                "text": f"{type(error).__name__}: {error}",
+            }
     return found
 
 # %% ../../nbs/fast/03_extrema.ipynb #ce62691d
@@ -127,9 +170,15 @@ def limits(
     if not sketches["z"].bins:
         return {}
     zeros = z_scale == "linear"
-    found = {"y_max": percentile(sketches["y"], COVERAGE), "z_max": percentile(sketches["z"], max_percentile, zeros)}
+    found = {
+        "y_max": percentile(sketches["y"], COVERAGE),
+        "z_max": percentile(sketches["z"], max_percentile, zeros),
+    }
     if compute_mins:
-        found |= {"y_min": percentile(sketches["y"], 100 - COVERAGE), "z_min": percentile(sketches["z"], 100 - max_percentile, zeros)}
+        found |= {
+            "y_min": percentile(sketches["y"], 100 - COVERAGE),
+            "z_min": percentile(sketches["z"], 100 - max_percentile, zeros),
+        }
     return found
 
 
@@ -159,14 +208,22 @@ def alone_with(
             while not _locked(file):
                 if not waits:
                     file.seek(0)
-                    log.warning("%s is in use by %s; this run waits for it", path, file.read() or "another run")
+                    log.warning(
+                        "%s is in use by %s; this run waits for it",
+                        path,
+                        file.read() or "another run",
+                    )
                 waits = True
                 time.sleep(0.1)
             file.truncate(0)
             file.write(f"process {os.getpid()} on {platform.node()}")
             file.flush()
         except OSError as error:
-            log.warning("%s cannot be locked (%s); let no second run use it at the same time", path, error)
+            log.warning(
+                "%s cannot be locked (%s); let no second run use it at the same time",
+                path,
+                error,
+            )
         yield
 
 
@@ -194,8 +251,14 @@ class _Pool:
 
     def __init__(self, held=None):
         held = held or {}
-        self.files, self.failed = dict(held.get("files", {})), dict(held.get("failed", {}))
-        self.sketches = {axis: from_plain(held[axis]) if axis in held else Sketch() for axis in ("y", "z")}
+        self.files, self.failed = (
+            dict(held.get("files", {})),
+            dict(held.get("failed", {})),
+        )
+        self.sketches = {
+            axis: from_plain(held[axis]) if axis in held else Sketch()
+            for axis in ("y", "z")
+        }
 
     def take(self, name, size, found):
         "Adds what became of a file, once."
@@ -210,7 +273,9 @@ class _Pool:
             self.sketches[axis].merge(from_plain(sketch))
 
     def as_json(self):
-        return {"files": self.files, "failed": self.failed} | {axis: to_plain(sketch) for axis, sketch in self.sketches.items()}
+        return {"files": self.files, "failed": self.failed} | {
+            axis: to_plain(sketch) for axis, sketch in self.sketches.items()
+        }
 
 # %% ../../nbs/fast/03_extrema.ipynb #884e322d
 def _read_json(path):
@@ -219,22 +284,54 @@ def _read_json(path):
     except FileNotFoundError:
         return {}
     except ValueError as error:
-        raise StateError(f"{path} is damaged ({error}); delete it, or name another file, and the limits are computed anew") from error
+        raise StateError(
+            f"{path} is damaged ({error}); delete it, or name another file, and the limits are computed anew"
+        ) from error
     if not isinstance(held, dict):
-        raise StateError(f"{path} holds no keys; delete it, or name another file, and the limits are computed anew")
+        raise StateError(
+            f"{path} holds no keys; delete it, or name another file, and the limits are computed anew"
+        )
     return held
 
 
 def _keys(store):
     "Public keys of this run's scales."
-    found, done = {}, lambda each, path: path.name in store.pools[each].files or path.name in store.attempted
+    found, done = (
+        {},
+        lambda each, path: (
+            path.name in store.pools[each].files or path.name in store.attempted
+        ),
+    )
     for each in store.instruments:
-        pool, files = store.pools[each], {orbit: paths[each] for orbit, paths in store.orbits.items() if each in paths}
+        pool, files = (
+            store.pools[each],
+            {
+                orbit: paths[each]
+                for orbit, paths in store.orbits.items()
+                if each in paths
+            },
+        )
         finished = sum(done(each, path) for path in files.values())
-        failed = {str(orbit): pool.failed[path.name] for orbit, path in files.items() if path.name in pool.failed}
-        progress = {"processed_index": finished, "total": len(files), "complete": finished == len(files), "failed": failed}
-        found[f"{each}_{store.scales}_extrema_progress"] = progress | {"max_percentile": store.options["max_percentile"]}
-        found |= {f"{each}_{store.scales}_{name}": value for name, value in limits(pool.sketches, store.z_scale, **store.options).items()}
+        failed = {
+            str(orbit): pool.failed[path.name]
+            for orbit, path in files.items()
+            if path.name in pool.failed
+        }
+        progress = {
+            "processed_index": finished,
+            "total": len(files),
+            "complete": finished == len(files),
+            "failed": failed,
+        }
+        found[f"{each}_{store.scales}_extrema_progress"] = progress | {
+            "max_percentile": store.options["max_percentile"]
+        }
+        found |= {
+            f"{each}_{store.scales}_{name}": value
+            for name, value in limits(
+                pool.sketches, store.z_scale, **store.options
+            ).items()
+        }
     for orbit, files in store.orbits.items():
         if not all(done(each, path) for each, path in files.items()):
             break
@@ -244,8 +341,12 @@ def _keys(store):
 # %% ../../nbs/fast/03_extrema.ipynb #16e1866c
 def _write(store):
     "Replaces the file, if it would change."
-    mine = tuple(f"{each}_{store.scales}_" for each in store.instruments) + (f"{store.scales}_last_orbit",)
-    store.held = {key: value for key, value in store.held.items() if not key.startswith(mine)} | _keys(store)
+    mine = tuple(f"{each}_{store.scales}_" for each in store.instruments) + (
+        f"{store.scales}_last_orbit",
+    )
+    store.held = {
+        key: value for key, value in store.held.items() if not key.startswith(mine)
+    } | _keys(store)
     pools = {each: pool.as_json() for each, pool in store.pools.items()}
     text = json.dumps(store.held | {"_pool": {"error": ERROR, "instruments": pools}})
     if not store.path.exists() or store.path.read_text(encoding="utf-8") != text:
@@ -257,25 +358,48 @@ class _Store:
     "The JSON file, and what is to be put into it."
 
     def __init__(self, path, orbits, instruments, scales, options, ignore):
-        self.path, self.orbits, self.scales, self.options = Path(path), orbits, "_".join(scales), options
+        self.path, self.orbits, self.scales, self.options = (
+            Path(path),
+            orbits,
+            "_".join(scales),
+            options,
+        )
         self.z_scale, self.instruments, self.attempted = scales[1], instruments, set()
-        self.sizes = {path.name: path.stat().st_size for files in orbits.values() for path in files.values()}
+        self.sizes = {
+            path.name: path.stat().st_size
+            for files in orbits.values()
+            for path in files.values()
+        }
         self.held = {} if ignore else _read_json(self.path)
         pool = self.held.pop("_pool", {})
         pool = pool if isinstance(pool, dict) and pool.get("error") == ERROR else {}
         try:
-            self.pools = {each: _Pool(held) for each, held in pool.get("instruments", {}).items()}
+            self.pools = {
+                each: _Pool(held) for each, held in pool.get("instruments", {}).items()
+            }
         except (ValueError, TypeError, AttributeError, KeyError) as error:
-            raise StateError(f"{path} is damaged ({error!r}); delete it, or name another file, and the limits are computed anew") from error
+            raise StateError(
+                f"{path} is damaged ({error!r}); delete it, or name another file, and the limits are computed anew"
+            ) from error
         for each in instruments:
             mine = {files[each].name for files in orbits.values() if each in files}
-            if not all(name in mine and self.sizes[name] == size for name, size in self.pools.setdefault(each, _Pool()).files.items()):
+            if not all(
+                name in mine and self.sizes[name] == size
+                for name, size in self.pools.setdefault(each, _Pool()).files.items()
+            ):
                 log.info("%s: files have changed, its histograms begin anew", each)
                 self.pools[each] = _Pool()
 
     def todo(self):
         "Orbits with files that are in no histogram, with these files."
-        left = {orbit: {each: path for each, path in files.items() if path.name not in self.pools[each].files} for orbit, files in self.orbits.items()}
+        left = {
+            orbit: {
+                each: path
+                for each, path in files.items()
+                if path.name not in self.pools[each].files
+            }
+            for orbit, files in self.orbits.items()
+        }
         return [(orbit, files) for orbit, files in left.items() if files]
 
     def take(self, outcomes):
@@ -283,7 +407,12 @@ class _Store:
         for outcome in outcomes:
             orbit, files = outcome.item
             for each, path in files.items():
-                lost = {"reason": outcome.category if outcome.category == "timeout" else "generic", "text": outcome.reason}
+                lost = {
+                    "reason": outcome.category
+                    if outcome.category == "timeout"
+                    else "generic",
+                    "text": outcome.reason,
+                }
                 found = outcome.value[each] if outcome.ok else lost
                 self.pools[each].take(path.name, self.sizes[path.name], found)
                 self.attempted.add(path.name)
@@ -297,30 +426,58 @@ def compute_global_extrema(
     y_scale: str = "linear",  # of the energy axis, "linear" or "log": part of the keys
     z_scale: str = "log",  # of the colours, "linear" or "log"
     instrument_order=tuple(INSTRUMENTS),  # instruments
-    extrema_json_path="FAST_calculated_extrema.json",  # where the limits and the state are kept
+    # where the limits and the state are kept
+    extrema_json_path="FAST_calculated_extrema.json",
     max_percentile: float = 95.0,  # of the fluxes, more than 50
     flush_batch_size: int = 10,  # orbits between two writes of that file
     compute_mins: bool = False,  # lower limits, too
     *,
-    flush_seconds: float | None = None,  # the longest that an orbit waits to be written, s
+    # the longest that an orbit waits to be written, s
+    flush_seconds: float | None = None,
     max_workers: int = 1,  # processes
-    orbit_timeout_seconds: float | None = None,  # the longest that an orbit may take; None: no limit
+    # the longest that an orbit may take; None: no limit
+    orbit_timeout_seconds: float | None = None,
     ignore_progress_json: bool = False,  # begin anew
     progress: bool | None = None,  # a bar; None: only on a terminal
     install_signal_handlers: bool = False,  # SIGINT and SIGTERM end the run in order
 ) -> dict:  # keys of the JSON file; limits in eV and eV/(cm^2 s sr eV)
     "Limits over all orbits of an archive; raises ValueError for settings that make no sense, and StateError for a damaged file."
     if y_scale not in SCALES or z_scale not in SCALES:
-        raise ValueError(f"scales are {' or '.join(SCALES)}, not {y_scale!r} and {z_scale!r}")
+        raise ValueError(
+            f"scales are {' or '.join(SCALES)}, not {y_scale!r} and {z_scale!r}"
+        )
     if not 50 < max_percentile <= 100:
-        raise ValueError(f"max_percentile is {max_percentile}; give more than 50 and at most 100")
-    orbits, instruments = find_orbits(directory_path, instrument_order), tuple(instrument_order)
-    options = {"max_percentile": float(max_percentile), "compute_mins": bool(compute_mins)}
+        raise ValueError(
+            f"max_percentile is {max_percentile}; give more than 50 and at most 100"
+        )
+    orbits, instruments = (
+        find_orbits(directory_path, instrument_order),
+        tuple(instrument_order),
+    )
+    options = {
+        "max_percentile": float(max_percentile),
+        "compute_mins": bool(compute_mins),
+    }
     with alone_with(extrema_json_path):
-        store = _Store(extrema_json_path, orbits, instruments, (y_scale, z_scale), options, ignore_progress_json)
+        store = _Store(
+            extrema_json_path,
+            orbits,
+            instruments,
+            (y_scale, z_scale),
+            options,
+            ignore_progress_json,
+        )
         run_jobs(
-            sketch_orbit, store.todo(), max_workers, on_results=store.take, flush_batch_size=flush_batch_size, flush_seconds=flush_seconds,
-            deadline=orbit_timeout_seconds, progress=progress, unit="orbit", install_signal_handlers=install_signal_handlers,
+            sketch_orbit,
+            store.todo(),
+            max_workers,
+            on_results=store.take,
+            flush_batch_size=flush_batch_size,
+            flush_seconds=flush_seconds,
+            deadline=orbit_timeout_seconds,
+            progress=progress,
+            unit="orbit",
+            install_signal_handlers=install_signal_handlers,
         )
         _write(store)
     return dict(store.held)

@@ -15,16 +15,39 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from .cdf import INSTRUMENTS, QUANTITIES, cusp_interval, pitch_mean, read_esa
-from ..view.spectrogram import EVENT_STYLES, ROW_OPTIONS, Picture, draw_events, event_spans, generic_plot_spectrogram_set, make_cells, unix_time, zoom_window
+from lunar_potential.fast.cdf import (
+    INSTRUMENTS,
+    QUANTITIES,
+    cusp_interval,
+    pitch_mean,
+    read_esa,
+)
+from lunar_potential.view.spectrogram import (
+    EVENT_STYLES,
+    ROW_OPTIONS,
+    Picture,
+    draw_events,
+    event_spans,
+    generic_plot_spectrogram_set,
+    make_cells,
+    unix_time,
+    zoom_window,
+)
 
 # %% ../../nbs/fast/04_plots.ipynb #8523322f
 _DOWN_FIELD, _UP_FIELD = ((0.0, 30.0), (330.0, 360.0)), ((150.0, 210.0),)
 _ALL, _ACROSS = ((0.0, 360.0),), ((40.0, 140.0), (220.0, 320.0))
 CATEGORIES = {  # pitch angles in the north, in the south, deg
-    "all": (_ALL, _ALL), "down": (_DOWN_FIELD, _UP_FIELD), "up": (_UP_FIELD, _DOWN_FIELD), "perpendicular": (_ACROSS, _ACROSS),
+    "all": (_ALL, _ALL),
+    "down": (_DOWN_FIELD, _UP_FIELD),
+    "up": (_UP_FIELD, _DOWN_FIELD),
+    "perpendicular": (_ACROSS, _ACROSS),
 }
-HEMISPHERES = {None: "northern hemisphere assumed", "north": "northern hemisphere", "south": "southern hemisphere"}
+HEMISPHERES = {
+    None: "northern hemisphere assumed",
+    "north": "northern hemisphere",
+    "south": "southern hemisphere",
+}
 
 
 def _check_names(category, hemisphere):
@@ -32,18 +55,24 @@ def _check_names(category, hemisphere):
     if category not in CATEGORIES:
         raise ValueError(f"no category {category!r}; there are {', '.join(CATEGORIES)}")
     if not callable(hemisphere) and hemisphere not in HEMISPHERES:
-        raise ValueError(f"hemisphere is {hemisphere!r}; give 'north', 'south', None or a function of time")
+        raise ValueError(
+            f"hemisphere is {hemisphere!r}; give 'north', 'south', None or a function of time"
+        )
 
 # %% ../../nbs/fast/04_plots.ipynb #a78479aa
 def is_north(
     dataset: xr.Dataset,  # of `read_esa`
-    hemisphere=None,  # "north", "south", None (north), or a function: times (T,), datetime64 UTC -> magnetic latitudes (T,), deg
+    # "north", "south", None (north), or a function: times (T,), datetime64 UTC ->
+    # magnetic latitudes (T,), deg
+    hemisphere=None,
 ) -> np.ndarray:  # (T,): 1 north, 0 south, NaN not known
     "The hemisphere of each record; raises ValueError for what is none."
     if callable(hemisphere):
         latitude = np.asarray(hemisphere(dataset["time"].values), float)
         if latitude.shape != dataset["time"].shape:
-            raise ValueError(f"hemisphere gives latitudes of the shape {latitude.shape} for {dataset.sizes['time']} times")
+            raise ValueError(
+                f"hemisphere gives latitudes of the shape {latitude.shape} for {dataset.sizes['time']} times"
+            )
         return np.where(np.isfinite(latitude), latitude >= 0, np.nan)
     _check_names("all", hemisphere)
     return np.full(dataset.sizes["time"], float(hemisphere != "south"))
@@ -53,14 +82,19 @@ def category_mean(
     dataset: xr.Dataset,  # of `read_esa`
     category: str = "all",  # key of `CATEGORIES`
     hemisphere=None,  # see `is_north`
-) -> np.ndarray:  # (T, C), unit of the quantity; NaN: nothing measured, or hemisphere not known
+) -> np.ndarray:  # (T, C); NaN: nothing measured, or hemisphere unknown
     "Mean of the quantity over the directions of a category; raises ValueError for an unknown category or hemisphere."
     _check_names(category, hemisphere)
     north, ranges = is_north(dataset, hemisphere), CATEGORIES[category]
     if ranges[0] == ranges[1]:
         return pitch_mean(dataset, ranges[0])
-    means = [pitch_mean(dataset, each) if (north == side).any() else np.nan for side, each in ((1, ranges[0]), (0, ranges[1]))]
-    return np.where(north[:, None] == 1, means[0], np.where(north[:, None] == 0, means[1], np.nan))
+    means = [
+        pitch_mean(dataset, each) if (north == side).any() else np.nan
+        for side, each in ((1, ranges[0]), (0, ranges[1]))
+    ]
+    return np.where(
+        north[:, None] == 1, means[0], np.where(north[:, None] == 0, means[1], np.nan)
+    )
 
 # %% ../../nbs/fast/04_plots.ipynb #4c6a9698
 def quantity_label(
@@ -84,8 +118,14 @@ def include_channel(
     "The edge of the channel of which the limit is the centre; the limit itself when it is none."
     found = [limit]
     for number, table in enumerate(cells.tables if limit is not None else ()):
-        if np.isclose(energy[np.argmax(cells.mode == number)], limit, rtol=_SAME, atol=0).any():
-            found += [*(table.high if upper else table.low)[(table.low <= limit) & (limit < table.high)]]
+        if np.isclose(
+            energy[np.argmax(cells.mode == number)], limit, rtol=_SAME, atol=0
+        ).any():
+            found += [
+                *(table.high if upper else table.low)[
+                    (table.low <= limit) & (limit < table.high)
+                ]
+            ]
     return limit if limit is None else float(max(found) if upper else min(found))
 
 # %% ../../nbs/fast/04_plots.ipynb #8ee97f56
@@ -96,14 +136,27 @@ def flux_row(
     **options,  # of `ROW_OPTIONS`: scales, limits, labels
 ) -> dict:  # a row of `generic_plot_spectrogram_set`
     "Flux of a category by time and energy."
-    span = np.stack([unix_time(dataset[name].values) for name in ("time_start", "time_end")], 1)
+    span = np.stack(
+        [unix_time(dataset[name].values) for name in ("time_start", "time_end")], 1
+    )
     energy, width = dataset["energy"].values, dataset["energy_width"].values
-    row = {"time": span, "energy": energy, "values": category_mean(dataset, category, hemisphere)}
+    row = {
+        "time": span,
+        "energy": energy,
+        "values": category_mean(dataset, category, hemisphere),
+    }
     row["energy_width"] = width if np.isfinite(width).any() else None
     if options.get("y_min") is not None or options.get("y_max") is not None:
         cells = make_cells(*row.values())
-        options |= {name: include_channel(cells, energy, options.get(name), name == "y_max") for name in ("y_min", "y_max")}
-    return row | {"z_label": quantity_label(dataset)} | {name: value for name, value in options.items() if value is not None}
+        options |= {
+            name: include_channel(cells, energy, options.get(name), name == "y_max")
+            for name in ("y_min", "y_max")
+        }
+    return (
+        row
+        | {"z_label": quantity_label(dataset)}
+        | {name: value for name, value in options.items() if value is not None}
+    )
 
 # %% ../../nbs/fast/04_plots.ipynb #af23160f
 _OWN = tuple(name for name in ROW_OPTIONS if name not in ("energy_width", "y_spacing"))
@@ -124,7 +177,9 @@ def own_options(
 
 # %% ../../nbs/fast/04_plots.ipynb #ecb96ea1
 def cusp_span(
-    cusp,  # `Cusp`, (start, end) in datetime64 or unix s, table of `read_cusp_table`, {instrument: any of these}, or None
+    # `Cusp`, (start, end) in datetime64 or unix s, table of `read_cusp_table`,
+    # {instrument: any of these}, or None
+    cusp,
     dataset: xr.Dataset,  # of `read_esa`
 ) -> tuple | None:  # start and end, unix s; None: none known
     "The crossing of a file; raises ValueError when it ends before it starts."
@@ -132,7 +187,10 @@ def cusp_span(
         cusp = cusp.get(dataset.attrs.get("instrument"))
     if isinstance(cusp, pd.DataFrame):
         cusp = cusp_interval(dataset, cusp)
-    if cusp is None or np.isnan([float(unix_time(np.asarray(each))) for each in cusp[:2]]).any():
+    if (
+        cusp is None
+        or np.isnan([float(unix_time(np.asarray(each))) for each in cusp[:2]]).any()
+    ):
         return None
     return event_spans([tuple(cusp[:2])])[0][:2]
 
@@ -143,7 +201,9 @@ def cusp_zoom(
 ) -> tuple | None:  # start and end, unix s; None without crossing
     "Some minutes about the middle of the crossings, or 1.5 times their length when that is longer; raises ValueError for less than none."
     if minutes is not None and not minutes >= 0:
-        raise ValueError(f"the zoom is {minutes:g} minutes; give 0 or more, or None for no zoom")
+        raise ValueError(
+            f"the zoom is {minutes:g} minutes; give 0 or more, or None for no zoom"
+        )
     if not spans or minutes is None:
         return None
     start, end = min(span[0] for span in spans), max(span[1] for span in spans)
@@ -154,34 +214,62 @@ def _draw(rows, datasets, cusp, style, minutes, options):
     "The picture of rows, with markers in each and a zoom column where there is a crossing."
     if not rows:
         raise ValueError("there is no row to draw")
-    _check_look(style, [options["colormap"], *(row["colormap"] for row in rows if "colormap" in row)])
+    _check_look(
+        style,
+        [options["colormap"], *(row["colormap"] for row in rows if "colormap" in row)],
+    )
     crossings = [cusp_span(cusp, dataset) for dataset in datasets]
     known = [span for span in crossings if span]
-    first, last = min(row["time"][0, 0] for row in rows), max(row["time"][-1, 1] for row in rows)
+    first, last = (
+        min(row["time"][0, 0] for row in rows),
+        max(row["time"][-1, 1] for row in rows),
+    )
     if known and not any(span[1] >= first and span[0] <= last for span in known):
-        raise ValueError(f"the cusp of {np.array(known[0]).astype('datetime64[s]')} lies outside the records")
+        raise ValueError(
+            f"the cusp of {np.array(known[0]).astype('datetime64[s]')} lies outside the records"
+        )
     zoom = cusp_zoom(known, minutes)
     figure = generic_plot_spectrogram_set(rows, zoom=zoom, **options)
     columns = 1 if zoom is None else 2
-    named = next((number for number, crossing in enumerate(crossings) if crossing), None)
+    named = next(
+        (number for number, crossing in enumerate(crossings) if crossing), None
+    )
     for number, crossing in enumerate(crossings):
-        for ax in figure.axes[number * columns : (number + 1) * columns] if crossing else ():
-            draw_events(ax, [(*crossing, "cusp" if number == named else "")], style, font_size=options["font_size"])
+        for ax in (
+            figure.axes[number * columns : (number + 1) * columns] if crossing else ()
+        ):
+            draw_events(
+                ax,
+                [(*crossing, "cusp" if number == named else "")],
+                style,
+                font_size=options["font_size"],
+            )
     return figure
 
 
 def _check_look(style, colormaps):
     "Raises ValueError for an unknown style of markers or colour map, whether there is something to draw with it or not."
     if style not in EVENT_STYLES:
-        raise ValueError(f"cusp_marker_style is {style!r}; choose one of {', '.join(map(repr, EVENT_STYLES))}")
-    if unknown := [each for each in colormaps if isinstance(each, str) and each not in matplotlib.colormaps]:
+        raise ValueError(
+            f"cusp_marker_style is {style!r}; choose one of {', '.join(map(repr, EVENT_STYLES))}"
+        )
+    if unknown := [
+        each
+        for each in colormaps
+        if isinstance(each, str) and each not in matplotlib.colormaps
+    ]:
         raise ValueError(f"Matplotlib has no colour map {unknown[0]!r}")
 
 
 def _when(datasets):
     "First and last time of all, as text."
-    low, high = (str(each.astype("datetime64[s]")).replace("T", " ") for each in (
-        min(dataset["time_start"].values[0] for dataset in datasets), max(dataset["time_end"].values[-1] for dataset in datasets)))
+    low, high = (
+        str(each.astype("datetime64[s]")).replace("T", " ")
+        for each in (
+            min(dataset["time_start"].values[0] for dataset in datasets),
+            max(dataset["time_end"].values[-1] for dataset in datasets),
+        )
+    )
     return f"{low} to {high[11:] if low[:10] == high[:10] else high} UTC"
 
 # %% ../../nbs/fast/04_plots.ipynb #5aa2e526
@@ -200,7 +288,9 @@ def category_title(
     words = f"{category}, {'towards' if north else 'away from'} the Earth: pitch "
     if callable(hemisphere):
         return f"{words}{middle[north]} in the north, {middle[not north]} in the south"
-    return f"{words}{middle[north == (hemisphere != 'south')]} ({HEMISPHERES[hemisphere]})"
+    return (
+        f"{words}{middle[north == (hemisphere != 'south')]} ({HEMISPHERES[hemisphere]})"
+    )
 
 # %% ../../nbs/fast/04_plots.ipynb #1436ac87
 def FAST_plot_pitch_angle_grid(
@@ -210,35 +300,78 @@ def FAST_plot_pitch_angle_grid(
     z_scale: str = "log",  # of the colours
     y_min: float | None = None,  # limits of the energies, eV; None: all channels
     y_max: float | None = None,
-    z_min: float | None = None,  # limits of the colours, unit of the quantity; None: percentiles 1 and 99 of each row
+    # limits of the colours, unit of the quantity; None: percentiles 1 and 99 of each
+    # row
+    z_min: float | None = None,
     z_max: float | None = None,
-    limits: dict | None = None,  # {category: {"y_min", "y_max", "z_min", "z_max", "y_label", …}}, before the ones above
+    # {category: {"y_min", "y_max", "z_min", "z_max", "y_label", …}}, before the ones
+    # above
+    limits: dict | None = None,
     cusp=None,  # see `cusp_span`
     cusp_marker_style: str = "both",  # "line", "bracket" or "both"
-    zoom_duration_minutes: float | None = 6.0,  # of the second column, drawn when there is a cusp; None: never
+    # of the second column, drawn when there is a cusp; None: never
+    zoom_duration_minutes: float | None = 6.0,
     colormap: str = "viridis",  # of Matplotlib
     y_label: str = "Energy (eV)",
     z_label: str | None = None,  # None: the quantity and its unit
     title: str | None = None,  # None: particles, orbit and times
     categories=tuple(CATEGORIES),  # rows from above
-    hemisphere=None,  # "north", "south" or a function of time, see `is_north`; None: the north is assumed, and the titles say so
+    # "north", "south" or a function of time, see `is_north`; None: the north is
+    # assumed, and the titles say so
+    hemisphere=None,
     quantity: str = "eflux",  # read from a file, see `read_esa`
     size=None,  # width and height, inches; None: 12 for each column, 3 for each row
     font_size: float = 12.0,  # points
 ) -> Picture:
     "One instrument, a row for each category of pitch angle; raises CDFError for files without spectra, ValueError for settings that make no sense."
     dataset, own = _dataset(source, quantity), own_options(limits, CATEGORIES)
-    common = {"y_min": y_min, "y_max": y_max, "z_min": z_min, "z_max": z_max, "y_label": y_label, "z_label": z_label}
-    rows = [flux_row(dataset, each, hemisphere, **common | {"title": category_title(each, hemisphere)} | _given(own, each)) for each in categories]
-    options = {"y_scale": y_scale, "z_scale": z_scale, "colormap": colormap, "size": size, "font_size": font_size}
-    options["title"] = f"{dataset.attrs.get('title', dataset.attrs['file'])}, {_when([dataset])}" if title is None else title
-    return _draw(rows, [dataset] * len(rows), cusp, cusp_marker_style, zoom_duration_minutes, options)
+    common = {
+        "y_min": y_min,
+        "y_max": y_max,
+        "z_min": z_min,
+        "z_max": z_max,
+        "y_label": y_label,
+        "z_label": z_label,
+    }
+    rows = [
+        flux_row(
+            dataset,
+            each,
+            hemisphere,
+            **common | {"title": category_title(each, hemisphere)} | _given(own, each),
+        )
+        for each in categories
+    ]
+    options = {
+        "y_scale": y_scale,
+        "z_scale": z_scale,
+        "colormap": colormap,
+        "size": size,
+        "font_size": font_size,
+    }
+    options["title"] = (
+        f"{dataset.attrs.get('title', dataset.attrs['file'])}, {_when([dataset])}"
+        if title is None
+        else title
+    )
+    return _draw(
+        rows,
+        [dataset] * len(rows),
+        cusp,
+        cusp_marker_style,
+        zoom_duration_minutes,
+        options,
+    )
 
 
 def _dataset(source, quantity):
-    dataset = source if isinstance(source, xr.Dataset) else read_esa(Path(source), quantity)
+    dataset = (
+        source if isinstance(source, xr.Dataset) else read_esa(Path(source), quantity)
+    )
     if not dataset.sizes["time"]:
-        raise ValueError(f"{dataset.attrs.get('file', 'the dataset')} has no records to draw")
+        raise ValueError(
+            f"{dataset.attrs.get('file', 'the dataset')} has no records to draw"
+        )
     return dataset
 
 
@@ -255,28 +388,67 @@ def FAST_plot_instrument_grid(
     z_scale: str = "log",  # of the colours
     y_min: float | None = None,  # limits of the energies, eV; None: all channels
     y_max: float | None = None,
-    z_min: float | None = None,  # limits of the colours, unit of the quantity; None: percentiles 1 and 99 of each row
+    # limits of the colours, unit of the quantity; None: percentiles 1 and 99 of each
+    # row
+    z_min: float | None = None,
     z_max: float | None = None,
-    limits: dict | None = None,  # {instrument: {"y_min", "y_max", "z_min", "z_max", "y_label", …}}, before the ones above
+    # {instrument: {"y_min", "y_max", "z_min", "z_max", "y_label", …}}, before the ones
+    # above
+    limits: dict | None = None,
     cusp=None,  # see `cusp_span`
     cusp_marker_style: str = "both",  # "line", "bracket" or "both"
-    zoom_duration_minutes: float | None = 6.0,  # of the second column, drawn when there is a cusp; None: never
+    # of the second column, drawn when there is a cusp; None: never
+    zoom_duration_minutes: float | None = 6.0,
     colormap: str = "viridis",  # of Matplotlib
     y_label: str = "Energy (eV)",
     z_label: str | None = None,  # None: the quantity and its unit
     title: str | None = None,  # None: orbit, category and times
-    hemisphere=None,  # "north", "south" or a function of time, see `is_north`; None: the north is assumed, and the title says so
+    # "north", "south" or a function of time, see `is_north`; None: the north is
+    # assumed, and the title says so
+    hemisphere=None,
     quantity: str = "eflux",  # read from files, see `read_esa`
     size=None,  # width and height, inches; None: 12 for each column, 3 for each row
     font_size: float = 12.0,  # points
 ) -> Picture:
     "One category of pitch angle, a row for each instrument; raises CDFError for files without spectra, ValueError for settings that make no sense."
     own, datasets = own_options(limits, INSTRUMENTS), _datasets(sources, quantity)
-    common = {"y_min": y_min, "y_max": y_max, "z_min": z_min, "z_max": z_max, "y_label": y_label, "z_label": z_label}
-    rows = [flux_row(dataset, category, hemisphere, **common | {"title": f"{each}: {INSTRUMENTS[each]}"} | _given(own, each)) for each, dataset in datasets.items()]
-    options = {"y_scale": y_scale, "z_scale": z_scale, "colormap": colormap, "size": size, "font_size": font_size}
-    options["title"] = _grid_title([*datasets.values()], category, hemisphere) if title is None else title
-    return _draw(rows, [*datasets.values()], cusp, cusp_marker_style, zoom_duration_minutes, options)
+    common = {
+        "y_min": y_min,
+        "y_max": y_max,
+        "z_min": z_min,
+        "z_max": z_max,
+        "y_label": y_label,
+        "z_label": z_label,
+    }
+    rows = [
+        flux_row(
+            dataset,
+            category,
+            hemisphere,
+            **common | {"title": f"{each}: {INSTRUMENTS[each]}"} | _given(own, each),
+        )
+        for each, dataset in datasets.items()
+    ]
+    options = {
+        "y_scale": y_scale,
+        "z_scale": z_scale,
+        "colormap": colormap,
+        "size": size,
+        "font_size": font_size,
+    }
+    options["title"] = (
+        _grid_title([*datasets.values()], category, hemisphere)
+        if title is None
+        else title
+    )
+    return _draw(
+        rows,
+        [*datasets.values()],
+        cusp,
+        cusp_marker_style,
+        zoom_duration_minutes,
+        options,
+    )
 
 
 def _datasets(sources, quantity):
@@ -284,7 +456,9 @@ def _datasets(sources, quantity):
     if not sources:
         raise ValueError("there is no instrument to draw")
     if unknown := [name for name in sources if name not in INSTRUMENTS]:
-        raise ValueError(f"no such instrument: {unknown}; there are {', '.join(INSTRUMENTS)}")
+        raise ValueError(
+            f"no such instrument: {unknown}; there are {', '.join(INSTRUMENTS)}"
+        )
     datasets = {name: _dataset(source, quantity) for name, source in sources.items()}
     for name, dataset in datasets.items():
         if dataset.attrs.get("instrument", name) != name:
@@ -293,6 +467,12 @@ def _datasets(sources, quantity):
 
 
 def _grid_title(datasets, category, hemisphere):
-    numbers = sorted({str(dataset.attrs["orbit"]) for dataset in datasets if "orbit" in dataset.attrs})
+    numbers = sorted(
+        {
+            str(dataset.attrs["orbit"])
+            for dataset in datasets
+            if "orbit" in dataset.attrs
+        }
+    )
     orbit = f", orbit {' and '.join(numbers)}" if numbers else ""
     return f"FAST ESA{orbit}, {category_title(category, hemisphere)}, {_when(datasets)}"

@@ -16,7 +16,11 @@ from cdflib.cdfwrite import CDF as CDFWriter
 
 # %% ../../nbs/fast/01_simulate.ipynb #95f8376b
 N_ANGLES, N_ENERGIES = 64, 96  # room in the file
-MODES = {0: (48, 32, 34119.7, 5.88), 1: (48, 64, 34119.7, 5.88), 2: (96, 32, 33116.0, 3.92)}  # energies, angles, highest and lowest energy in eV
+MODES = {
+    0: (48, 32, 34119.7, 5.88),
+    1: (48, 64, 34119.7, 5.88),
+    2: (96, 32, 33116.0, 3.92),
+}  # energies, angles, highest and lowest energy in eV
 
 
 def mode_tables(
@@ -26,12 +30,19 @@ def mode_tables(
     n_energies, n_angles, highest, lowest = MODES[mode]
     energy = np.geomspace(highest, lowest, n_energies if mode < 2 else n_energies - 3)
     energy = np.append(energy, np.full(n_energies - len(energy), lowest))
-    width = np.where(np.arange(n_energies) == 0, 0.0, energy * np.log(highest / lowest) / (n_energies - 1))
+    width = np.where(
+        np.arange(n_energies) == 0,
+        0.0,
+        energy * np.log(highest / lowest) / (n_energies - 1),
+    )
     turned = np.where(np.arange(n_energies) >= 40, 4.69, 0.0)
     return energy, width, (np.arange(n_angles) + 0.5)[:, None] * 360 / n_angles + turned
 
 # %% ../../nbs/fast/01_simulate.ipynb #eca1794e
-PEAKS = {"e": (100.0, 1500.0), "i": (300.0, 5000.0)}  # eV: most of the time, and in mid-orbit
+PEAKS = {
+    "e": (100.0, 1500.0),
+    "i": (300.0, 5000.0),
+}  # eV: most of the time, and in mid-orbit
 
 
 def true_eflux(
@@ -45,7 +56,10 @@ def true_eflux(
     weight = np.exp(-0.5 * ((share - 0.5) / 0.04) ** 2)
     down = 0.15 + 0.85 * np.exp(-((np.minimum(pitch, 360 - pitch) / 60) ** 2))
     spectrum = lambda peak: np.exp(-0.5 * (np.log(energy / peak) / 0.45) ** 2)
-    return 1e7 * ((1 - weight) * spectrum(quiet) + 1.5 * weight * down * spectrum(arc)) + 2e4
+    return (
+        1e7 * ((1 - weight) * spectrum(quiet) + 1.5 * weight * down * spectrum(arc))
+        + 2e4
+    )
 
 # %% ../../nbs/fast/01_simulate.ipynb #96372243
 GEOMETRIC_FACTOR, DEAD_TIME = 1.47e-4, 1.1e-7  # cm^2 sr eV/eV; s
@@ -56,44 +70,73 @@ def _measure(flux, dt, efficiency, rng):
     "One byte, and flux as the ground system makes it of the count."
     rate = flux * GEOMETRIC_FACTOR * efficiency
     counts = rng.poisson(dt * rate / (1 + rate * DEAD_TIME))
-    measured = counts / (1 - DEAD_TIME * counts / dt) / (GEOMETRIC_FACTOR * efficiency * dt)
+    measured = (
+        counts / (1 - DEAD_TIME * counts / dt) / (GEOMETRIC_FACTOR * efficiency * dt)
+    )
     return np.minimum(counts, BYTE_FILL), measured
 
 # %% ../../nbs/fast/01_simulate.ipynb #36d06e12
 @dataclasses.dataclass
 class Truth:
     "What is known about a simulated file."
+
     path: Path  # the file
     instrument: str  # "ees", "eeb", "ies" or "ieb"
     orbit: int
     time: np.ndarray  # centre of each record, unix time in s, (R,)
     mode: np.ndarray  # of each record, (R,)
-    peak: np.ndarray  # energy of the highest flux, eV, (R,); NaN where arc and quiet spectrum overlap
+    # energy of the highest flux, eV, (R,); NaN where arc and quiet spectrum overlap
+    peak: np.ndarray
     empty: np.ndarray  # records that hold no valid data, (R,)
 
 
 def _timeline(start, records, cadence, gap):
     "Centres of the records: unbroken, but for a gap after seven tenths of them."
-    first = datetime.datetime.fromisoformat(start).replace(tzinfo=datetime.timezone.utc).timestamp()
-    return first + cadence * (np.arange(records) + 0.5) + gap * (np.arange(records) >= 0.7 * records)
+    first = (
+        datetime.datetime.fromisoformat(start)
+        .replace(tzinfo=datetime.timezone.utc)
+        .timestamp()
+    )
+    return (
+        first
+        + cadence * (np.arange(records) + 0.5)
+        + gap * (np.arange(records) >= 0.7 * records)
+    )
 
 # %% ../../nbs/fast/01_simulate.ipynb #3a4321de
 def _empty_arrays(records):
     names = ("eflux", "energy_full", "denergy_full", "pitch_angle", "domega")
-    arrays = {name: np.full((records, N_ANGLES, N_ENERGIES), FILL, np.float32) for name in names}
-    return arrays | {"data": np.full((records, N_ANGLES, N_ENERGIES), BYTE_FILL, np.uint8)}
+    arrays = {
+        name: np.full((records, N_ANGLES, N_ENERGIES), FILL, np.float32)
+        for name in names
+    }
+    return arrays | {
+        "data": np.full((records, N_ANGLES, N_ENERGIES), BYTE_FILL, np.uint8)
+    }
 
 
 def _fill_records(arrays, chosen, mode, dt, shift, share, species, rng):
     "Measures the records of one mode."
     energy, width, theta = mode_tables(mode)
-    used = (np.nonzero(chosen)[0][:, None, None], np.arange(theta.shape[0])[:, None], np.arange(len(energy)))
+    used = (
+        np.nonzero(chosen)[0][:, None, None],
+        np.arange(theta.shape[0])[:, None],
+        np.arange(len(energy)),
+    )
     pitch = (theta + shift[chosen][:, None, None]) % 360
     flux = true_eflux(energy, pitch, share[chosen][:, None, None], species)
-    arrays["data"][used], arrays["eflux"][used] = _measure(flux, dt[chosen][:, None, None], 0.9, rng)
+    arrays["data"][used], arrays["eflux"][used] = _measure(
+        flux, dt[chosen][:, None, None], 0.9, rng
+    )
     half = np.deg2rad(180 / theta.shape[0])
-    arrays["domega"][used] = 2 * np.pi * np.abs(np.sin(np.deg2rad(pitch))) * np.sin(half) + 1e-3
-    for name, values in (("energy_full", energy), ("denergy_full", width), ("pitch_angle", pitch)):
+    arrays["domega"][used] = (
+        2 * np.pi * np.abs(np.sin(np.deg2rad(pitch))) * np.sin(half) + 1e-3
+    )
+    for name, values in (
+        ("energy_full", energy),
+        ("denergy_full", width),
+        ("pitch_angle", pitch),
+    ):
         arrays[name][used] = values
 
 # %% ../../nbs/fast/01_simulate.ipynb #bdb1cf3b
@@ -108,43 +151,120 @@ def _spoil(arrays, rows):
     return np.isin(np.arange(len(rows["valid"])), [n, n + 1, n + 3])
 
 # %% ../../nbs/fast/01_simulate.ipynb #8405a080
-_TYPES = {"epoch": 31, "valid": 2, "gf_ind": 2, "bins_ind": 2, "orbit_number": 4, "num_dists": 4, "charge": 2, "energy_channel": 2, "pitch_angle_bin": 2}
-_TYPES |= dict.fromkeys(("nbins", "nenergy", "mode_ind", "data_quality", "data", "bins"), 11)
-_TYPES |= dict.fromkeys(("time_unix", "time_start", "time_end", "time_delta", "time_integ"), 45)
-_FILLS = {2: (-32768, "CDF_INT2"), 4: (-2147483648, "CDF_INT4"), 11: (255, "CDF_UINT1"), 31: (FILL, "CDF_EPOCH"), 44: (FILL, "CDF_FLOAT"), 45: (FILL, "CDF_DOUBLE")}
-_NUMPY = {2: np.int16, 4: np.int32, 11: np.uint8, 31: np.float64, 44: np.float32, 45: np.float64}
+_TYPES = {
+    "epoch": 31,
+    "valid": 2,
+    "gf_ind": 2,
+    "bins_ind": 2,
+    "orbit_number": 4,
+    "num_dists": 4,
+    "charge": 2,
+    "energy_channel": 2,
+    "pitch_angle_bin": 2,
+}
+_TYPES |= dict.fromkeys(
+    ("nbins", "nenergy", "mode_ind", "data_quality", "data", "bins"), 11
+)
+_TYPES |= dict.fromkeys(
+    ("time_unix", "time_start", "time_end", "time_delta", "time_integ"), 45
+)
+_FILLS = {
+    2: (-32768, "CDF_INT2"),
+    4: (-2147483648, "CDF_INT4"),
+    11: (255, "CDF_UINT1"),
+    31: (FILL, "CDF_EPOCH"),
+    44: (FILL, "CDF_FLOAT"),
+    45: (FILL, "CDF_DOUBLE"),
+}
+_NUMPY = {
+    2: np.int16,
+    4: np.int32,
+    11: np.uint8,
+    31: np.float64,
+    44: np.float32,
+    45: np.float64,
+}
 
 
 def _write_variable(cdf, name, values, varies, unit):
     kind = _TYPES.get(name, 44)
     values = np.asarray(values, _NUMPY[kind])
     shape = list(values.shape[1:] if varies else values.shape)
-    spec = {"Variable": name, "Data_Type": kind, "Num_Elements": 1, "Rec_Vary": varies, "Dim_Sizes": shape, "Compress": 0}
+    spec = {
+        "Variable": name,
+        "Data_Type": kind,
+        "Num_Elements": 1,
+        "Rec_Vary": varies,
+        "Dim_Sizes": shape,
+        "Compress": 0,
+    }
     fill, word = _FILLS[kind]
-    cdf.write_var(spec, {"FILLVAL": [fill, word], "UNITS": unit, "VAR_TYPE": "data" if varies else "metadata"}, values if values.size else None)
+    cdf.write_var(
+        spec,
+        {
+            "FILLVAL": [fill, word],
+            "UNITS": unit,
+            "VAR_TYPE": "data" if varies else "metadata",
+        },
+        values if values.size else None,
+    )
 
 # %% ../../nbs/fast/01_simulate.ipynb #126cb321
 def _tables(modes, angles, species, records):
     "Variables that do not vary from record to record."
-    out = {name: np.full((3, angles, N_ENERGIES), FILL, np.float32) for name in ("energy", "denergy", "theta", "eff")}
+    out = {
+        name: np.full((3, angles, N_ENERGIES), FILL, np.float32)
+        for name in ("energy", "denergy", "theta", "eff")
+    }
     for mode in modes:
         energy, width, theta = mode_tables(mode)
         used = (mode, slice(len(theta)), slice(len(energy)))
-        out["energy"][used], out["denergy"][used], out["theta"][used], out["eff"][used] = energy, width, theta, 0.9
+        (
+            out["energy"][used],
+            out["denergy"][used],
+            out["theta"][used],
+            out["eff"][used],
+        ) = energy, width, theta, 0.9
     bins = np.ones((angles, N_ENERGIES), np.uint8)
     bins[:, 0] = 0
-    out |= {"bins": bins, "gf": np.ones((N_ANGLES, N_ENERGIES)), "dead": DEAD_TIME, "num_dists": records}
-    return out | {"mass": 5.68566e-6 if species == "e" else 0.0104389, "charge": -1 if species == "e" else 1}
+    out |= {
+        "bins": bins,
+        "gf": np.ones((N_ANGLES, N_ENERGIES)),
+        "dead": DEAD_TIME,
+        "num_dists": records,
+    }
+    return out | {
+        "mass": 5.68566e-6 if species == "e" else 0.0104389,
+        "charge": -1 if species == "e" else 1,
+    }
 
 
 def _rows(times, cadence, mode):
     "Variables with one number for each record."
     n = len(times)
     sizes = np.array([MODES[m][:2] for m in mode]).reshape(-1, 2)
-    same = {"valid": 1, "data_quality": 0, "time_delta": cadence, "geom_factor": GEOMETRIC_FACTOR, "gf_ind": 0, "bins_ind": 0, "sc_pot": FILL}
+    same = {
+        "valid": 1,
+        "data_quality": 0,
+        "time_delta": cadence,
+        "geom_factor": GEOMETRIC_FACTOR,
+        "gf_ind": 0,
+        "bins_ind": 0,
+        "sc_pot": FILL,
+    }
     rows = {name: np.full(n, value) for name, value in same.items()}
-    rows |= {"time_unix": times.copy(), "time_start": times - cadence / 2, "time_end": times + cadence / 2, "epoch": times * 1e3 + 62167219200000.0}
-    rows |= {"mode_ind": mode, "nenergy": sizes[:, 0], "nbins": sizes[:, 1], "time_integ": cadence / sizes[:, 0]}
+    rows |= {
+        "time_unix": times.copy(),
+        "time_start": times - cadence / 2,
+        "time_end": times + cadence / 2,
+        "epoch": times * 1e3 + 62167219200000.0,
+    }
+    rows |= {
+        "mode_ind": mode,
+        "nenergy": sizes[:, 0],
+        "nbins": sizes[:, 1],
+        "time_integ": cadence / sizes[:, 0],
+    }
     return rows | {"theta_shift": np.linspace(0, 5.6, n)}
 
 # %% ../../nbs/fast/01_simulate.ipynb #e4917dbe
@@ -159,36 +279,80 @@ def simulate_cdf(
     version: int = 2,  # 1 or 2
     seed: int = 0,  # of the counting noise
     spoil: bool = True,  # damage four records
-    blank: float | None = None,  # put this number into every used cell, such as 0 or -1e31
+    # put this number into every used cell, such as 0 or -1e31
+    blank: float | None = None,
     without: tuple = (),  # variables that are left out
 ) -> Truth:  # what the file holds
     "Writes a file of the product; the same arguments give the same numbers."
     species, survey = instrument[0], instrument[2] == "s"
-    times, share = _timeline(start, records, cadence, gap), (np.arange(records) + 0.5) / records
+    times, share = (
+        _timeline(start, records, cadence, gap),
+        (np.arange(records) + 0.5) / records,
+    )
     mode = np.where(share < 0.55, 1 if survey else 0, 2)
     rows, arrays = _rows(times, cadence, mode), _empty_arrays(records)
-    rng = np.random.default_rng([seed, orbit, ["ees", "eeb", "ies", "ieb"].index(instrument)])
+    rng = np.random.default_rng(
+        [seed, orbit, ["ees", "eeb", "ies", "ieb"].index(instrument)]
+    )
     for each in np.unique(mode):
-        _fill_records(arrays, mode == each, each, rows["time_integ"], rows["theta_shift"], share, species, rng)
+        _fill_records(
+            arrays,
+            mode == each,
+            each,
+            rows["time_integ"],
+            rows["theta_shift"],
+            share,
+            species,
+            rng,
+        )
     empty = _spoil(arrays, rows) if spoil else np.zeros(records, bool)
     if blank is not None:
-        arrays["eflux"][arrays["energy_full"] > 0], arrays["data"][arrays["energy_full"] > 0] = blank, 0 if blank == 0 else BYTE_FILL
+        (
+            arrays["eflux"][arrays["energy_full"] > 0],
+            arrays["data"][arrays["energy_full"] > 0],
+        ) = blank, 0 if blank == 0 else BYTE_FILL
     tables = _tables(np.unique(mode), N_ANGLES if survey else 32, species, records)
-    path = _write(Path(folder), instrument, orbit, start, version, rows | arrays | {"orbit_number": [orbit, orbit]}, tables, without)
+    path = _write(
+        Path(folder),
+        instrument,
+        orbit,
+        start,
+        version,
+        rows | arrays | {"orbit_number": [orbit, orbit]},
+        tables,
+        without,
+    )
     quiet, arc = PEAKS[species]
-    peak = np.select([abs(share - 0.5) < 0.03, abs(share - 0.5) > 0.15], [arc, quiet], np.nan)
+    peak = np.select(
+        [abs(share - 0.5) < 0.03, abs(share - 0.5) > 0.15], [arc, quiet], np.nan
+    )
     return Truth(path, instrument, orbit, times, mode, peak, empty)
 
 # %% ../../nbs/fast/01_simulate.ipynb #73d590d8
 def _write(folder, instrument, orbit, start, version, rows, tables, without):
     day = datetime.datetime.fromisoformat(start)
-    path = folder / f"{day:%Y}/{day:%m}/fa_esa_l2_{instrument}_{day:%Y%m%d%H%M%S}_{orbit:05d}_v{version:02d}.cdf"
+    path = (
+        folder
+        / f"{day:%Y}/{day:%m}/fa_esa_l2_{instrument}_{day:%Y%m%d%H%M%S}_{orbit:05d}_v{version:02d}.cdf"
+    )
     path.parent.mkdir(parents=True, exist_ok=True)
-    units = {"eflux": "eV/sr/sec" if version == 1 else "eV/(cm^2-s-sr-eV)", "data": "Counts", "energy_full": "eV", "pitch_angle": "degrees"}
+    units = {
+        "eflux": "eV/sr/sec" if version == 1 else "eV/(cm^2-s-sr-eV)",
+        "data": "Counts",
+        "energy_full": "eV",
+        "pitch_angle": "degrees",
+    }
     if version > 1:
-        tables = tables | {"energy_channel": np.arange(N_ENERGIES), "pitch_angle_bin": np.arange(N_ANGLES)}
-    cdf = CDFWriter(path, cdf_spec={"Compressed": 1, "Majority": "row_major"}, delete=True)
-    cdf.write_globalattrs({"Project": {0: "FAST"}, "Logical_source": {0: f"fa_esa_l2_{instrument}"}})
+        tables = tables | {
+            "energy_channel": np.arange(N_ENERGIES),
+            "pitch_angle_bin": np.arange(N_ANGLES),
+        }
+    cdf = CDFWriter(
+        path, cdf_spec={"Compressed": 1, "Majority": "row_major"}, delete=True
+    )
+    cdf.write_globalattrs(
+        {"Project": {0: "FAST"}, "Logical_source": {0: f"fa_esa_l2_{instrument}"}}
+    )
     for varies, variables in ((True, rows), (False, tables)):
         for name, values in variables.items():
             if name not in without:
@@ -197,15 +361,39 @@ def _write(folder, instrument, orbit, start, version, rows, tables, without):
     return path
 
 # %% ../../nbs/fast/01_simulate.ipynb #ee2aa594
-FAULTS = {13600: "truncated", 13601: "empty", 13602: "not-cdf", 13603: "all-fill", 13604: "all-zero", 13605: "missing-variable", 13606: "no-records"}
+FAULTS = {
+    13600: "truncated",
+    13601: "empty",
+    13602: "not-cdf",
+    13603: "all-fill",
+    13604: "all-zero",
+    13605: "missing-variable",
+    13606: "no-records",
+}
 
 
 def _simulate_fault(folder, orbit, kind):
     "A file of the kind."
     start = f"2000-01-21T{orbit % 100:02d}:00:00"
-    options = {"all-fill": {"blank": FILL}, "all-zero": {"blank": 0.0}, "missing-variable": {"without": ("eflux",)}}.get(kind, {})
-    path = simulate_cdf(folder, "ees", orbit, start, records=0 if kind == "no-records" else 12, spoil=False, **options).path
-    content = {"truncated": path.read_bytes()[: path.stat().st_size // 2], "empty": b"", "not-cdf": b"404 Not Found"}.get(kind)
+    options = {
+        "all-fill": {"blank": FILL},
+        "all-zero": {"blank": 0.0},
+        "missing-variable": {"without": ("eflux",)},
+    }.get(kind, {})
+    path = simulate_cdf(
+        folder,
+        "ees",
+        orbit,
+        start,
+        records=0 if kind == "no-records" else 12,
+        spoil=False,
+        **options,
+    ).path
+    content = {
+        "truncated": path.read_bytes()[: path.stat().st_size // 2],
+        "empty": b"",
+        "not-cdf": b"404 Not Found",
+    }.get(kind)
     if content is not None:
         path.write_bytes(content)
     return path
@@ -221,8 +409,13 @@ def simulate_archive(
     "Writes an archive, and its cusp table to FAST_Cusp_Indices.csv."
     folder, truths = Path(folder), []
     for number, orbit in enumerate(orbits):
-        start = datetime.datetime(2000, 1, 19, 23, 45) + number * datetime.timedelta(minutes=133)
-        truths += [simulate_cdf(folder, instrument, orbit, start.isoformat(), **options) for instrument in instruments]
+        start = datetime.datetime(2000, 1, 19, 23, 45) + number * datetime.timedelta(
+            minutes=133
+        )
+        truths += [
+            simulate_cdf(folder, instrument, orbit, start.isoformat(), **options)
+            for instrument in instruments
+        ]
     for orbit, kind in faults.items():
         _simulate_fault(folder, orbit, kind)
     (folder / "FAST_Cusp_Indices.csv").write_text(_cusp_table(truths), encoding="utf-8")
@@ -231,16 +424,53 @@ def simulate_archive(
 # %% ../../nbs/fast/01_simulate.ipynb #4db45d0d
 def _cusp_table(truths):
     "Records 30 to 40 of each file, except that the last file is given another version and the last line is short."
-    names = ["Orbit Number", "Folder Path", "orb File", "orb min Index", "orb Max Index"]
+    names = [
+        "Orbit Number",
+        "Folder Path",
+        "orb File",
+        "orb min Index",
+        "orb Max Index",
+    ]
     for instrument in ("eeb", "ees", "ieb", "ies"):
-        names += [instrument, f"{instrument} File", f"{instrument} min Index", f"{instrument} Max Index"]
+        names += [
+            instrument,
+            f"{instrument} File",
+            f"{instrument} min Index",
+            f"{instrument} Max Index",
+        ]
     lines = [names]
     for orbit in sorted({truth.orbit for truth in truths}):
-        files = {truth.instrument: truth.path.name for truth in truths if truth.orbit == orbit}
-        line = [f"{orbit}", "./FAST_data/2000/01", f"fa_k0_orb_{orbit}_v01.cdf", "84", "84"]
+        files = {
+            truth.instrument: truth.path.name
+            for truth in truths
+            if truth.orbit == orbit
+        }
+        line = [
+            f"{orbit}",
+            "./FAST_data/2000/01",
+            f"fa_k0_orb_{orbit}_v01.cdf",
+            "84",
+            "84",
+        ]
         for instrument in ("eeb", "ees", "ieb", "ies"):
-            line += ["True", files.get(instrument, ""), "30", "40"] if instrument in files else ["", "", "", ""]
+            line += (
+                ["True", files.get(instrument, ""), "30", "40"]
+                if instrument in files
+                else ["", "", "", ""]
+            )
         lines.append(line)
-    lines[-1] = [word.replace("_v02", "_v01") if "_ieb_" in word else word for word in lines[-1]]
-    lines.append([f"{truths[-1].orbit + 1}", "./FAST_data/2000/01", f"fa_k0_orb_{truths[-1].orbit + 1}_v01.cdf", "70", "75", "True", "fa_esa_l2_eeb_20000120041100_13521_v02.cdf"])
+    lines[-1] = [
+        word.replace("_v02", "_v01") if "_ieb_" in word else word for word in lines[-1]
+    ]
+    lines.append(
+        [
+            f"{truths[-1].orbit + 1}",
+            "./FAST_data/2000/01",
+            f"fa_k0_orb_{truths[-1].orbit + 1}_v01.cdf",
+            "70",
+            "75",
+            "True",
+            "fa_esa_l2_eeb_20000120041100_13521_v02.cdf",
+        ]
+    )
     return "\n".join("\t".join(line) for line in lines) + "\n"

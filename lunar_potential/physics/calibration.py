@@ -10,8 +10,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from lunar_potential.physics.kappa import (
+    INCIDENT_MU,
+    NOMINAL_BACKGROUND,
+    RING_FACTOR,
+    Response,
+)
 from ..run.compiled import compiled
-from .kappa import INCIDENT_MU, NOMINAL_BACKGROUND, RING_FACTOR, Response
 from ..units import N_CELLS
 
 # %% auto #0
@@ -22,19 +27,25 @@ __all__ = ['LEAST_RISE', 'CODE_SCATTER', 'LEAST_SWEEPS', 'Calibration', 'tail_ba
 class Calibration:
     "Relative calibration of the sweeps of a day."
 
-    background: float = NOMINAL_BACKGROUND  # counts of a ring in one row, shared by its cells
+    # counts of a ring in one row, shared by its cells
+    background: float = NOMINAL_BACKGROUND
     background_sd: float = 0.7  # its relative uncertainty
-    gain: np.ndarray | None = None  # (88,) relative gain of the cells, geometric mean 1; None: not estimated
+    # (88,) relative gain of the cells, geometric mean 1; None: not estimated
+    gain: np.ndarray | None = None
     scatter: float = 0.045  # relative scatter of a cell's counts beyond Poisson
-    response: Response = Response()  # smear in energy and angle; chosen later, from the loss cones
-    count_scale: float = 1.0  # pseudo-counts for one count: the variance of the counts over their mean
+    # smear in energy and angle; chosen later, from the loss cones
+    response: Response = Response()
+    # pseudo-counts for one count: the variance of the counts over their mean
+    count_scale: float = 1.0
     sweeps: int = 0  # sweeps it was estimated from; 0: nominal values
 
 # %% ../../nbs/physics/03_calibration.ipynb #9be01c78
 LEAST_RISE = 1.9  # from channel to channel, of a tail with kappa of 2.5
 
+
 def tail_background(
-    counts: np.ndarray,  # (S, C) counts of a sweep's highest energies, in descending energy, per ring
+    # (S, C) counts of a sweep's highest energies, in descending energy, per ring
+    counts: np.ndarray,
     quiet: float = 30.0,  # percentage of sweeps to use
     chooser: int = 4,  # channel that chooses them
 ) -> float:  # background counts per ring; nan where the counts do not level off
@@ -49,7 +60,20 @@ def tail_background(
 
 # %% ../../nbs/physics/03_calibration.ipynb #838a6c6d
 @compiled
-def _gain_pass(energy, counts, use, factor, background, gain, scatter, scale, upper, lower, excess, ratio):
+def _gain_pass(
+    energy,
+    counts,
+    use,
+    factor,
+    background,
+    gain,
+    scatter,
+    scale,
+    upper,
+    lower,
+    excess,
+    ratio,
+):
     "One pass over all sweeps: sums of w k/m and of w for each cell; squared relative excess and number of bright cells; variance over mean of the faint cells of each row."
     for s in range(energy.shape[0]):
         for i in range(energy.shape[1]):
@@ -61,7 +85,9 @@ def _gain_pass(energy, counts, use, factor, background, gain, scatter, scale, up
                         x = gain[c] * factor[c] * energy[s, i]
                         b = background * factor[c] / RING_FACTOR
                         m = flux * x + b
-                        if step == 0 or (counts[s, i, c] - m) ** 2 < 25 * (scale * m + (scatter * m) ** 2):
+                        if step == 0 or (counts[s, i, c] - m) ** 2 < 25 * (
+                            scale * m + (scatter * m) ** 2
+                        ):
                             total += counts[s, i, c] - b
                             exposure += x
                 flux = total / exposure if exposure > 0 else -1.0
@@ -69,7 +95,10 @@ def _gain_pass(energy, counts, use, factor, background, gain, scatter, scale, up
                     break
             faint, square, total = 0, 0.0, 0.0
             for c in range(factor.size):
-                m = flux * gain[c] * factor[c] * energy[s, i] + background * factor[c] / RING_FACTOR
+                m = (
+                    flux * gain[c] * factor[c] * energy[s, i]
+                    + background * factor[c] / RING_FACTOR
+                )
                 v = scale * m + (scatter * m) ** 2
                 if flux > 0 and use[s, i, c] and (counts[s, i, c] - m) ** 2 < 25 * v:
                     if m > 60:
@@ -79,12 +108,19 @@ def _gain_pass(energy, counts, use, factor, background, gain, scatter, scale, up
                         excess[0] += (counts[s, i, c] / m - 1) ** 2 - scale / m
                         excess[1] += 1
                 if flux > 0 and use[s, i, c] and 3 < m < 40:
-                    faint, square, total = faint + 1, square + (counts[s, i, c] - m) ** 2, total + m
+                    faint, square, total = (
+                        faint + 1,
+                        square + (counts[s, i, c] - m) ** 2,
+                        total + m,
+                    )
             if faint > 10:
                 ratio[s, i] = square / total * faint / (faint - 1)
 
 # %% ../../nbs/physics/03_calibration.ipynb #8a83fdf1
-CODE_SCATTER = math.sqrt((3 / 8) / math.log(2) / 256 / 12)  # of the telemetry code's 16 steps an octave, 1.33 %
+CODE_SCATTER = math.sqrt(
+    (3 / 8) / math.log(2) / 256 / 12
+)  # of the telemetry code's 16 steps an octave, 1.33 %
+
 
 def flat_field(
     energy: np.ndarray,  # (S, C) recorded energies, eV; nan = no row
@@ -92,25 +128,50 @@ def flat_field(
     use: np.ndarray,  # (S, C, 88) which cells are incident and have data
     factor: np.ndarray,  # (88,) pseudo-counts per unit flux and eV
     background: float,  # counts of a ring
-) -> tuple[np.ndarray, float, float]:  # gains (88,) with geometric mean 1; relative scatter of the cells that remains; variance of the counts over their mean
+) -> tuple[np.ndarray, float, float]:  # gains (88,), remaining scatter, count scale
     "Relative gain of the cells from the incident electrons; a cell that never saw enough keeps 1."
     gain, scale = np.ones(N_CELLS), 1.0
     for scatter in (0.08, 0.08, 0.016, 0.016):
-        upper, lower, excess, ratio = np.zeros(N_CELLS), np.zeros(N_CELLS), np.zeros(2), np.full(energy.shape, np.nan)
-        _gain_pass(energy, counts, use, factor, background, gain, scatter, scale, upper, lower, excess, ratio)
+        upper, lower, excess, ratio = (
+            np.zeros(N_CELLS),
+            np.zeros(N_CELLS),
+            np.zeros(2),
+            np.full(energy.shape, np.nan),
+        )
+        _gain_pass(
+            energy,
+            counts,
+            use,
+            factor,
+            background,
+            gain,
+            scatter,
+            scale,
+            upper,
+            lower,
+            excess,
+            ratio,
+        )
         gain = gain * np.where(lower > 0, upper / np.where(lower > 0, lower, 1), 1)
         gain /= np.exp(np.log(gain).mean())
         scale = np.nanmedian(ratio) if np.isfinite(ratio).sum() > 100 else 1.0
-    remaining = math.sqrt(max(excess[0] / max(excess[1], 1), CODE_SCATTER**2)) if excess[1] > 1000 else 0.0135
+    remaining = (
+        math.sqrt(max(excess[0] / max(excess[1], 1), CODE_SCATTER**2))
+        if excess[1] > 1000
+        else 0.0135
+    )
     return gain, remaining, scale
 
 # %% ../../nbs/physics/03_calibration.ipynb #b64b4ee7
 LEAST_SWEEPS = 200  # below this number nominal values are used
 
+
 def calibrate(
     energy: np.ndarray,  # (S, C) recorded energies, eV, high to low; nan = no row
-    counts: np.ndarray,  # (S, C, 88) pseudo-counts, midpoints of the code; nan = no data
-    mu: np.ndarray,  # (S, C, 88) cosine of the pitch angle, > 0 moves to the Moon; nan = not connected
+    # (S, C, 88) pseudo-counts, midpoints of the code; nan = no data
+    counts: np.ndarray,
+    # (S, C, 88) cosine of the pitch angle, > 0 moves to the Moon; nan = not connected
+    mu: np.ndarray,
     factor: np.ndarray,  # (88,) pseudo-counts per unit flux and eV
     gains: bool = True,  # estimate the relative gains too
 ) -> Calibration:  # rounded, nominal where there are fewer than LEAST_SWEEPS sweeps
@@ -119,7 +180,9 @@ def calibrate(
     if len(energy) < LEAST_SWEEPS:
         return Calibration()
     with np.errstate(invalid="ignore", divide="ignore"):
-        per_ring = np.where(data, counts, 0)[:, :5].sum(2) / (data[:, :5] * (factor / RING_FACTOR)).sum(2)
+        per_ring = np.where(data, counts, 0)[:, :5].sum(2) / (
+            data[:, :5] * (factor / RING_FACTOR)
+        ).sum(2)
     background = tail_background(per_ring)
     known = math.isfinite(background) and background < 8 * NOMINAL_BACKGROUND
     background = round(4 * background) / 4 if known else NOMINAL_BACKGROUND
@@ -128,6 +191,15 @@ def calibrate(
         return Calibration(background, sd, sweeps=len(energy))
     unconnected = ~np.isfinite(mu).any(axis=(1, 2))
     use = data & ((mu > INCIDENT_MU) | unconnected[:, None, None])
-    gain, scatter, scale = flat_field(energy, np.where(data, counts, 0.0), use, factor, background)
+    gain, scatter, scale = flat_field(
+        energy, np.where(data, counts, 0.0), use, factor, background
+    )
     scale = 1.0 if abs(scale - 1) < 0.2 else float(f"{scale:.1e}")
-    return Calibration(background, sd, np.round(200 * gain) / 200, round(2000 * scatter) / 2000, count_scale=scale, sweeps=len(energy))
+    return Calibration(
+        background,
+        sd,
+        np.round(200 * gain) / 200,
+        round(2000 * scatter) / 2000,
+        count_scale=scale,
+        sweeps=len(energy),
+    )

@@ -11,7 +11,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..run.compiled import compiled
 from lunar_potential.physics.kappa import (
     FLUX_ERROR,
     IncidentCounts,
@@ -27,6 +26,7 @@ from lunar_potential.physics.kappa import (
     response_nodes,
     usable_energy,
 )
+from ..run.compiled import compiled
 from ..units import E_CHARGE, M_PROTON, Flag
 
 # %% auto #0
@@ -41,7 +41,9 @@ __all__ = ['U_MIN_LIT', 'U_LEAST_LIT', 'U_MAX', 'GRID', 'ROOTS', 'NEAR_ROOT', 'S
 class ChargingModel:
     "Constants of the current balance; every one can be replaced."
 
-    photo_a: float = 1.07e-6  # J-U curve J = a exp(-U/b) + c exp(-U/d), A m^-2 (Halekas 2008, doi:10.1029/2008JA013194)
+    # J-U curve J = a exp(-U/b) + c exp(-U/d), A m^-2 (Halekas 2008,
+    # doi:10.1029/2008JA013194)
+    photo_a: float = 1.07e-6
     photo_b: float = 5.0  # V
     photo_c: float = 1.6e-8  # A m^-2
     photo_d: float = 60.0  # V
@@ -49,9 +51,11 @@ class ChargingModel:
     yield_energy: float = 500.0  # eV, where the yield is largest
     secondary_temperature: float = 2.0  # eV, of the emitted secondaries
     ion_temperature_ratio: float = 1.0  # T_i / T_e
-    ion_exponent: float = 0.5  # attraction of ions (1 - U/T_i)**exponent: 0 plane, 0.5 cylinder, 1 sphere
+    # attraction of ions (1 - U/T_i)**exponent: 0 plane, 0.5 cylinder, 1 sphere
+    ion_exponent: float = 0.5
     ion_mass: float = M_PROTON  # kg
-    ion_speed: float = 0.0  # m/s, drift of the ions against the body; 4e5 in the solar wind
+    # m/s, drift of the ions against the body; 4e5 in the solar wind
+    ion_speed: float = 0.0
 
 # %% ../../nbs/physics/04_charging.ipynb #52554954
 @dataclass(frozen=True)
@@ -60,26 +64,37 @@ class ChargingErrors:
 
     flux: float = FLUX_ERROR  # absolute flux: energy band, telemetry code
     balance: float = 0.1  # V, of a body about its balance
-    photo: float = 0.1  # J-U curve, or the sensitivity of the instrument it was calibrated with
+    # J-U curve, or the sensitivity of the instrument it was calibrated with
+    photo: float = 0.1
     yield_max: float = 0.1  # largest yield
     yield_energy: float = 0.1  # its energy
     secondary_temperature: float = 0.25  # temperature of the secondaries
     ions: float = 0.2  # ion current
 
-    def variations(self, model: ChargingModel) -> tuple:  # of `ChargingModel` as tuples of constants
+    def variations(
+        self, model: ChargingModel
+    ) -> tuple:  # of `ChargingModel` as tuples of constants
         "The constants, each moved by its uncertainty in turn."
         moved = (
-            dict(photo_a=model.photo_a * (1 + self.photo), photo_c=model.photo_c * (1 + self.photo)),
+            dict(
+                photo_a=model.photo_a * (1 + self.photo),
+                photo_c=model.photo_c * (1 + self.photo),
+            ),
             dict(yield_max=model.yield_max * (1 + self.yield_max)),
             dict(yield_energy=model.yield_energy * (1 + self.yield_energy)),
-            dict(secondary_temperature=model.secondary_temperature * (1 + self.secondary_temperature)),
+            dict(
+                secondary_temperature=model.secondary_temperature
+                * (1 + self.secondary_temperature)
+            ),
             dict(ion_mass=model.ion_mass / (1 + self.ions) ** 2),
         )
         return tuple(astuple(replace(model, **change)) for change in moved)
 
 # %% ../../nbs/physics/04_charging.ipynb #30ed4ff3
 U_MIN_LIT = -0.5  # V: below it the J-U curve says nothing
-U_LEAST_LIT = 0.15  # V: a smaller root of a sunlit body may as well be any negative potential
+U_LEAST_LIT = (
+    0.15  # V: a smaller root of a sunlit body may as well be any negative potential
+)
 U_MAX = 150.0  # V: its upper end
 
 # %% ../../nbs/physics/04_charging.ipynb #3b08086e
@@ -87,6 +102,7 @@ U_MAX = 150.0  # V: its upper end
 def _photo_current(u, model):
     v = max(u, U_MIN_LIT)
     return model[0] * math.exp(-v / model[1]) + model[2] * math.exp(-v / model[3])
+
 
 def photo_current(
     u: float,  # potential of the sunlit body, V; the curve is level below U_MIN_LIT
@@ -105,8 +121,12 @@ def photo_potential(
 
     low, high = photo_current(U_MAX, model), photo_current(U_MIN_LIT, model)
     if not low <= current <= high:
-        raise ValueError(f"a current of {current:.3g} A/m2 lies outside the J-U curve, which spans {low:.3g} to {high:.3g} A/m2 for {U_MIN_LIT} to {U_MAX:g} V")
-    return brentq(lambda u: photo_current(u, model) - current, U_MIN_LIT, U_MAX, xtol=1e-12)
+        raise ValueError(
+            f"a current of {current:.3g} A/m2 lies outside the J-U curve, which spans {low:.3g} to {high:.3g} A/m2 for {U_MIN_LIT} to {U_MAX:g} V"
+        )
+    return brentq(
+        lambda u: photo_current(u, model) - current, U_MIN_LIT, U_MAX, xtol=1e-12
+    )
 
 # %% ../../nbs/physics/04_charging.ipynb #9af849b7
 @compiled
@@ -116,7 +136,13 @@ def landing_current(
     kappa,  # index
 ):  # electron current density, A m^-2, positive
     "Current of electrons that land on the body (or, with the ambient width, of undisturbed electrons)."
-    return 1e4 * math.pi * E_CHARGE * math.exp(log_c + (1 - kappa) * math.log(width)) / (kappa * (kappa - 1))
+    return (
+        1e4
+        * math.pi
+        * E_CHARGE
+        * math.exp(log_c + (1 - kappa) * math.log(width))
+        / (kappa * (kappa - 1))
+    )
 
 # %% ../../nbs/physics/04_charging.ipynb #0cd6af8d
 @compiled
@@ -126,7 +152,13 @@ def secondary_yield(
     yield_energy=500.0,  # energy of the peak, eV
 ):  # secondaries per electron
     "Sternglass (1954) secondary yield, doi:10.1103/PhysRev.95.345."
-    return 7.4 * yield_max * energy / yield_energy * math.exp(-2 * math.sqrt(energy / yield_energy))
+    return (
+        7.4
+        * yield_max
+        * energy
+        / yield_energy
+        * math.exp(-2 * math.sqrt(energy / yield_energy))
+    )
 
 # %% ../../nbs/physics/04_charging.ipynb #e4396966
 @compiled
@@ -141,7 +173,12 @@ def secondary_current(
     total, h = 0.0, math.log(1e6) / 80
     for q in range(81):
         e = 0.1 * math.exp(h * q)
-        total += secondary_yield(e, yield_max, yield_energy) * e * e * math.exp(log_c - (kappa + 1) * math.log(width + e))
+        total += (
+            secondary_yield(e, yield_max, yield_energy)
+            * e
+            * e
+            * math.exp(log_c - (kappa + 1) * math.log(width + e))
+        )
     return 1e4 * math.pi * E_CHARGE * total * h
 
 # %% ../../nbs/physics/04_charging.ipynb #86aa8295
@@ -149,7 +186,10 @@ def secondary_current(
 def _moment(a, chi):
     "F(a): ions of a stream along one direction that reach a sphere."
     edge = math.sqrt(max(chi, 0.0)) - a
-    return (0.5 * edge + a) * math.exp(-edge * edge) + 0.5 * math.sqrt(math.pi) * (a * a - chi + 0.5) * math.erfc(edge)
+    return (0.5 * edge + a) * math.exp(-edge * edge) + 0.5 * math.sqrt(math.pi) * (
+        a * a - chi + 0.5
+    ) * math.erfc(edge)
+
 
 @compiled
 def swept_up(
@@ -172,10 +212,16 @@ def ion_current(
     speed=0.0,  # drift, m/s
 ):  # ion current density, A m^-2, positive
     "Ion current, attracted by a negative body and repelled by a positive one, in the orbit-motion limit."
-    thermal = E_CHARGE * density * math.sqrt(E_CHARGE * temperature / (2 * math.pi * mass))
+    thermal = (
+        E_CHARGE * density * math.sqrt(E_CHARGE * temperature / (2 * math.pi * mass))
+    )
     s = speed / math.sqrt(2 * E_CHARGE * temperature / mass)
     uncharged = swept_up(s, 0.0)
-    return thermal * uncharged * (swept_up(s, u / temperature) / uncharged) ** (1.0 if u > 0 else exponent)
+    return (
+        thermal
+        * uncharged
+        * (swept_up(s, u / temperature) / uncharged) ** (1.0 if u > 0 else exponent)
+    )
 
 # %% ../../nbs/physics/04_charging.ipynb #413f12c4
 @compiled
@@ -183,22 +229,34 @@ def net_current(u, lit, log_c, width, kappa, secondaries, model):
     "Current density to the body at potential `u`, A m^-2, given the spectrum measured on it."
     total = 0.0
     if lit > 0:
-        total += lit * (_photo_current(u, model) - landing_current(log_c, width + max(u, 0.0), kappa))
+        total += lit * (
+            _photo_current(u, model)
+            - landing_current(log_c, width + max(u, 0.0), kappa)
+        )
     if lit < 1:
         density, temperature = ambient_moments(log_c, width, kappa, u)
         returned = (1 + u / model[6]) * math.exp(-u / model[6]) if u > 0 else 1.0
-        ions = ion_current(density, model[7] * temperature, u, model[8], model[9], model[10])
-        total += (1 - lit) * (ions + secondaries * returned - landing_current(log_c, width, kappa))
+        ions = ion_current(
+            density, model[7] * temperature, u, model[8], model[9], model[10]
+        )
+        total += (1 - lit) * (
+            ions + secondaries * returned - landing_current(log_c, width, kappa)
+        )
     return total
 
 # %% ../../nbs/physics/04_charging.ipynb #5aee8f82
 GRID = 120  # potentials of the search
 
+
 @compiled
 def _grid(index, width, lit):
     "Potentials of the search: 48 below zero, 71 above."
     if lit >= 1:
-        return U_MIN_LIT if index == 0 else 0.3 * (U_MAX / 0.3) ** ((index - 1) / (GRID - 2))
+        return (
+            U_MIN_LIT
+            if index == 0
+            else 0.3 * (U_MAX / 0.3) ** ((index - 1) / (GRID - 2))
+        )
     if index < 48:
         return -width * (1 - 1e-6) * (1e-4) ** (index / 48)
     return 0.0 if index == 48 else 0.02 * (U_MAX / 0.02) ** ((index - 49) / (GRID - 50))
@@ -224,19 +282,45 @@ def followed_slope(u, lit, params, model):
     "Change of the current with the potential of a body at `u`, A m^-2 V^-1, the plasma far away being the same; negative where it is stable."
     width, kappa = math.exp(params[1]), 1.5 + math.exp(params[2])
     step = 1e-3 * min(width, 1 + abs(u))
-    low, high = width + step, width - step  # of the spectra that the body measures a step lower and a step higher
-    below = net_current(u - step, lit, params[0], low, kappa, secondary_current(params[0], low, kappa, model[4], model[5]), model)
-    above = net_current(u + step, lit, params[0], high, kappa, secondary_current(params[0], high, kappa, model[4], model[5]), model)
+    low, high = (
+        width + step,
+        width - step,
+    )  # of the spectra that the body measures a step lower and a step higher
+    below = net_current(
+        u - step,
+        lit,
+        params[0],
+        low,
+        kappa,
+        secondary_current(params[0], low, kappa, model[4], model[5]),
+        model,
+    )
+    above = net_current(
+        u + step,
+        lit,
+        params[0],
+        high,
+        kappa,
+        secondary_current(params[0], high, kappa, model[4], model[5]),
+        model,
+    )
     return (above - below) / (2 * step)
 
 # %% ../../nbs/physics/04_charging.ipynb #18a8e919
 ROOTS = 4  # potentials kept of one sweep
 NEAR_ROOT = 0.06  # of the electron current: a closer approach to zero in sunlight counts as a root
 
+
 @compiled
 def _touches(far, here, next_, electrons):
     "Whether three currents in a row come close to zero in the middle, without a change of sign."
-    return abs(here) < NEAR_ROOT * electrons and abs(here) < abs(far) and abs(here) <= abs(next_) and (far > 0) == (here > 0) == (next_ > 0)
+    return (
+        abs(here) < NEAR_ROOT * electrons
+        and abs(here) < abs(far)
+        and abs(here) <= abs(next_)
+        and (far > 0) == (here > 0) == (next_ > 0)
+    )
+
 
 @compiled
 def balance_roots(lit, params, model, roots):
@@ -244,16 +328,32 @@ def balance_roots(lit, params, model, roots):
 
     `params` are ln C, ln W_m, ln(kappa - 3/2) of the spectrum measured on the body."""
     width, kappa = math.exp(params[1]), 1.5 + math.exp(params[2])
-    secondaries = secondary_current(params[0], width, kappa, model[4], model[5]) if lit < 1 else 0.0
+    secondaries = (
+        secondary_current(params[0], width, kappa, model[4], model[5])
+        if lit < 1
+        else 0.0
+    )
     roots[:] = math.nan
     number, previous, before, earlier = 0, 0.0, 0.0, 0.0
     for index in range(GRID):
         u = _grid(index, width, lit)
         current = net_current(u, lit, params[0], width, kappa, secondaries, model)
         if index > 0 and (before > 0) != (current > 0) and number < roots.size:
-            roots[number] = _refine(previous, u, lit, params[0], width, kappa, secondaries, model)
+            roots[number] = _refine(
+                previous, u, lit, params[0], width, kappa, secondaries, model
+            )
             number += 1
-        elif index > 1 and lit >= 1 and number < roots.size and _touches(earlier, before, current, landing_current(params[0], width + previous, kappa)):
+        elif (
+            index > 1
+            and lit >= 1
+            and number < roots.size
+            and _touches(
+                earlier,
+                before,
+                current,
+                landing_current(params[0], width + previous, kappa),
+            )
+        ):
             roots[number] = previous
             number += 1
         previous, before, earlier = u, current, before
@@ -268,9 +368,17 @@ def balance_root(lit, params, model, highest, near=-1e9):
     roots, best, count = np.empty(ROOTS), math.nan, 0
     for i in range(balance_roots(lit, params, model, roots)):
         negative = lit >= 1 and roots[i] < U_LEAST_LIT
-        if i > 0 and count == 0 and roots[i] >= highest and lit >= 1 and roots[0] < U_LEAST_LIT:
+        if (
+            i > 0
+            and count == 0
+            and roots[i] >= highest
+            and lit >= 1
+            and roots[0] < U_LEAST_LIT
+        ):
             break
-        if not negative and (math.isnan(best) or abs(roots[i] - near) < abs(best - near)):
+        if not negative and (
+            math.isnan(best) or abs(roots[i] - near) < abs(best - near)
+        ):
             best = roots[i]
         count += not negative and (count == 0 or roots[i] < highest)
     return best, count
@@ -285,7 +393,14 @@ def ambient_params(
     "Parameters of the spectrum that a body at potential `u` measures in a kappa plasma."
     width = (kappa - 1.5) * temperature - u
     ambient = 100.0 + max(-u, 0.0)  # eV, any energy that reaches the body
-    return np.array([math.log(kappa_flux(ambient, density, temperature, kappa) / ambient) + (kappa + 1) * math.log(width + ambient + u), math.log(width), math.log(kappa - 1.5)])
+    return np.array(
+        [
+            math.log(kappa_flux(ambient, density, temperature, kappa) / ambient)
+            + (kappa + 1) * math.log(width + ambient + u),
+            math.log(width),
+            math.log(kappa - 1.5),
+        ]
+    )
 
 # %% ../../nbs/physics/04_charging.ipynb #a0753fff
 class Root(NamedTuple):
@@ -322,18 +437,32 @@ def ambient_roots(
 
     width = (kappa - 1.5) * temperature
     top = min(0.99 * width, U_MAX)
-    grid = np.concatenate([-np.geomspace(30 * width, 1e-3, 200), np.geomspace(1e-3, top, 100)])
+    grid = np.concatenate(
+        [-np.geomspace(30 * width, 1e-3, 200), np.geomspace(1e-3, top, 100)]
+    )
     current = lambda u: ambient_current(u, density, temperature, kappa, lit, model)
     values = np.array([current(u) for u in grid])
     crossings = np.flatnonzero(np.sign(values[:-1]) * np.sign(values[1:]) < 0)
-    return [Root(brentq(current, grid[i], grid[i + 1]), bool(values[i] > 0)) for i in crossings]
+    return [
+        Root(brentq(current, grid[i], grid[i + 1]), bool(values[i] > 0))
+        for i in crossings
+    ]
 
 # %% ../../nbs/physics/04_charging.ipynb #aaed62ca
 @compiled
 def _balance(u, lit, params, model):
     "Net current at `u` for the parameters of a spectrum."
     width, kappa = math.exp(params[1]), 1.5 + math.exp(params[2])
-    return net_current(u, lit, params[0], width, kappa, secondary_current(params[0], width, kappa, model[4], model[5]), model)
+    return net_current(
+        u,
+        lit,
+        params[0],
+        width,
+        kappa,
+        secondary_current(params[0], width, kappa, model[4], model[5]),
+        model,
+    )
+
 
 @compiled
 def _current_error(u, lit, params, covariance, model, flux_error):
@@ -345,7 +474,10 @@ def _current_error(u, lit, params, covariance, model, flux_error):
         up = _balance(u, lit, p, model)
         p[a] -= 2 * h
         slope[a] = (up - _balance(u, lit, p, model)) / (2 * h)
-    return math.sqrt(max(slope @ covariance @ slope, 0.0) + (flux_error * slope[0]) ** 2)
+    return math.sqrt(
+        max(slope @ covariance @ slope, 0.0) + (flux_error * slope[0]) ** 2
+    )
+
 
 @compiled
 def _constants_error(u, lit, params, model, varied):
@@ -361,24 +493,54 @@ def _reach(u, side, spread, lit, params, model):
     "Distance from the root `u`, upward (`side` 1) or downward (-1), at which the current is off by `spread`; at most to the end of the curve."
     width, kappa = math.exp(params[1]), 1.5 + math.exp(params[2])
     secondaries = secondary_current(params[0], width, kappa, model[4], model[5])
-    spread += abs(net_current(u, lit, params[0], width, kappa, secondaries, model))  # not zero where two roots merge
-    end = U_MAX - u if side > 0 else u - U_MIN_LIT if lit >= 1 else (u + width) * (1 - 1e-6)
+    spread += abs(
+        net_current(u, lit, params[0], width, kappa, secondaries, model)
+    )  # not zero where two roots merge
+    end = (
+        U_MAX - u
+        if side > 0
+        else u - U_MIN_LIT
+        if lit >= 1
+        else (u + width) * (1 - 1e-6)
+    )
     low, high = 0.0, 1e-3
-    while high < end and abs(net_current(u + side * high, lit, params[0], width, kappa, secondaries, model)) < spread:
+    while (
+        high < end
+        and abs(
+            net_current(
+                u + side * high, lit, params[0], width, kappa, secondaries, model
+            )
+        )
+        < spread
+    ):
         low, high = high, 2 * high
     high = max(min(high, end), 0.0)
     for _ in range(8):
         middle = 0.5 * (low + high)
-        if abs(net_current(u + side * middle, lit, params[0], width, kappa, secondaries, model)) < spread:
+        if (
+            abs(
+                net_current(
+                    u + side * middle, lit, params[0], width, kappa, secondaries, model
+                )
+            )
+            < spread
+        ):
             low = middle
         else:
             high = middle
     return 0.5 * (low + high)
 
+
 @compiled
 def root_error(u, spread, lit, params, model):
     "Error of a root at which the current has the standard deviation `spread`, V."
-    return math.sqrt(0.5 * (_reach(u, 1, spread, lit, params, model) ** 2 + _reach(u, -1, spread, lit, params, model) ** 2))
+    return math.sqrt(
+        0.5
+        * (
+            _reach(u, 1, spread, lit, params, model) ** 2
+            + _reach(u, -1, spread, lit, params, model) ** 2
+        )
+    )
 
 # %% ../../nbs/physics/04_charging.ipynb #feb3f6a6
 @compiled
@@ -395,21 +557,43 @@ def _twilight(u, lit, params, model):
 SETTLED = 0.05  # V per volt: a larger last step means that fit and balance do not agree
 EDGE_TRUST = 0.1  # uncertainty of a channel that the cut at E = U runs through, of its flux without the cut
 BELOW_CUT = 0.8  # of U: energies below it hold photoelectrons only
-HOPELESS_MISFIT = 300.0  # of the kappa fit per degree of freedom: here no balance is believed
+HOPELESS_MISFIT = (
+    300.0  # of the kappa fit per degree of freedom: here no balance is believed
+)
+
 
 @compiled
-def _contradiction(energy, counts, exposure, background, use, u, offset, weight, params):
+def _contradiction(
+    energy, counts, exposure, background, use, u, offset, weight, params
+):
     """Largest squared, standardised contradiction between a potential and the channels that the fit left out, three times as bad as misfit.
 
     Photoelectrons of the spacecraft can add to the channels at the cut, nothing can take electrons away; below the cut their flux falls with energy."""
-    cut, whole, unused = np.empty(energy.size), np.empty(energy.size), np.empty((2, energy.size))
+    cut, whole, unused = (
+        np.empty(energy.size),
+        np.empty(energy.size),
+        np.empty((2, energy.size)),
+    )
     for potential, model in ((u, cut), (0.0, whole)):
-        folded_spectrum(energy, params[0], math.exp(params[1]), 1.5 + math.exp(params[2]), potential, offset, weight, model, unused[0], unused[1])
+        folded_spectrum(
+            energy,
+            params[0],
+            math.exp(params[1]),
+            1.5 + math.exp(params[2]),
+            potential,
+            offset,
+            weight,
+            model,
+            unused[0],
+            unused[1],
+        )
     worst, allowed = 0.0, math.inf
     for i in np.argsort(energy):
         if exposure[i] > 0 and not use[i]:
             seen = (counts[i] - background[i]) / exposure[i]
-            error = math.hypot(math.sqrt(counts[i] + 1) / exposure[i], EDGE_TRUST * whole[i])
+            error = math.hypot(
+                math.sqrt(counts[i] + 1) / exposure[i], EDGE_TRUST * whole[i]
+            )
             worst = max(worst, (cut[i] - seen) / error)
             if energy[i] < BELOW_CUT * u:
                 worst, allowed = max(worst, (seen - allowed) / error), seen
@@ -417,20 +601,60 @@ def _contradiction(energy, counts, exposure, background, use, u, offset, weight,
 
 # %% ../../nbs/physics/04_charging.ipynb #b42368ad
 @compiled
-def _settle(energy, counts, exposure, background, background_sd, lit, offset, weight, model, start, params, covariance):
+def _settle(
+    energy,
+    counts,
+    exposure,
+    background,
+    background_sd,
+    lit,
+    offset,
+    weight,
+    model,
+    start,
+    params,
+    covariance,
+):
     "Potential at which fit and balance agree, searched from `start` (0: the smallest root), number of roots and misfit; nan where there is none."
     u, roots, misfit, moved = start, 0, math.nan, math.inf
     use = np.ones(energy.size, np.bool_)
     for step in range(8):
         lowest, ok = U_MAX, 0
         for i in range(energy.size):
-            use[i] = usable_energy(energy[i], u) and exposure[i] > 0 and (use[i] or step < 3)
+            use[i] = (
+                usable_energy(energy[i], u) and exposure[i] > 0 and (use[i] or step < 3)
+            )
             ok += use[i]
             if use[i] and counts[i] > background[i] + 3 * math.sqrt(background[i] + 1):
                 lowest = min(lowest, energy[i])
-        if not math.isfinite(fit_spectrum(energy, counts, exposure, background, background_sd, use, max(u, 0.0), offset, weight, params, covariance, step > 0)):
+        if not math.isfinite(
+            fit_spectrum(
+                energy,
+                counts,
+                exposure,
+                background,
+                background_sd,
+                use,
+                max(u, 0.0),
+                offset,
+                weight,
+                params,
+                covariance,
+                step > 0,
+            )
+        ):
             return math.nan, 0, math.nan
-        misfit = pearson(energy, counts, exposure, background, use, max(u, 0.0), offset, weight, params) / max(ok - 3, 1)
+        misfit = pearson(
+            energy,
+            counts,
+            exposure,
+            background,
+            use,
+            max(u, 0.0),
+            offset,
+            weight,
+            params,
+        ) / max(ok - 3, 1)
         new, roots = balance_root(lit, params, model, lowest, u if start > 0 else -1e9)
         if not math.isfinite(new):
             return math.nan, 0, misfit
@@ -438,42 +662,145 @@ def _settle(energy, counts, exposure, background, background_sd, lit, offset, we
         u = new
         if moved < 0.02:
             break
-    misfit = max(misfit, _contradiction(energy, counts, exposure, background, use, u, offset, weight, params)) if u > 0 else misfit
+    misfit = (
+        max(
+            misfit,
+            _contradiction(
+                energy, counts, exposure, background, use, u, offset, weight, params
+            ),
+        )
+        if u > 0
+        else misfit
+    )
     return u if moved < SETTLED * (1 + abs(u)) else math.nan, roots, misfit
 
 # %% ../../nbs/physics/04_charging.ipynb #5f3ae576
 STARTS = (20.0, 35.0, 55.0, 80.0, 110.0, 140.0)  # V
-BAD_MISFIT = 8.0  # of the kappa fit per degree of freedom, or contradiction: look elsewhere, too
+BAD_MISFIT = (
+    8.0  # of the kappa fit per degree of freedom, or contradiction: look elsewhere, too
+)
+
 
 @compiled
-def _charge_sweep(energy, counts, exposure, background, background_sd, lit, offset, weight, model, params, covariance):
+def _charge_sweep(
+    energy,
+    counts,
+    exposure,
+    background,
+    background_sd,
+    lit,
+    offset,
+    weight,
+    model,
+    params,
+    covariance,
+):
     "Potential, the number of roots and the misfit of one sweep; nan where there is none."
-    u, roots, misfit = _settle(energy, counts, exposure, background, background_sd, lit, offset, weight, model, 0.0, params, covariance)
+    u, roots, misfit = _settle(
+        energy,
+        counts,
+        exposure,
+        background,
+        background_sd,
+        lit,
+        offset,
+        weight,
+        model,
+        0.0,
+        params,
+        covariance,
+    )
     if lit > 0.5 and not (math.isfinite(u) and misfit < BAD_MISFIT):
         for start in STARTS:
             p, c = params.copy(), covariance.copy()
-            other, number, worth = _settle(energy, counts, exposure, background, background_sd, lit, offset, weight, model, start, p, c)
+            other, number, worth = _settle(
+                energy,
+                counts,
+                exposure,
+                background,
+                background_sd,
+                lit,
+                offset,
+                weight,
+                model,
+                start,
+                p,
+                c,
+            )
             if math.isfinite(other) and (worth < misfit or not math.isfinite(u)):
                 u, roots, misfit = other, number, worth
                 params[:], covariance[:] = p, c
-    return (u, roots, misfit) if math.isfinite(u) and misfit < HOPELESS_MISFIT else (math.nan, 0, misfit)
+    return (
+        (u, roots, misfit)
+        if math.isfinite(u) and misfit < HOPELESS_MISFIT
+        else (math.nan, 0, misfit)
+    )
 
 # %% ../../nbs/physics/04_charging.ipynb #3a97a363
 @compiled
-def _charge_many(energy, counts, exposure, background, background_sd, lit, offset, weight, model, varied, stated, params, covariance, values, errors, out, roots, stable):
+def _charge_many(
+    energy,
+    counts,
+    exposure,
+    background,
+    background_sd,
+    lit,
+    offset,
+    weight,
+    model,
+    varied,
+    stated,
+    params,
+    covariance,
+    values,
+    errors,
+    out,
+    roots,
+    stable,
+):
     for s in range(energy.shape[0]):
         known, p = lit[s] if math.isfinite(lit[s]) else 0.0, params[s]
-        u, number, misfit = _charge_sweep(energy[s], counts[s], exposure[s], background[s], background_sd[s], known, offset, weight, model, p, covariance[s])
+        u, number, misfit = _charge_sweep(
+            energy[s],
+            counts[s],
+            exposure[s],
+            background[s],
+            background_sd[s],
+            known,
+            offset,
+            weight,
+            model,
+            p,
+            covariance[s],
+        )
         out[s, 3], out[s, 4] = number, misfit
         if math.isfinite(u) and math.isfinite(lit[s]):
-            spread = math.hypot(_current_error(u, known, p, covariance[s], model, stated[0]), stated[1] * followed_slope(u, known, p, model))
-            out[s, 0], out[s, 1] = u, math.hypot(root_error(u, spread, known, p, model), _twilight(u, known, p, model))
-            out[s, 2] = root_error(u, _constants_error(u, known, p, model, varied), known, p, model)
+            spread = math.hypot(
+                _current_error(u, known, p, covariance[s], model, stated[0]),
+                stated[1] * followed_slope(u, known, p, model),
+            )
+            out[s, 0], out[s, 1] = (
+                u,
+                math.hypot(
+                    root_error(u, spread, known, p, model),
+                    _twilight(u, known, p, model),
+                ),
+            )
+            out[s, 2] = root_error(
+                u, _constants_error(u, known, p, model, varied), known, p, model
+            )
             for i in range(balance_roots(known, p, model, roots[s])):
                 stable[s, i] = followed_slope(roots[s, i], known, p, model) < 0
         if math.isfinite(misfit):
             found = math.isfinite(out[s, 0])
-            plasma_of(p, covariance[s], u if found else 0.0, out[s, 1] if found else 0.0, values[s], errors[s])
+            plasma_of(
+                p,
+                covariance[s],
+                u if found else 0.0,
+                out[s, 1] if found else 0.0,
+                values[s],
+                errors[s],
+            )
 
 # %% ../../nbs/physics/04_charging.ipynb #a5e0be13
 @dataclass(frozen=True)
@@ -481,12 +808,17 @@ class SpacecraftPotential:
     "Potentials of the spacecraft in S sweeps and the plasma they imply."
 
     u: np.ndarray  # (S,) potential, V; nan with a flag where there is none
-    error: np.ndarray  # (S,) standard error of the sweep: fit, absolute flux, balance, penumbra, V
-    constants_error: np.ndarray  # (S,) standard error from the constants, shared by all sweeps, V
-    roots: np.ndarray  # (S, ROOTS) all potentials consistent with the spectrum, ascending, V, nan at the end
+    # (S,) standard error of the sweep: fit, absolute flux, balance, penumbra, V
+    error: np.ndarray
+    # (S,) standard error from the constants, shared by all sweeps, V
+    constants_error: np.ndarray
+    # (S, ROOTS) all potentials consistent with the spectrum, ascending, V, nan at the
+    # end
+    roots: np.ndarray
     stable: np.ndarray  # (S, ROOTS) whether the body would stay there
     n_roots: np.ndarray  # (S,) how many of them the channels cannot tell apart
-    fit: KappaFit  # the incident electrons, far from the spacecraft (at it, where u is nan)
+    # the incident electrons, far from the spacecraft (at it, where u is nan)
+    fit: KappaFit
     flags: np.ndarray  # (S,) `Flag` bits
 
     @property
@@ -497,20 +829,42 @@ class SpacecraftPotential:
 # %% ../../nbs/physics/04_charging.ipynb #94dee81e
 def spacecraft_potential(
     incident: IncidentCounts,  # of S sweeps
-    lit: np.ndarray,  # (S,) lit fraction of the Sun's disc at the spacecraft: 1 sunlight, 0 shade, nan unknown
+    # (S,) lit fraction of the Sun's disc at the spacecraft: 1 sunlight, 0 shade, nan
+    # unknown
+    lit: np.ndarray,
     model: ChargingModel = ChargingModel(),  # constants of the balance
     response: Response = Response(),  # the instrument
-    stated: ChargingErrors = ChargingErrors(),  # uncertainties of what is taken as given
+    # uncertainties of what is taken as given
+    stated: ChargingErrors = ChargingErrors(),
 ) -> SpacecraftPotential:  # value, errors, roots, plasma and flags for each sweep
     "Potential of the spacecraft from its current balance, and the kappa fit consistent with it."
     size, lit = len(incident.energy), np.asarray(lit, float)
     nan = lambda *shape: np.full((size, *shape), np.nan)
     params, covariance, values, errors, out = nan(4), nan(4, 4), nan(3), nan(3), nan(5)
     roots, stable = nan(ROOTS), np.zeros((size, ROOTS), bool)
-    _charge_many(*vars(incident).values(), lit, *response_nodes(response), astuple(model), stated.variations(model), (stated.flux, stated.balance),
-                 params, covariance, values, errors, out, roots, stable)
-    flags = kappa_flags(params, out[:, 4]) | np.where((lit > 0) & (lit < 1), int(Flag.PARTLY_LIT), 0)
+    _charge_many(
+        *vars(incident).values(),
+        lit,
+        *response_nodes(response),
+        astuple(model),
+        stated.variations(model),
+        (stated.flux, stated.balance),
+        params,
+        covariance,
+        values,
+        errors,
+        out,
+        roots,
+        stable,
+    )
+    flags = kappa_flags(params, out[:, 4]) | np.where(
+        (lit > 0) & (lit < 1), int(Flag.PARTLY_LIT), 0
+    )
     fit = KappaFit(*values.T, *errors.T, params, covariance, out[:, 4], flags)
     n_roots = np.where(np.isnan(out[:, 0]), 0, out[:, 3]).astype(np.int8)
-    flags = flags | np.where(np.isnan(out[:, 0]), int(Flag.NO_U_SPACECRAFT), 0) | np.where(n_roots > 1, int(Flag.SEVERAL_ROOTS), 0)
+    flags = (
+        flags
+        | np.where(np.isnan(out[:, 0]), int(Flag.NO_U_SPACECRAFT), 0)
+        | np.where(n_roots > 1, int(Flag.SEVERAL_ROOTS), 0)
+    )
     return SpacecraftPotential(*out.T[:3], roots, stable, n_roots, fit, flags)

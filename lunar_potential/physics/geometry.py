@@ -60,7 +60,9 @@ def _load(paths):
             sp.furnsh(str(path))
         except sp.utils.exceptions.SpiceyError as error:
             sp.kclear()
-            raise ArchiveError(f"SPICE cannot read the kernel {path}: {getattr(error, 'long', error)}") from error
+            raise ArchiveError(
+                f"SPICE cannot read the kernel {path}: {getattr(error, 'long', error)}"
+            ) from error
 
 
 def _stamp(paths):
@@ -68,8 +70,12 @@ def _stamp(paths):
     try:
         states = [path.stat() for path in paths]
     except FileNotFoundError as error:
-        raise ArchiveError(f"kernel {error.filename} does not exist; `lunar-potential doctor` says what is here and what brings the rest") from error
-    return os.getpid(), tuple((str(p), s.st_size, s.st_mtime_ns) for p, s in zip(paths, states))
+        raise ArchiveError(
+            f"kernel {error.filename} does not exist; `lunar-potential doctor` says what is here and what brings the rest"
+        ) from error
+    return os.getpid(), tuple(
+        (str(p), s.st_size, s.st_mtime_ns) for p, s in zip(paths, states)
+    )
 
 # %% ../../nbs/physics/01_geometry.ipynb #633fe98b
 def furnish(
@@ -78,7 +84,9 @@ def furnish(
     "Loads SPICE kernels sorted by name, once per process for the same files; raises ArchiveError that names what is missing."
     import spiceypy as sp
 
-    paths = sorted((Path(k).absolute() for k in kernels), key=lambda p: (p.name, str(p)))
+    paths = sorted(
+        (Path(k).absolute() for k in kernels), key=lambda p: (p.name, str(p))
+    )
     with SPICE_LOCK:
         stamp = _stamp(paths)
         loaded = [sp.kdata(i, "ALL")[0] for i in range(sp.ktotal("ALL"))]
@@ -87,10 +95,17 @@ def furnish(
             missing = _missing_kinds()
             if missing:
                 sp.kclear()
-                where = ", ".join(sorted({str(p.parent) for p in paths})) or "an empty list of kernels"
-                raise ArchiveError(f"SPICE kernels lack {'; '.join(missing)} (looked in {where}); `lunar-potential doctor` says what is here and what brings the rest")
+                where = (
+                    ", ".join(sorted({str(p.parent) for p in paths}))
+                    or "an empty list of kernels"
+                )
+                raise ArchiveError(
+                    f"SPICE kernels lack {'; '.join(missing)} (looked in {where}); `lunar-potential doctor` says what is here and what brings the rest"
+                )
             both = sp.wnintd(_coverage(SPACECRAFT), _coverage(SUN))
-            _pool["windows"] = np.array([sp.wnfetd(both, i) for i in range(sp.wncard(both))]).reshape(-1, 2)
+            _pool["windows"] = np.array(
+                [sp.wnfetd(both, i) for i in range(sp.wncard(both))]
+            ).reshape(-1, 2)
             _pool["time"] = _time_constants()
             _pool["hashes"] = {p.name: file_hash(p) for p in paths}
             _pool["stamp"] = stamp
@@ -111,7 +126,9 @@ def _time_constants():
 
     table = sp.gdpool("DELTET/DELTA_AT", 0, 400).reshape(-1, 2)
     offsets = np.concatenate([[table[0, 0] - 1], table[:, 0]])
-    scalars = (sp.gdpool(f"DELTET/{name}", 0, 1)[0] for name in ("DELTA_T_A", "K", "EB"))
+    scalars = (
+        sp.gdpool(f"DELTET/{name}", 0, 1)[0] for name in ("DELTA_T_A", "K", "EB")
+    )
     return table[:, 1], offsets, *scalars, sp.gdpool("DELTET/M", 0, 2)
 
 
@@ -161,7 +178,9 @@ def _positions(body, et):
         if len(et) == 1:
             return np.full((1, 3), np.nan)
         half = len(et) // 2
-        return np.concatenate([_positions(body, et[:half]), _positions(body, et[half:])])
+        return np.concatenate(
+            [_positions(body, et[:half]), _positions(body, et[half:])]
+        )
 
 # %% ../../nbs/physics/01_geometry.ipynb #73f18e7a
 def _between_marks(values, et, step):
@@ -181,14 +200,19 @@ def _rotation(et):
     "J2000 -> IAU_MOON, (n, 3, 3)."
     import spiceypy.cyice as cyice
 
-    return cyice.pxform_v("J2000", "IAU_MOON", np.ascontiguousarray(et)) if len(et) else np.empty((0, 3, 3))
+    return (
+        cyice.pxform_v("J2000", "IAU_MOON", np.ascontiguousarray(et))
+        if len(et)
+        else np.empty((0, 3, 3))
+    )
 
 # %% ../../nbs/physics/01_geometry.ipynb #0ae31ee9
 @dataclass(frozen=True)
 class Ephemeris:
     "Where things were at n epochs; NaN outside the kernels."
+
     position: np.ndarray  # spacecraft from the Moon's centre, (n, 3) km, J2000
-    sun: np.ndarray       # Sun from the Moon's centre, (n, 3) km, J2000
+    sun: np.ndarray  # Sun from the Moon's centre, (n, 3) km, J2000
     rotation: np.ndarray  # J2000 -> IAU_MOON, (n, 3, 3)
 
 
@@ -197,11 +221,15 @@ def ephemeris(
 ) -> Ephemeris:  # positions and rotation; NaN where not covered
     "Positions of spacecraft and Sun and the rotation of the Moon, from the furnished kernels."
     et = np.asarray(et, float)
-    result = Ephemeris(*(np.full((len(et),) + shape, np.nan) for shape in ((3,), (3,), (3, 3))))
+    result = Ephemeris(
+        *(np.full((len(et),) + shape, np.nan) for shape in ((3,), (3,), (3, 3)))
+    )
     with SPICE_LOCK:
         inside = covered(et)
         result.position[inside] = _positions(SPACECRAFT, et[inside])
-        result.sun[inside] = _between_marks(lambda t: _positions(SUN, t), et[inside], 300.0)
+        result.sun[inside] = _between_marks(
+            lambda t: _positions(SUN, t), et[inside], 300.0
+        )
         result.rotation[inside] = _between_marks(_rotation, et[inside], 60.0)
     return result
 
@@ -221,7 +249,9 @@ def _vectors(**arrays):
     arrays = {name: np.asarray(a, float) for name, a in arrays.items()}
     for name, a in arrays.items():
         if a.ndim == 0 or a.shape[-1] != 3:
-            raise ValueError(f"{name} has shape {a.shape}; its last axis must hold the 3 components")
+            raise ValueError(
+                f"{name} has shape {a.shape}; its last axis must hold the 3 components"
+            )
     return arrays.values()
 
 
@@ -241,21 +271,28 @@ def lat_lon(
     return np.degrees(np.arctan2(z, np.hypot(x, y))), np.degrees(np.arctan2(y, x))
 
 # %% ../../nbs/physics/01_geometry.ipynb #0b01a89f
-DRIFT_LIMIT = 0.25  # deg: larger changes between two records of the spin axis are manoeuvres
+DRIFT_LIMIT = (
+    0.25  # deg: larger changes between two records of the spin axis are manoeuvres
+)
 
 # %% ../../nbs/physics/01_geometry.ipynb #6ef4590b
 @dataclass(frozen=True)
 class Attitude:
     "Table of the spin axis."
-    start: np.ndarray      # beginning of each period, unix s, ascending
-    ra: np.ndarray         # ecliptic longitude of the spin axis, deg, J2000
-    dec: np.ndarray        # ecliptic latitude of the spin axis, deg, J2000
+
+    start: np.ndarray  # beginning of each period, unix s, ascending
+    ra: np.ndarray  # ecliptic longitude of the spin axis, deg, J2000
+    dec: np.ndarray  # ecliptic latitude of the spin axis, deg, J2000
     spin_rate: np.ndarray  # mean spin rate, rpm
-    between: str = "drift"  # between records: "step" holds the first, "linear" moves evenly to the next, "drift" does so up to DRIFT_LIMIT
+    # between records: "step" holds the first, "linear" moves evenly to the next,
+    # "drift" does so up to DRIFT_LIMIT
+    between: str = "drift"
 
     def __post_init__(self):
         if self.between not in ("drift", "step", "linear"):
-            raise ValueError(f"between must be 'drift', 'step' or 'linear', not {self.between!r}")
+            raise ValueError(
+                f"between must be 'drift', 'step' or 'linear', not {self.between!r}"
+            )
 
     def lookup(
         self,
@@ -263,12 +300,16 @@ class Attitude:
     ) -> tuple:  # ecliptic longitude and latitude of the record in force, deg; NaN before the first
         "Which values the table lists for each time."
         i = self._record(unix)
-        return tuple(np.where(i >= 0, column[i], np.nan) for column in (self.ra, self.dec))
+        return tuple(
+            np.where(i >= 0, column[i], np.nan) for column in (self.ra, self.dec)
+        )
 
     def _record(self, unix):
         "Number of the record in force; -1 before the first and for NaN."
         unix = np.asarray(unix, float)
-        return np.where(np.isnan(unix), -1, np.searchsorted(self.start, unix, side="right") - 1)
+        return np.where(
+            np.isnan(unix), -1, np.searchsorted(self.start, unix, side="right") - 1
+        )
 
     def axis(
         self,
@@ -279,37 +320,55 @@ class Attitude:
         records = unit_vector(self.ra, self.dec)
         following = np.minimum(i + 1, len(self.start) - 1)
         span = np.maximum(self.start[following] - self.start[i], 1.0)
-        share = np.where(self._joined()[i], np.clip((unix - self.start[i]) / span, 0, 1), 0.0)[..., None]
+        share = np.where(
+            self._joined()[i], np.clip((unix - self.start[i]) / span, 0, 1), 0.0
+        )[..., None]
         axis = _unit(records[i] * (1 - share) + records[following] * share)
         return np.where(i[..., None] >= 0, axis, np.nan)
 
     def _joined(self):
         "Whether each record passes evenly into the next one."
         records = unit_vector(self.ra, self.dec)
-        apart = np.degrees(np.linalg.norm(np.diff(records, axis=0, append=records[-1:]), axis=-1))
+        apart = np.degrees(
+            np.linalg.norm(np.diff(records, axis=0, append=records[-1:]), axis=-1)
+        )
         limit = {"step": -1.0, "drift": DRIFT_LIMIT, "linear": np.inf}[self.between]
         return (apart < limit) & (np.arange(len(records)) < len(records) - 1)
 
 # %% ../../nbs/physics/01_geometry.ipynb #75bc4cb3
 def read_attitude(
     path,  # attitude.tab: START_TIME, SPIN_RATE (rpm), RA, DEC (deg), comma separated
-    between: str = "drift",  # what holds between two records: "drift", "step" or "linear", see `Attitude`
+    # what holds between two records: "drift", "step" or "linear", see `Attitude`
+    between: str = "drift",
 ) -> Attitude:  # the table
     "Reads the attitude table; raises ArchiveError if it is missing and ValueError that names a wrong line."
     path = Path(path)
     if not path.is_file():
-        raise ArchiveError(f"attitude table {path} does not exist; `lunar-potential doctor` says what is here and what brings the rest")
+        raise ArchiveError(
+            f"attitude table {path} does not exist; `lunar-potential doctor` says what is here and what brings the rest"
+        )
     rows = []
     for number, line in enumerate(path.read_text(errors="replace").splitlines(), 1):
         if not line.strip():
             continue
         try:
             time, rate, ra, dec = line.split(",")
-            rows.append((float(unix_seconds(np.datetime64(time.strip(), "s"))), float(rate), float(ra), float(dec)))
+            rows.append(
+                (
+                    float(unix_seconds(np.datetime64(time.strip(), "s"))),
+                    float(rate),
+                    float(ra),
+                    float(dec),
+                )
+            )
         except ValueError as error:
-            raise ValueError(f"{path}, line {number}: expected time, spin rate, RA, DEC, found {line.strip()!r}") from error
+            raise ValueError(
+                f"{path}, line {number}: expected time, spin rate, RA, DEC, found {line.strip()!r}"
+            ) from error
         if not (-360 <= rows[-1][2] <= 360 and -90 <= rows[-1][3] <= 90):
-            raise ValueError(f"{path}, line {number}: {rows[-1][2]}, {rows[-1][3]} deg is no direction")
+            raise ValueError(
+                f"{path}, line {number}: {rows[-1][2]}, {rows[-1][3]} deg is no direction"
+            )
     if not rows:
         raise ValueError(f"{path} holds no attitude record")
     start, rate, ra, dec = np.array(sorted(rows, key=lambda row: row[0])).T
@@ -324,16 +383,20 @@ def scd_axes(
     spin_axis, sun = _vectors(spin_axis=spin_axis, sun=sun)
     z, s = _unit(spin_axis), _unit(sun)
     across = s - np.sum(s * z, axis=-1, keepdims=True) * z
-    x = np.where(np.linalg.norm(across, axis=-1, keepdims=True) > 1e-9, _unit(across), np.nan)
+    x = np.where(
+        np.linalg.norm(across, axis=-1, keepdims=True) > 1e-9, _unit(across), np.nan
+    )
     return np.stack([x, np.cross(z, x), np.where(np.isnan(x), np.nan, z)], axis=-1)
 
 # %% ../../nbs/physics/01_geometry.ipynb #696b5481
 _OBLIQUITY = np.radians(84381.448 / 3600)
-ECLIPTIC_TO_J2000 = np.array([
-    [1, 0, 0],
-    [0, np.cos(_OBLIQUITY), -np.sin(_OBLIQUITY)],
-    [0, np.sin(_OBLIQUITY), np.cos(_OBLIQUITY)],
-])
+ECLIPTIC_TO_J2000 = np.array(
+    [
+        [1, 0, 0],
+        [0, np.cos(_OBLIQUITY), -np.sin(_OBLIQUITY)],
+        [0, np.sin(_OBLIQUITY), np.cos(_OBLIQUITY)],
+    ]
+)
 
 
 def scd_to_moon(
@@ -350,7 +413,7 @@ def ray_sphere(
     origin,  # start of the ray, (..., 3) km
     direction,  # direction of the ray, (..., 3), any length
     radius: float = R_MOON_KM,  # of the sphere around the frame's origin, km
-) -> tuple:  # hit (...) bool, and first point ahead on the sphere (..., 3) km, NaN without a hit
+) -> tuple:  # hit (...), first point ahead (..., 3) km
     "First point where a ray enters or leaves a sphere; a ray that only grazes it, or starts on it, does not hit it there."
     origin, direction = _vectors(origin=origin, direction=direction)
     d, distance = _unit(direction), np.linalg.norm(origin, axis=-1)
@@ -358,11 +421,15 @@ def ray_sphere(
     inside_root = along**2 - (distance - radius) * (distance + radius)
     root = np.sqrt(np.where(inside_root > _GRAZE * radius**2, inside_root, np.nan))
     near, far = -along - root, -along + root
-    t = np.where(near > _GRAZE * radius, near, np.where(far > _GRAZE * radius, far, np.nan))
+    t = np.where(
+        near > _GRAZE * radius, near, np.where(far > _GRAZE * radius, far, np.nan)
+    )
     return np.isfinite(t), origin + t[..., None] * d
 
 
-_GRAZE = 1e-12  # share of the radius (squared) below which a touch is rounding, not a hit
+_GRAZE = (
+    1e-12  # share of the radius (squared) below which a touch is rounding, not a hit
+)
 
 # %% ../../nbs/physics/01_geometry.ipynb #c2c08b51
 def footpoint_polarity(
@@ -390,7 +457,9 @@ def sun_fraction(
     distance, to_sun = np.linalg.norm(position, axis=-1), sun - position
     distance = np.where(distance >= radius, distance, np.nan)
     sun_distance = np.linalg.norm(to_sun, axis=-1)
-    moon_to_sun = np.arccos(np.clip(-np.sum(position * to_sun, axis=-1) / (distance * sun_distance), -1, 1))
+    moon_to_sun = np.arccos(
+        np.clip(-np.sum(position * to_sun, axis=-1) / (distance * sun_distance), -1, 1)
+    )
     limb = np.arcsin(radius / distance)
     x = np.clip((moon_to_sun - limb) / np.arcsin(sun_radius / sun_distance), -1, 1)
     return 0.5 + (x * np.sqrt(1 - x**2) + np.arcsin(x)) / np.pi
@@ -417,21 +486,25 @@ def local_time(
 @dataclass(frozen=True)
 class Geometry:
     "Geometry of n rows; angles in deg, IAU_MOON."
-    lat: np.ndarray            # of the spacecraft
-    lon: np.ndarray            # of the spacecraft, east, [-180, 180]
-    alt: np.ndarray            # above the mean radius, km
-    foot_lat: np.ndarray       # of the footpoint, NaN if not connected
-    foot_lon: np.ndarray       # of the footpoint
-    polarity: np.ndarray       # int8: +1 along +B, -1 along -B, 0 none or unknown
-    b_moon: np.ndarray         # magnetic field, (n, 3) nT
-    sc_lit: np.ndarray         # lit fraction of the solar disc at the spacecraft, 0 to 1
-    sc_sun: np.ndarray         # int8: 1 if at least half of the disc is lit, else 0; -1 unknown
-    foot_zenith: np.ndarray    # solar zenith angle at the footpoint
-    foot_sun: np.ndarray       # int8: 1 if the Sun is above the horizon there, else 0; -1 without footpoint
-    subsolar_lat: np.ndarray   # of the subsolar point
-    subsolar_lon: np.ndarray   # of the subsolar point
-    sun_latitude: np.ndarray   # of the Sun in SCD, where its azimuth is 0
-    reason: np.ndarray         # uint32 bits of `Flag`
+
+    lat: np.ndarray  # of the spacecraft
+    lon: np.ndarray  # of the spacecraft, east, [-180, 180]
+    alt: np.ndarray  # above the mean radius, km
+    foot_lat: np.ndarray  # of the footpoint, NaN if not connected
+    foot_lon: np.ndarray  # of the footpoint
+    polarity: np.ndarray  # int8: +1 along +B, -1 along -B, 0 none or unknown
+    b_moon: np.ndarray  # magnetic field, (n, 3) nT
+    # lit fraction of the solar disc at the spacecraft, 0 to 1
+    sc_lit: np.ndarray
+    # int8: 1 if at least half of the disc is lit, else 0; -1 unknown
+    sc_sun: np.ndarray
+    foot_zenith: np.ndarray  # solar zenith angle at the footpoint
+    # int8: 1 if the Sun is above the horizon there, else 0; -1 without footpoint
+    foot_sun: np.ndarray
+    subsolar_lat: np.ndarray  # of the subsolar point
+    subsolar_lon: np.ndarray  # of the subsolar point
+    sun_latitude: np.ndarray  # of the Sun in SCD, where its azimuth is 0
+    reason: np.ndarray  # uint32 bits of `Flag`
 
     def __len__(self):
         return len(self.lat)
@@ -444,7 +517,11 @@ class Geometry:
         return Geometry(**{f.name: getattr(self, f.name)[index] for f in fields(self)})
 
     def __repr__(self):
-        reasons = {flag.name: int(np.sum(self.reason & flag > 0)) for flag in Flag if np.any(self.reason & flag)}
+        reasons = {
+            flag.name: int(np.sum(self.reason & flag > 0))
+            for flag in Flag
+            if np.any(self.reason & flag)
+        }
         return f"Geometry of {len(self)} rows: {int(np.sum(self.polarity != 0))} connected, {reasons or 'nothing missing'}"
 
 # %% ../../nbs/physics/01_geometry.ipynb #338cf6af
@@ -461,10 +538,14 @@ def _three_valued(condition, known):
 
 def _reasons(position, sun, spin_axis, b_scd, polarity):
     "Bits of `Flag` for what is missing in each row."
-    reason = np.where(np.isfinite(position + sun).all(axis=-1), 0, Flag.NO_KERNEL_COVERAGE)
+    reason = np.where(
+        np.isfinite(position + sun).all(axis=-1), 0, Flag.NO_KERNEL_COVERAGE
+    )
     reason |= np.where(np.isfinite(spin_axis).all(axis=-1), 0, Flag.NO_ATTITUDE)
     reason |= np.where(_plausible(b_scd), 0, Flag.NO_MAGNETIC_FIELD)
-    return np.where((reason == 0) & (polarity == 0), Flag.NOT_CONNECTED, reason).astype(np.uint32)
+    return np.where((reason == 0) & (polarity == 0), Flag.NOT_CONNECTED, reason).astype(
+        np.uint32
+    )
 
 # %% ../../nbs/physics/01_geometry.ipynb #0715fd37
 def _places(epoch, attitude, kernels):
@@ -474,8 +555,15 @@ def _places(epoch, attitude, kernels):
             furnish(kernels)
         at = ephemeris(unix_to_et(epoch))
     spin_axis = attitude.axis(epoch)
-    position, sun = (np.einsum("nij,nj->ni", at.rotation, v) for v in (at.position, at.sun))
-    return position, sun, scd_to_moon(spin_axis, at.sun - at.position, at.rotation), spin_axis
+    position, sun = (
+        np.einsum("nij,nj->ni", at.rotation, v) for v in (at.position, at.sun)
+    )
+    return (
+        position,
+        sun,
+        scd_to_moon(spin_axis, at.sun - at.position, at.rotation),
+        spin_axis,
+    )
 
 # %% ../../nbs/physics/01_geometry.ipynb #f4e3965a
 def compute_geometry(
@@ -488,19 +576,38 @@ def compute_geometry(
     unix = unix_seconds(utc)
     (b_scd,) = _vectors(b_scd=b_scd)
     if unix.ndim != 1 or b_scd.shape != (len(unix), 3):
-        raise ValueError(f"utc {unix.shape} and b_scd {b_scd.shape} must be (n,) and (n, 3)")
+        raise ValueError(
+            f"utc {unix.shape} and b_scd {b_scd.shape} must be (n,) and (n, 3)"
+        )
     epoch, row = np.unique(unix, return_inverse=True)
     position, sun, to_moon, spin_axis = _places(epoch, attitude, kernels)
     lit = sun_fraction(position, sun)
-    b_moon = np.einsum("nij,nj->ni", to_moon[row], np.where(_plausible(b_scd)[:, None], b_scd, np.nan))
+    b_moon = np.einsum(
+        "nij,nj->ni", to_moon[row], np.where(_plausible(b_scd)[:, None], b_scd, np.nan)
+    )
     polarity, foot = footpoint_polarity(position[row], b_moon)
     zenith = solar_zenith_angle(foot, sun[row])
-    sun_latitude = np.degrees(np.arcsin(np.sum(_unit(sun - position) * to_moon[:, :, 2], axis=-1)))
-    (lat, lon), (subsolar_lat, subsolar_lon), (foot_lat, foot_lon) = map(lat_lon, (position, sun, foot))
+    sun_latitude = np.degrees(
+        np.arcsin(np.sum(_unit(sun - position) * to_moon[:, :, 2], axis=-1))
+    )
+    (lat, lon), (subsolar_lat, subsolar_lon), (foot_lat, foot_lon) = map(
+        lat_lon, (position, sun, foot)
+    )
     return Geometry(
-        lat[row], lon[row], np.linalg.norm(position, axis=-1)[row] - R_MOON_KM, foot_lat, foot_lon, polarity, b_moon,
-        lit[row], _three_valued(lit >= 0.5, np.isfinite(lit))[row], zenith, _three_valued(zenith < 90, polarity != 0),
-        subsolar_lat[row], subsolar_lon[row], sun_latitude[row],
+        lat[row],
+        lon[row],
+        np.linalg.norm(position, axis=-1)[row] - R_MOON_KM,
+        foot_lat,
+        foot_lon,
+        polarity,
+        b_moon,
+        lit[row],
+        _three_valued(lit >= 0.5, np.isfinite(lit))[row],
+        zenith,
+        _three_valued(zenith < 90, polarity != 0),
+        subsolar_lat[row],
+        subsolar_lon[row],
+        sun_latitude[row],
         _reasons(position[row], sun[row], spin_axis[row], b_scd, polarity),
     )
 
@@ -510,44 +617,83 @@ def plot_footpoints(
     ax=None,  # Matplotlib axes; a new figure if None
 ):  # the axes
     "Map of the track and its footpoints, sunlit and dark; the shaded half is night at the middle row."
-    import matplotlib.pyplot as plt
 
     ax = ax or plt.subplots(figsize=(8, 4), layout="constrained")[1]
     lon, lat = np.meshgrid(np.linspace(-180, 180, 181), np.linspace(-90, 90, 91))
     known = np.flatnonzero(np.isfinite(geometry.subsolar_lon))
     if len(known):
         middle = known[len(known) // 2]
-        sun_lat, sun_lon = np.radians([geometry.subsolar_lat[middle], geometry.subsolar_lon[middle]])
+        sun_lat, sun_lon = np.radians(
+            [geometry.subsolar_lat[middle], geometry.subsolar_lon[middle]]
+        )
         phi, lam = np.radians(lat), np.radians(lon) - sun_lon
-        cosine = np.sin(phi) * np.sin(sun_lat) + np.cos(phi) * np.cos(sun_lat) * np.cos(lam)
+        cosine = np.sin(phi) * np.sin(sun_lat) + np.cos(phi) * np.cos(sun_lat) * np.cos(
+            lam
+        )
         ax.contourf(lon, lat, cosine, levels=[-1, 0], colors=["0.88"])
     ax.scatter(geometry.lon, geometry.lat, s=1, color="0.55", label="spacecraft")
-    for value, colour, name in ((1, "tab:orange", "footpoint in sun"), (0, "navy", "footpoint in shade")):
+    for value, colour, name in (
+        (1, "tab:orange", "footpoint in sun"),
+        (0, "navy", "footpoint in shade"),
+    ):
         rows = geometry.foot_sun == value
-        ax.scatter(geometry.foot_lon[rows], geometry.foot_lat[rows], s=5, color=colour, label=name)
-    ax.set(xlim=(-180, 180), ylim=(-90, 90), xlabel="east longitude (°)", ylabel="latitude (°)",
-           xticks=range(-180, 181, 60), yticks=range(-90, 91, 30))
-    ax.legend(loc="upper center", bbox_to_anchor=(0.5, 1.13), ncols=3, frameon=False, markerscale=2)
+        ax.scatter(
+            geometry.foot_lon[rows],
+            geometry.foot_lat[rows],
+            s=5,
+            color=colour,
+            label=name,
+        )
+    ax.set(
+        xlim=(-180, 180),
+        ylim=(-90, 90),
+        xlabel="east longitude (°)",
+        ylabel="latitude (°)",
+        xticks=range(-180, 181, 60),
+        yticks=range(-90, 91, 30),
+    )
+    ax.legend(
+        loc="upper center",
+        bbox_to_anchor=(0.5, 1.13),
+        ncols=3,
+        frameon=False,
+        markerscale=2,
+    )
     return ax
 
 # %% ../../nbs/physics/01_geometry.ipynb #a900914c
 def cell_pitch(
     phi,  # azimuth of each cell, (..., 88) deg, SCD; NaN where masked
     theta,  # latitude of each cell, (88,) deg, SCD
-    b_scd,  # magnetic field, (..., 3), SCD, one for each of the leading axes of phi, or of the first of them
+    # magnetic field, (..., 3), SCD, one for each of the leading axes of phi, or of the
+    # first of them
+    b_scd,
     polarity,  # +1, -1 or 0, shape of b_scd without its last axis
-    direction: str = "travel",  # what (phi, theta) name: direction of "travel" or of "look"
+    # what (phi, theta) name: direction of "travel" or of "look"
+    direction: str = "travel",
 ) -> np.ndarray:  # cosine of the pitch angle, shape of phi: 1 moves to the Moon, -1 comes up; NaN if masked or not connected
     "Cosine of the pitch angle of every cell about the moonward field line; raises ValueError for wrong shapes or direction."
     signs = {"travel": 1.0, "look": -1.0}
     if direction not in signs:
         raise ValueError(f"direction must be 'travel' or 'look', not {direction!r}")
-    phi, theta, polarity = np.asarray(phi, float), np.radians(theta), np.asarray(polarity, float)
+    phi, theta, polarity = (
+        np.asarray(phi, float),
+        np.radians(theta),
+        np.asarray(polarity, float),
+    )
     (b_scd,) = _vectors(b_scd=b_scd)
     leading = polarity.shape
-    if b_scd.shape[:-1] != leading or phi.shape[: len(leading)] != leading or theta.shape != phi.shape[-1:]:
-        raise ValueError(f"phi {phi.shape}, theta {theta.shape}, b_scd {b_scd.shape}, polarity {leading} do not fit together")
-    moonward = _unit(np.where(polarity == 0, np.nan, signs[direction] * polarity)[..., None] * b_scd)
+    if (
+        b_scd.shape[:-1] != leading
+        or phi.shape[: len(leading)] != leading
+        or theta.shape != phi.shape[-1:]
+    ):
+        raise ValueError(
+            f"phi {phi.shape}, theta {theta.shape}, b_scd {b_scd.shape}, polarity {leading} do not fit together"
+        )
+    moonward = _unit(
+        np.where(polarity == 0, np.nan, signs[direction] * polarity)[..., None] * b_scd
+    )
     moonward = np.expand_dims(moonward, tuple(range(len(leading), phi.ndim - 1)))
     x, y, z = np.moveaxis(moonward, -1, 0)[..., None]
     mu = np.subtract(phi, np.degrees(np.arctan2(y, x)))
@@ -561,22 +707,30 @@ def cell_pitch(
 # %% ../../nbs/physics/01_geometry.ipynb #1d9fdcc0
 SUN_HALF_WIDTH = 7.0  # deg, of the feature that sunlight makes
 
+
 def sun_cells(
     phi,  # azimuth of each cell, (S, C, 88) deg, SCD
     theta,  # latitude of each cell, (88,) deg, SCD
     sun_latitude,  # of the Sun, (S,) deg, SCD; NaN counts as 0
     lit,  # lit fraction of the Sun's disc at the spacecraft, (S,); NaN counts as lit
-    direction: str = "travel",  # what (phi, theta) name: direction of "travel" or of "look"
+    # what (phi, theta) name: direction of "travel" or of "look"
+    direction: str = "travel",
 ) -> np.ndarray:  # bool, (S, C, 88)
     "Cells into which sunlight falls."
     turn, sign = (180.0, -1.0) if direction == "travel" else (0.0, 1.0)
     latitude = sign * np.nan_to_num(np.asarray(sun_latitude, float))[:, None]
     above = np.maximum(np.abs(theta - latitude) - 11.25, 0)[:, None]
-    near = np.flatnonzero((above < SUN_HALF_WIDTH).any(axis=(0, 1)))  # most rings never see the Sun
+    near = np.flatnonzero(
+        (above < SUN_HALF_WIDTH).any(axis=(0, 1))
+    )  # most rings never see the Sun
     half = 180.0 / np.array([cells_in_ring(t) for t in theta[near]])
-    aside = np.maximum(np.abs((phi[..., near] - turn + 180) % 360 - 180) - half, 0) * np.cos(np.radians(theta[near]))
+    aside = np.maximum(
+        np.abs((phi[..., near] - turn + 180) % 360 - 180) - half, 0
+    ) * np.cos(np.radians(theta[near]))
     hit = np.zeros(phi.shape, bool)
-    hit[..., near] = (above[..., near] ** 2 + aside**2 < SUN_HALF_WIDTH**2) & ~(np.asarray(lit) <= 0)[:, None, None]
+    hit[..., near] = (above[..., near] ** 2 + aside**2 < SUN_HALF_WIDTH**2) & ~(
+        np.asarray(lit) <= 0
+    )[:, None, None]
     return hit
 
 # %% ../../nbs/physics/01_geometry.ipynb #2223cf1e
@@ -589,34 +743,48 @@ def plot_cells(
     **kwargs,  # further settings of the cells, such as cmap, norm or clim
 ):  # the axes
     "Map of one energy row: its cells as rectangles of their true size in azimuth and latitude."
-    import matplotlib.pyplot as plt
     from matplotlib.collections import PatchCollection
     from matplotlib.patches import Rectangle
 
     ax = ax or plt.subplots(figsize=(8, 3.6), layout="constrained")[1]
     width = np.array([360 / cells_in_ring(t) for t in theta])
     left = (np.asarray(phi) - width / 2) % 360
-    corners = np.concatenate([left, left - 360])  # a cell that crosses 360 deg appears on both sides
-    boxes = [Rectangle((x, t - 11.25), w, 22.5) for x, t, w in zip(corners, np.tile(theta, 2), np.tile(width, 2)) if np.isfinite(x)]
+    corners = np.concatenate(
+        [left, left - 360]
+    )  # a cell that crosses 360 deg appears on both sides
+    boxes = [
+        Rectangle((x, t - 11.25), w, 22.5)
+        for x, t, w in zip(corners, np.tile(theta, 2), np.tile(width, 2))
+        if np.isfinite(x)
+    ]
     cells = PatchCollection(boxes, edgecolor="white", linewidth=0.5, **kwargs)
     cells.set_array(np.tile(values, 2)[np.isfinite(corners)])
     ax.add_collection(cells)
     ax.figure.colorbar(cells, ax=ax, label=label)
-    ax.set(xlim=(0, 360), ylim=(-90, 90), xlabel="azimuth φ in SCD (°)", ylabel="latitude θ in SCD (°)",
-           xticks=range(0, 361, 60), yticks=range(-90, 91, 30))
+    ax.set(
+        xlim=(0, 360),
+        ylim=(-90, 90),
+        xlabel="azimuth φ in SCD (°)",
+        ylabel="latitude θ in SCD (°)",
+        xticks=range(0, 361, 60),
+        yticks=range(-90, 91, 30),
+    )
     return ax
 
 # %% ../../nbs/physics/01_geometry.ipynb #30ecff2e
 @dataclass(frozen=True)
 class DirectionDiagnostic:
     "What two tests say about the meaning of (phi, theta); NaN where a test had no sweeps."
-    sun: float           # mean asymmetry of flux at phi near 0 against near 180
-    sun_error: float     # its standard error
-    sun_sweeps: int      # sunlit sweeps with the field across the Sun's direction
-    cone: float          # mean asymmetry of flux going down against coming up, if phi and theta are travel directions
-    cone_error: float    # its standard error
-    cone_sweeps: int     # connected sweeps
-    verdict: str         # "travel", "look" or "undecided"
+
+    sun: float  # mean asymmetry of flux at phi near 0 against near 180
+    sun_error: float  # its standard error
+    sun_sweeps: int  # sunlit sweeps with the field across the Sun's direction
+    # mean asymmetry of flux going down against coming up, if phi and theta are travel
+    # directions
+    cone: float
+    cone_error: float  # its standard error
+    cone_sweeps: int  # connected sweeps
+    verdict: str  # "travel", "look" or "undecided"
 
     def __str__(self):
         return (
@@ -629,8 +797,14 @@ class DirectionDiagnostic:
 def _asymmetry(flux, one, other):
     "Mean over energies of (a - b)/(a + b), a and b the mean flux of two groups of cells; (S,), NaN without flux."
     good = np.isfinite(flux)
-    a, b = (np.sum(flux, axis=-1, where=group & good) / np.maximum(np.sum(group & good, axis=-1), 1) for group in (one, other))
-    usable = (np.any(one & good, axis=-1)) & (np.any(other & good, axis=-1)) & (a + b > 0)
+    a, b = (
+        np.sum(flux, axis=-1, where=group & good)
+        / np.maximum(np.sum(group & good, axis=-1), 1)
+        for group in (one, other)
+    )
+    usable = (
+        (np.any(one & good, axis=-1)) & (np.any(other & good, axis=-1)) & (a + b > 0)
+    )
     ratio = np.where(usable, a - b, 0) / np.where(usable, a + b, 1)
     count = usable.sum(axis=-1)
     return np.where(count > 0, ratio.sum(axis=-1) / np.maximum(count, 1), np.nan)
@@ -641,7 +815,11 @@ def _mean_and_error(values):
     values = values[np.isfinite(values)]
     if len(values) < 2:
         return np.nan, np.nan, len(values)
-    return float(values.mean()), float(values.std(ddof=1) / np.sqrt(len(values))), len(values)
+    return (
+        float(values.mean()),
+        float(values.std(ddof=1) / np.sqrt(len(values))),
+        len(values),
+    )
 
 # %% ../../nbs/physics/01_geometry.ipynb #141a70c8
 def direction_diagnostic(
@@ -652,15 +830,31 @@ def direction_diagnostic(
     polarity,  # (S,) +1, -1, 0
     sc_sun,  # (S,) 1 where the spacecraft is in sunlight
     sigmas: float = 5.0,  # how many standard errors make an asymmetry count
-) -> DirectionDiagnostic:  # both tests and the verdict; contradicting tests leave it undecided
+) -> DirectionDiagnostic:  # both tests and the verdict
     "Tests on data whether (phi, theta) are travel or look directions."
-    flux, phi, b = np.asarray(flux, float), np.asarray(phi, float), _unit(np.asarray(b_scd, float))
+    flux, phi, b = (
+        np.asarray(flux, float),
+        np.asarray(phi, float),
+        _unit(np.asarray(b_scd, float)),
+    )
     equator = np.abs(np.asarray(theta)) < 12
     from_sun = np.abs((phi + 180) % 360 - 180)
     chosen = (np.asarray(sc_sun) == 1) & (np.abs(b[:, 0]) < 0.3)
-    sun = _mean_and_error(_asymmetry(flux, equator & (from_sun < 15), equator & (from_sun > 165))[chosen])
+    sun = _mean_and_error(
+        _asymmetry(flux, equator & (from_sun < 15), equator & (from_sun > 165))[chosen]
+    )
     mu = cell_pitch(phi, theta, b_scd, polarity)
     cone = _mean_and_error(_asymmetry(flux, mu > 0.5, mu < -0.5))
-    votes = {name for value, error, name in ((-sun[0], sun[1], "travel"), (sun[0], sun[1], "look"),
-                                             (cone[0], cone[1], "travel"), (-cone[0], cone[1], "look")) if value > sigmas * error}
-    return DirectionDiagnostic(*sun, *cone, verdict=votes.pop() if len(votes) == 1 else "undecided")
+    votes = {
+        name
+        for value, error, name in (
+            (-sun[0], sun[1], "travel"),
+            (sun[0], sun[1], "look"),
+            (cone[0], cone[1], "travel"),
+            (-cone[0], cone[1], "look"),
+        )
+        if value > sigmas * error
+    }
+    return DirectionDiagnostic(
+        *sun, *cone, verdict=votes.pop() if len(votes) == 1 else "undecided"
+    )

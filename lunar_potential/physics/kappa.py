@@ -36,7 +36,10 @@ def kappa_psd(
 
     kappa = np.minimum(kappa, KAPPA_LIMIT)
     width = (kappa - 1.5) * temperature
-    norm = np.exp(gammaln(kappa + 1) - gammaln(kappa - 0.5)) * (M_ELECTRON / (2 * np.pi * E_CHARGE * width)) ** 1.5
+    norm = (
+        np.exp(gammaln(kappa + 1) - gammaln(kappa - 0.5))
+        * (M_ELECTRON / (2 * np.pi * E_CHARGE * width)) ** 1.5
+    )
     return density * norm * (1 + energy / width) ** (-kappa - 1)
 
 # %% ../../nbs/physics/02_kappa.ipynb #2b73acbc
@@ -47,7 +50,14 @@ def kappa_flux(
     kappa,  # index, above 3/2
 ):  # differential directional flux, cm^-2 s^-1 sr^-1 eV^-1
     "Differential flux of an isotropic kappa plasma."
-    return 1e-4 * kappa_psd(energy, density, temperature, kappa) * 2 * E_CHARGE**2 * energy / M_ELECTRON**2
+    return (
+        1e-4
+        * kappa_psd(energy, density, temperature, kappa)
+        * 2
+        * E_CHARGE**2
+        * energy
+        / M_ELECTRON**2
+    )
 
 # %% ../../nbs/physics/02_kappa.ipynb #f3fbb7d7
 def kappa_current(
@@ -60,7 +70,12 @@ def kappa_current(
 
     kappa = np.minimum(kappa, KAPPA_LIMIT)
     shape = np.sqrt(kappa - 1.5) * np.exp(gammaln(kappa - 1) - gammaln(kappa - 0.5))
-    return E_CHARGE * density * np.sqrt(E_CHARGE * temperature / (2 * np.pi * M_ELECTRON)) * shape
+    return (
+        E_CHARGE
+        * density
+        * np.sqrt(E_CHARGE * temperature / (2 * np.pi * M_ELECTRON))
+        * shape
+    )
 
 # %% ../../nbs/physics/02_kappa.ipynb #1e5ec2ad
 def maxwellian_psd(
@@ -69,7 +84,11 @@ def maxwellian_psd(
     temperature,  # T, eV
 ):  # phase space density, s^3 m^-6
     "Phase space density of a Maxwellian plasma: the limit of `kappa_psd` for an infinite kappa."
-    return density * (M_ELECTRON / (2 * np.pi * E_CHARGE * temperature)) ** 1.5 * np.exp(-energy / temperature)
+    return (
+        density
+        * (M_ELECTRON / (2 * np.pi * E_CHARGE * temperature)) ** 1.5
+        * np.exp(-energy / temperature)
+    )
 
 # %% ../../nbs/physics/02_kappa.ipynb #b05c2160
 def maxwellian_flux(
@@ -78,7 +97,14 @@ def maxwellian_flux(
     temperature,  # T, eV
 ):  # differential directional flux, cm^-2 s^-1 sr^-1 eV^-1
     "Differential flux of an isotropic Maxwellian plasma."
-    return 1e-4 * maxwellian_psd(energy, density, temperature) * 2 * E_CHARGE**2 * energy / M_ELECTRON**2
+    return (
+        1e-4
+        * maxwellian_psd(energy, density, temperature)
+        * 2
+        * E_CHARGE**2
+        * energy
+        / M_ELECTRON**2
+    )
 
 # %% ../../nbs/physics/02_kappa.ipynb #47b35e6d
 @compiled
@@ -92,8 +118,16 @@ def ambient_moments(
     w = width + u
     if w <= 0:
         return math.nan, math.nan
-    log_f = log_c + math.log(1e4 * M_ELECTRON**2 / (2 * E_CHARGE**2)) - (kappa + 1) * math.log(w)
-    log_norm = math.lgamma(kappa - 0.5) - math.lgamma(kappa + 1) + 1.5 * math.log(2 * math.pi * E_CHARGE * w / M_ELECTRON)
+    log_f = (
+        log_c
+        + math.log(1e4 * M_ELECTRON**2 / (2 * E_CHARGE**2))
+        - (kappa + 1) * math.log(w)
+    )
+    log_norm = (
+        math.lgamma(kappa - 0.5)
+        - math.lgamma(kappa + 1)
+        + 1.5 * math.log(2 * math.pi * E_CHARGE * w / M_ELECTRON)
+    )
     return math.exp(log_f + log_norm), w / (kappa - 1.5)
 
 # %% ../../nbs/physics/02_kappa.ipynb #7c338c09
@@ -101,14 +135,19 @@ def ambient_moments(
 class Response:
     "How the instrument smears energies and angles; the nominal one, or what a day's data prefer (`losscone.choose_response`)."
 
-    fwhm: float = 0.5  # full width at half maximum of the energy band, in units of the energy; 0 for none
+    # full width at half maximum of the energy band, in units of the energy; 0 for none
+    fwhm: float = 0.5
     shape: str = "log"  # Gaussian in ln E ("log") or in E ("linear")
     cut: float = 2.5  # where the band ends, in standard deviations
-    half_width: float = 2.5  # deg, blur of a third of a cell: between a sharp cut and half the third's size (3.75)
+    # deg, blur of a third of a cell: between a sharp cut and half the third's size
+    # (3.75)
+    half_width: float = 2.5
 
     def __post_init__(self):
         if self.shape not in ("log", "linear"):
-            raise ValueError(f"response shape {self.shape!r} is unknown; choose 'log' or 'linear'")
+            raise ValueError(
+                f"response shape {self.shape!r} is unknown; choose 'log' or 'linear'"
+            )
 
 # %% ../../nbs/physics/02_kappa.ipynb #142a3bd9
 def response_nodes(
@@ -119,13 +158,19 @@ def response_nodes(
     if response.fwhm == 0:
         return np.zeros(1), np.ones(1)
     sigma = response.fwhm / (2 * math.sqrt(2 * math.log(2)))
-    offset = (2 * np.arange(number) + 1 - number) / number * response.cut * sigma  # middles of equal parts of the band
+    offset = (
+        (2 * np.arange(number) + 1 - number) / number * response.cut * sigma
+    )  # middles of equal parts of the band
     weight = np.exp(-0.5 * (offset / sigma) ** 2)
-    return (np.log1p(np.maximum(offset, -0.95)) if response.shape == "linear" else offset), weight / weight.sum()
+    return (
+        np.log1p(np.maximum(offset, -0.95)) if response.shape == "linear" else offset
+    ), weight / weight.sum()
 
 # %% ../../nbs/physics/02_kappa.ipynb #ea5c4a1c
 @compiled
-def folded_spectrum(energy, log_c, width, kappa, u, offset, weight, flux, d_width, d_kappa):
+def folded_spectrum(
+    energy, log_c, width, kappa, u, offset, weight, flux, d_width, d_kappa
+):
     "Fills `flux` with the band-averaged model of each channel and its derivatives with respect to W_m and kappa."
     ratio = np.exp(offset)
     for i in range(energy.size):
@@ -140,9 +185,15 @@ def folded_spectrum(energy, log_c, width, kappa, u, offset, weight, flux, d_widt
                 d_kappa[i] -= v * log_w
 
 # %% ../../nbs/physics/02_kappa.ipynb #af050184
-INCIDENT_MU = math.sin(math.radians(17.0))  # smallest cosine of the pitch angle of an incident cell
-NOMINAL_BACKGROUND = 10.0 * 2.5 / 8  # counts of a ring in a row: 10 a second, half a spin, eight rings
-RING_FACTOR = 0.02 * 2.5  # cm^2 sr s: G_c of a ring with a single cell, `er.count_factor` times its cells
+INCIDENT_MU = math.sin(
+    math.radians(17.0)
+)  # smallest cosine of the pitch angle of an incident cell
+NOMINAL_BACKGROUND = (
+    10.0 * 2.5 / 8
+)  # counts of a ring in a row: 10 a second, half a spin, eight rings
+RING_FACTOR = (
+    0.02 * 2.5
+)  # cm^2 sr s: G_c of a ring with a single cell, `er.count_factor` times its cells
 
 # %% ../../nbs/physics/02_kappa.ipynb #040e7d3b
 @dataclass(frozen=True)
@@ -150,10 +201,12 @@ class IncidentCounts:
     "Incident pseudo-counts of S sweeps in C energies; every array is (S, C)."
 
     energy: np.ndarray  # recorded centre, eV; nan where the sweep has no such row
-    counts: np.ndarray  # summed pseudo-counts, midpoints of the telemetry code's intervals
+    # summed pseudo-counts, midpoints of the telemetry code's intervals
+    counts: np.ndarray
     exposure: np.ndarray  # counts for a flux of one: sum of G_c E over the cells used
     background: np.ndarray  # expected background counts
-    background_sd: np.ndarray  # (S,) relative uncertainty of the background, standard deviation of its logarithm
+    # (S,) relative uncertainty of the background, standard deviation of its logarithm
+    background_sd: np.ndarray
 
     @property
     def flux(self):
@@ -172,7 +225,8 @@ def code_midpoint(
 # %% ../../nbs/physics/02_kappa.ipynb #e2ab6c05
 def cell_counts(
     energy: np.ndarray,  # (S, C) recorded energies, eV
-    flux: np.ndarray,  # (S, C, 88) differential flux, cm^-2 s^-1 sr^-1 eV^-1; nan = no data
+    # (S, C, 88) differential flux, cm^-2 s^-1 sr^-1 eV^-1; nan = no data
+    flux: np.ndarray,
     factor: np.ndarray,  # (88,) G_c: pseudo-counts per unit flux and eV
 ) -> np.ndarray:  # (S, C, 88) pseudo-counts, midpoints of the code; nan = no data
     "Pseudo-counts of every cell; negative fluxes count as none."
@@ -182,19 +236,23 @@ def cell_counts(
 def incident_counts(
     energy: np.ndarray,  # (S, C) recorded energies, eV
     counts: np.ndarray,  # (S, C, 88) pseudo-counts of `cell_counts`
-    mu: np.ndarray,  # (S, C, 88) cosine of the pitch angle, > 0 moves to the Moon; nan = unknown
+    # (S, C, 88) cosine of the pitch angle, > 0 moves to the Moon; nan = unknown
+    mu: np.ndarray,
     factor: np.ndarray,  # (88,) G_c: pseudo-counts per unit flux and eV
-    background: float = NOMINAL_BACKGROUND,  # background counts of a ring; its cells share them
+    # background counts of a ring; its cells share them
+    background: float = NOMINAL_BACKGROUND,
     background_sd: float = 0.7,  # relative uncertainty of the background
     gain: np.ndarray | None = None,  # (88,) relative gain of each cell
-) -> IncidentCounts:  # sums over the incident cells, or over all cells where mu is unknown
+) -> IncidentCounts:  # sums over the incident cells; all cells without mu
     "Sums the incident pseudo-counts of each sweep and energy."
     unconnected = ~np.isfinite(mu).any(axis=(1, 2))
     use = np.isfinite(counts) & ((mu > INCIDENT_MU) | unconnected[:, None, None])
     summed = np.where(use, counts, 0.0).sum(2)
     exposure = (use * (factor if gain is None else factor * gain)).sum(2) * energy
     noise = (use * (factor / RING_FACTOR)).sum(2) * background
-    return IncidentCounts(energy, summed, exposure, noise, np.full(len(energy), float(background_sd)))
+    return IncidentCounts(
+        energy, summed, exposure, noise, np.full(len(energy), float(background_sd))
+    )
 
 # %% ../../nbs/physics/02_kappa.ipynb #aa1e524d
 RELATIVE_SCATTER = 0.01  # of a channel's summed counts, beyond Poisson
@@ -205,11 +263,27 @@ LOG_KAPPA_BOUNDS = (-2.0, 4.0)  # kappa between 1.64 and 56
 
 # %% ../../nbs/physics/02_kappa.ipynb #f24fc239
 @compiled
-def _misfit(params, energy, counts, exposure, background, background_sd, use, u, offset, weight, work, gradient, curvature):
+def _misfit(
+    params,
+    energy,
+    counts,
+    exposure,
+    background,
+    background_sd,
+    use,
+    u,
+    offset,
+    weight,
+    work,
+    gradient,
+    curvature,
+):
     "Q at `params`, with the downhill gradient (half) and the Gauss-Newton curvature at fixed variance."
     kappa = 1.5 + math.exp(params[2])
     width = math.exp(params[1])
-    folded_spectrum(energy, params[0], width, kappa, u, offset, weight, work[0], work[1], work[2])
+    folded_spectrum(
+        energy, params[0], width, kappa, u, offset, weight, work[0], work[1], work[2]
+    )
     q = 0.0
     gradient[:] = 0.0
     curvature[:] = 0.0
@@ -220,7 +294,12 @@ def _misfit(params, energy, counts, exposure, background, background_sd, use, u,
             v = m + (RELATIVE_SCATTER * m) ** 2 + 0.25
             d = counts[i] - m
             q += d * d / v + math.log(v)
-            slope = (work[0, i] * exposure[i], work[1, i] * exposure[i] * width, work[2, i] * exposure[i] * (kappa - 1.5), noise)
+            slope = (
+                work[0, i] * exposure[i],
+                work[1, i] * exposure[i] * width,
+                work[2, i] * exposure[i] * (kappa - 1.5),
+                noise,
+            )
             for a in range(4):
                 gradient[a] += slope[a] * d / v
                 for b in range(4):
@@ -236,7 +315,18 @@ def _misfit(params, energy, counts, exposure, background, background_sd, use, u,
 def pearson(energy, counts, exposure, background, use, u, offset, weight, params):
     "The squared, standardised residuals of one sweep, summed."
     work = np.empty((3, energy.size))
-    folded_spectrum(energy, params[0], math.exp(params[1]), 1.5 + math.exp(params[2]), u, offset, weight, work[0], work[1], work[2])
+    folded_spectrum(
+        energy,
+        params[0],
+        math.exp(params[1]),
+        1.5 + math.exp(params[2]),
+        u,
+        offset,
+        weight,
+        work[0],
+        work[1],
+        work[2],
+    )
     total = 0.0
     for i in range(energy.size):
         if use[i]:
@@ -263,7 +353,9 @@ def _start(energy, counts, exposure, background, use, excess, params):
         params[1] = math.log(max(0.8 * moment / total, 5.0) * excess / 2.5)
         params[2] = math.log(excess)
         flux = max(counts[best] - background[best], 0.3) / exposure[best]
-        params[0] = math.log(flux / energy[best]) + (2.5 + excess) * math.log(math.exp(params[1]) + energy[best])
+        params[0] = math.log(flux / energy[best]) + (2.5 + excess) * math.log(
+            math.exp(params[1]) + energy[best]
+        )
         params[3] = 0.0
     return populated
 
@@ -284,18 +376,63 @@ def _step(params, gradient, curvature, damping):
 
 # %% ../../nbs/physics/02_kappa.ipynb #3b62a51f
 @compiled
-def _descend(energy, counts, exposure, background, background_sd, use, u, offset, weight, params, curvature):
+def _descend(
+    energy,
+    counts,
+    exposure,
+    background,
+    background_sd,
+    use,
+    u,
+    offset,
+    weight,
+    params,
+    curvature,
+):
     "Goes downhill from `params`; sets the curvature and returns the minimum of Q."
     work, gradient = np.empty((3, energy.size)), np.zeros(4)
-    q = _misfit(params, energy, counts, exposure, background, background_sd, use, u, offset, weight, work, gradient, curvature)
+    q = _misfit(
+        params,
+        energy,
+        counts,
+        exposure,
+        background,
+        background_sd,
+        use,
+        u,
+        offset,
+        weight,
+        work,
+        gradient,
+        curvature,
+    )
     damping = 1e-2
     for _ in range(60):
         trial = _step(params, gradient, curvature, damping)
         trial_gradient, trial_curvature = np.zeros(4), np.zeros((4, 4))
-        new = _misfit(trial, energy, counts, exposure, background, background_sd, use, u, offset, weight, work, trial_gradient, trial_curvature)
+        new = _misfit(
+            trial,
+            energy,
+            counts,
+            exposure,
+            background,
+            background_sd,
+            use,
+            u,
+            offset,
+            weight,
+            work,
+            trial_gradient,
+            trial_curvature,
+        )
         if new <= q:
             done = q - new < 1e-5
-            params[:], gradient[:], curvature[:], q = trial, trial_gradient, trial_curvature, new
+            params[:], gradient[:], curvature[:], q = (
+                trial,
+                trial_gradient,
+                trial_curvature,
+                new,
+            )
             damping *= 0.2
             if done:
                 break
@@ -307,7 +444,20 @@ def _descend(energy, counts, exposure, background, background_sd, use, u, offset
 
 # %% ../../nbs/physics/02_kappa.ipynb #cf2e443d
 @compiled
-def fit_spectrum(energy, counts, exposure, background, background_sd, use, u, offset, weight, params, covariance, warm=False):
+def fit_spectrum(
+    energy,
+    counts,
+    exposure,
+    background,
+    background_sd,
+    use,
+    u,
+    offset,
+    weight,
+    params,
+    covariance,
+    warm=False,
+):
     """Fits one sweep in place: `params` (ln C, ln W_m, ln(kappa - 3/2), ln of the background factor) and their (4, 4) `covariance`.
 
     Returns the minimum of Q; nan when fewer than three channels are populated. A `warm` start goes on from `params`."""
@@ -317,12 +467,39 @@ def fit_spectrum(energy, counts, exposure, background, background_sd, use, u, of
     if not warm:
         params[:] = cold
     curvature = np.zeros((4, 4))
-    q = _descend(energy, counts, exposure, background, background_sd, use, u, offset, weight, params, curvature)
-    if pearson(energy, counts, exposure, background, use, u, offset, weight, params) > 3.0 * energy.size:
+    q = _descend(
+        energy,
+        counts,
+        exposure,
+        background,
+        background_sd,
+        use,
+        u,
+        offset,
+        weight,
+        params,
+        curvature,
+    )
+    if (
+        pearson(energy, counts, exposure, background, use, u, offset, weight, params)
+        > 3.0 * energy.size
+    ):
         for excess in (8.0, 24.5):
             other, other_curvature = np.empty(4), np.zeros((4, 4))
             _start(energy, counts, exposure, background, use, excess, other)
-            new = _descend(energy, counts, exposure, background, background_sd, use, u, offset, weight, other, other_curvature)
+            new = _descend(
+                energy,
+                counts,
+                exposure,
+                background,
+                background_sd,
+                use,
+                u,
+                offset,
+                weight,
+                other,
+                other_curvature,
+            )
             if new < q:
                 params[:], curvature[:], q = other, other_curvature, new
     covariance[:] = np.linalg.inv(curvature)
@@ -360,7 +537,9 @@ class KappaFit:
     density_error: np.ndarray  # standard error, relative
     temperature_error: np.ndarray  # standard error, relative
     kappa_error: np.ndarray  # standard error
-    params: np.ndarray  # (S, 4) ln C, ln W_m, ln(kappa - 3/2) of the spectrum as measured on the spacecraft, ln of the background factor
+    # (S, 4) ln C, ln W_m, ln(kappa - 3/2) of the spectrum as measured on the
+    # spacecraft, ln of the background factor
+    params: np.ndarray
     covariance: np.ndarray  # (S, 4, 4) of params
     misfit: np.ndarray  # chi-square-like misfit per degree of freedom
     flags: np.ndarray  # (S,) `Flag` bits
@@ -381,18 +560,54 @@ def usable_energy(
 
 # %% ../../nbs/physics/02_kappa.ipynb #313c31ce
 @compiled
-def _fit_many(energy, counts, exposure, background, background_sd, u, offset, weight, params, covariance, values, errors, misfit):
+def _fit_many(
+    energy,
+    counts,
+    exposure,
+    background,
+    background_sd,
+    u,
+    offset,
+    weight,
+    params,
+    covariance,
+    values,
+    errors,
+    misfit,
+):
     for s in range(energy.shape[0]):
         use = np.zeros(energy.shape[1], np.bool_)
         ok = 0
         for i in range(energy.shape[1]):
             use[i] = usable_energy(energy[s, i], u[s]) and exposure[s, i] > 0
             ok += use[i]
-        q = fit_spectrum(energy[s], counts[s], exposure[s], background[s], background_sd[s], use, max(u[s], 0.0), offset, weight, params[s], covariance[s])
+        q = fit_spectrum(
+            energy[s],
+            counts[s],
+            exposure[s],
+            background[s],
+            background_sd[s],
+            use,
+            max(u[s], 0.0),
+            offset,
+            weight,
+            params[s],
+            covariance[s],
+        )
         misfit[s] = math.nan
         if math.isfinite(q):
             plasma_of(params[s], covariance[s], u[s], 0.0, values[s], errors[s])
-            misfit[s] = pearson(energy[s], counts[s], exposure[s], background[s], use, max(u[s], 0.0), offset, weight, params[s]) / max(ok - 3, 1)
+            misfit[s] = pearson(
+                energy[s],
+                counts[s],
+                exposure[s],
+                background[s],
+                use,
+                max(u[s], 0.0),
+                offset,
+                weight,
+                params[s],
+            ) / max(ok - 3, 1)
 
 # %% ../../nbs/physics/02_kappa.ipynb #ae00ec47
 def fit_kappa(
@@ -404,10 +619,30 @@ def fit_kappa(
     size = len(incident.energy)
     u = np.broadcast_to(np.asarray(u_spacecraft, float), (size,)).copy()
     params, covariance = np.full((size, 4), np.nan), np.full((size, 4, 4), np.nan)
-    values, errors, misfit = np.full((size, 3), np.nan), np.full((size, 3), np.nan), np.empty(size)
+    values, errors, misfit = (
+        np.full((size, 3), np.nan),
+        np.full((size, 3), np.nan),
+        np.empty(size),
+    )
     offset, weight = response_nodes(response)
-    _fit_many(incident.energy, incident.counts, incident.exposure, incident.background, incident.background_sd, u, offset, weight, params, covariance, values, errors, misfit)
-    return KappaFit(*values.T, *errors.T, params, covariance, misfit, kappa_flags(params, misfit))
+    _fit_many(
+        incident.energy,
+        incident.counts,
+        incident.exposure,
+        incident.background,
+        incident.background_sd,
+        u,
+        offset,
+        weight,
+        params,
+        covariance,
+        values,
+        errors,
+        misfit,
+    )
+    return KappaFit(
+        *values.T, *errors.T, params, covariance, misfit, kappa_flags(params, misfit)
+    )
 
 # %% ../../nbs/physics/02_kappa.ipynb #1f68b6e0
 def kappa_flags(
@@ -418,11 +653,15 @@ def kappa_flags(
     bounds = np.array([LOG_WIDTH_BOUNDS, LOG_KAPPA_BOUNDS])
     at_bound = (np.abs(params[:, 1:3, None] - bounds) < 1e-6).any(axis=(1, 2))
     failed = ~np.isfinite(misfit)
-    return np.where(failed, int(Flag.KAPPA_FAILED), 0) | np.where(at_bound & ~failed, int(Flag.KAPPA_AT_BOUND), 0)
+    return np.where(failed, int(Flag.KAPPA_FAILED), 0) | np.where(
+        at_bound & ~failed, int(Flag.KAPPA_AT_BOUND), 0
+    )
 
 # %% ../../nbs/physics/02_kappa.ipynb #1923dedb
 def seen_flux(
-    flux,  # function of the ambient energy (eV): flux far from the body, cm^-2 s^-1 sr^-1 eV^-1
+    # function of the ambient energy (eV): flux far from the body, cm^-2 s^-1 sr^-1
+    # eV^-1
+    flux,
     energy: np.ndarray,  # (...,) centres of the channels, eV
     u: float = 0.0,  # potential of the body, V
     response: Response = Response(),  # the instrument
@@ -442,7 +681,11 @@ def _moment_weights(energy, u):
     ambient = energy[order] - u
     step = 1e4 * (np.append(half, 0) + np.append(0, half)) * ambient
     speed = np.sqrt(2 * E_CHARGE * ambient / M_ELECTRON)
-    weight[:, order] = 4 * np.pi * step / speed, 8 / 3 * np.pi * step * ambient / speed, np.pi * step * ambient
+    weight[:, order] = (
+        4 * np.pi * step / speed,
+        8 / 3 * np.pi * step * ambient / speed,
+        np.pi * step * ambient,
+    )
     return weight
 
 # %% ../../nbs/physics/02_kappa.ipynb #615488f9
@@ -452,11 +695,13 @@ class Moments:
 
     density: np.ndarray  # n, m^-3
     temperature: np.ndarray  # T, eV
-    energy_flux: np.ndarray  # through a plane from one side, eV m^-2 s^-1; nan for kappa <= 2
+    # through a plane from one side, eV m^-2 s^-1; nan for kappa <= 2
+    energy_flux: np.ndarray
     density_error: np.ndarray  # standard error, relative
     temperature_error: np.ndarray  # standard error, relative
     energy_flux_error: np.ndarray  # standard error, relative
-    measured: np.ndarray  # (S, 3) share of n, n T and energy flux that was summed; the fit added the rest
+    # (S, 3) share of n, n T and energy flux that was summed; the fit added the rest
+    measured: np.ndarray
     flags: np.ndarray  # (S,) `Flag` bits of the kappa fit
 
 # %% ../../nbs/physics/02_kappa.ipynb #82ffe55a
@@ -474,23 +719,44 @@ def _completed(params, counts, background, weight, energy, exposure, u, response
     model = seen_flux(lambda e: kappa_flux(e, *plasma), energy, u, response) * exposure
     missing = _kappa_moments(*plasma) - weight @ model
     total = weight @ (counts - noise) + missing
-    return np.log([total[0], total[1] / total[0], total[2]]), total, missing / total, model + noise
+    return (
+        np.log([total[0], total[1] / total[0], total[2]]),
+        total,
+        missing / total,
+        model + noise,
+    )
 
 # %% ../../nbs/physics/02_kappa.ipynb #45d04504
 def _sweep_moments(incident, s, u, fit, response):
     "Value, relative error and measured share of n, T and energy flux of one sweep, (3, 3)."
-    use = np.array([usable_energy(e, u) for e in incident.energy[s]]) & (incident.exposure[s] > 0)
-    energy, exposure, counts, background = (a[s, use] for a in (incident.energy, incident.exposure, incident.counts, incident.background))
+    use = np.array([usable_energy(e, u) for e in incident.energy[s]]) & (
+        incident.exposure[s] > 0
+    )
+    energy, exposure, counts, background = (
+        a[s, use]
+        for a in (
+            incident.energy,
+            incident.exposure,
+            incident.counts,
+            incident.background,
+        )
+    )
     weight = _moment_weights(energy, u) / exposure
     data = counts, background, weight, energy, exposure, u, response
     value, total, added, mean = _completed(fit.params[s], *data)
     near = [_completed(fit.params[s] + 1e-4 * unit, *data) for unit in np.eye(4)]
-    through = np.stack([(v - value) / 1e-4 for v, *_ in near], 1) @ fit.covariance[s]  # change of ln value, by the fit
+    through = (
+        np.stack([(v - value) / 1e-4 for v, *_ in near], 1) @ fit.covariance[s]
+    )  # change of ln value, by the fit
     slope = np.stack([(m - mean) / 1e-4 for *_, m in near])
     variance = mean + (RELATIVE_SCATTER * mean) ** 2 + 0.25
     direct = weight / total[:, None]
     direct[1] -= direct[0]  # of ln T = ln nT - ln n
-    error = (direct + through @ slope / variance) ** 2 @ variance + (through[:, 2] / KAPPA_PRIOR[1]) ** 2 + (through[:, 3] / incident.background_sd[s]) ** 2
+    error = (
+        (direct + through @ slope / variance) ** 2 @ variance
+        + (through[:, 2] / KAPPA_PRIOR[1]) ** 2
+        + (through[:, 3] / incident.background_sd[s]) ** 2
+    )
     return np.array([np.exp(value), np.sqrt(error), 1 - added])
 
 # %% ../../nbs/physics/02_kappa.ipynb #70ea9bd0
@@ -498,7 +764,8 @@ def moments(
     incident: IncidentCounts,  # of S sweeps
     u_spacecraft: np.ndarray | float = 0.0,  # (S,) potential of the spacecraft, V
     response: Response = Response(),  # the instrument
-    fit: KappaFit | None = None,  # of the same sweeps, potential and response; None fits them here
+    # of the same sweeps, potential and response; None fits them here
+    fit: KappaFit | None = None,
 ) -> Moments:  # of the S sweeps; nan where the kappa fit failed
     "Density, temperature and energy flux of the incident electrons by integration, completed by the kappa fit."
     u = np.broadcast_to(np.asarray(u_spacecraft, float), (len(incident.energy),))
@@ -512,7 +779,9 @@ def moments(
 MODELS = {  # ambient flux of each model, function of energy (eV) and its parameters (m^-3, eV)
     "maxwellian": maxwellian_flux,
     "kappa": kappa_flux,
-    "two-temperature": lambda energy, n_c, T_c, n_h, T_h: maxwellian_flux(energy, n_c, T_c) + maxwellian_flux(energy, n_h, T_h),
+    "two-temperature": lambda energy, n_c, T_c, n_h, T_h: (
+        maxwellian_flux(energy, n_c, T_c) + maxwellian_flux(energy, n_h, T_h)
+    ),
 }
 RATIO_PRIOR = (math.log(5.0), 1.0)  # mean and standard deviation of ln(T_h / T_c - 1)
 
@@ -544,7 +813,13 @@ class ModelComparison:
 def _residuals(expected, counts, log_factor, background_sd):
     "Residuals whose squares sum to Q + N ln 4, the background's prior included."
     v = expected + (RELATIVE_SCATTER * expected) ** 2 + 0.25
-    return np.concatenate([(counts - expected) / np.sqrt(v), np.sqrt(np.log(4 * v)), [log_factor / background_sd]])
+    return np.concatenate(
+        [
+            (counts - expected) / np.sqrt(v),
+            np.sqrt(np.log(4 * v)),
+            [log_factor / background_sd],
+        ]
+    )
 
 # %% ../../nbs/physics/02_kappa.ipynb #46f6c885
 @dataclass
@@ -559,12 +834,23 @@ class _Sweep:
 
     @classmethod
     def of(cls, incident, s, u, response):
-        use = np.array([usable_energy(e, u) for e in incident.energy[s]]) & (incident.exposure[s] > 0)
+        use = np.array([usable_energy(e, u) for e in incident.energy[s]]) & (
+            incident.exposure[s] > 0
+        )
         offset, weight = response_nodes(response)
         seen = incident.energy[s, use, None] * np.exp(offset)
         ambient = np.where(seen > u, seen - u, 1.0)
-        fold = np.where(seen > u, weight * seen / ambient, 0.0) * incident.exposure[s, use, None]
-        return cls(ambient, fold, incident.counts[s, use], incident.background[s, use], incident.background_sd[s])
+        fold = (
+            np.where(seen > u, weight * seen / ambient, 0.0)
+            * incident.exposure[s, use, None]
+        )
+        return cls(
+            ambient,
+            fold,
+            incident.counts[s, use],
+            incident.background[s, use],
+            incident.background_sd[s],
+        )
 
     def expected(self, model, plasma):
         "(N,) counts of a plasma, without background."
@@ -572,12 +858,26 @@ class _Sweep:
 
     def misfit(self, model, plasma, log_factor):
         "Q + N ln 4."
-        return (_residuals(self.expected(model, plasma) + self.background * math.exp(log_factor), self.counts, log_factor, self.background_sd) ** 2).sum()
+        return (
+            _residuals(
+                self.expected(model, plasma) + self.background * math.exp(log_factor),
+                self.counts,
+                log_factor,
+                self.background_sd,
+            )
+            ** 2
+        ).sum()
 
     def criterion(self, q, parameters):
         "AICc; infinite with too few channels."
         left = len(self.counts) - parameters - 1
-        return q - len(self.counts) * math.log(4) + 2 * parameters * (1 + (parameters + 1) / left) if left > 0 else math.inf
+        return (
+            q
+            - len(self.counts) * math.log(4)
+            + 2 * parameters * (1 + (parameters + 1) / left)
+            if left > 0
+            else math.inf
+        )
 
 # %% ../../nbs/physics/02_kappa.ipynb #4586781a
 def _plasma(p):
@@ -591,20 +891,33 @@ def _fit_model(sweep, model, starts):
     from scipy.optimize import least_squares
 
     def residuals(p):
-        expected = sweep.expected(model, _plasma(p[:-1])) + sweep.background * math.exp(np.clip(p[-1], -4.0, 4.0))
+        expected = sweep.expected(model, _plasma(p[:-1])) + sweep.background * math.exp(
+            np.clip(p[-1], -4.0, 4.0)
+        )
         prior = [(p[3] - RATIO_PRIOR[0]) / RATIO_PRIOR[1]] if len(p) > 3 else []
-        return np.append(_residuals(expected, sweep.counts, p[-1], sweep.background_sd), prior)
+        return np.append(
+            _residuals(expected, sweep.counts, p[-1], sweep.background_sd), prior
+        )
 
     net, fits = max((sweep.counts - sweep.background).sum(), 1.0), []
     for start in starts:
         p = np.append(start, 0.0)
-        p[[0, 2][: len(start) // 2]] += math.log(net / max(sweep.expected(model, _plasma(start)).sum(), 1e-300))  # the right total
-        fits.append(least_squares(residuals, p, method="lm", xtol=1e-7, ftol=1e-7, max_nfev=600))
+        p[[0, 2][: len(start) // 2]] += math.log(
+            net / max(sweep.expected(model, _plasma(start)).sum(), 1e-300)
+        )  # the right total
+        fits.append(
+            least_squares(residuals, p, method="lm", xtol=1e-7, ftol=1e-7, max_nfev=600)
+        )
     best = min(fits, key=lambda f: f.cost).x
     return _plasma(best[:-1]), float(np.clip(best[-1], -4.0, 4.0))
 
 # %% ../../nbs/physics/02_kappa.ipynb #44398b6c
-TWO_STARTS = [(0.7, 0.1, 6.0), (0.4, 0.5, 4.0), (0.95, 0.02, 10.0)]  # core over mean temperature, share of the halo, T_h / T_c
+TWO_STARTS = [
+    (0.7, 0.1, 6.0),
+    (0.4, 0.5, 4.0),
+    (0.95, 0.02, 10.0),
+]  # core over mean temperature, share of the halo, T_h / T_c
+
 
 def _compare(sweep, kappa, log_factor):
     "Criterion, plasma and ln background factor of each model for one sweep."
@@ -613,9 +926,16 @@ def _compare(sweep, kappa, log_factor):
     mean = 0.5 * (net @ centre) / max(net.sum(), 1.0)
     one = _fit_model(sweep, "maxwellian", [np.log([1e6, t * mean]) for t in (1.0, 0.5)])
     mean = one[0][1]
-    two = _fit_model(sweep, "two-temperature", [np.log([1e6, c * mean, 1e6 * h, r - 1]) for c, h, r in TWO_STARTS])
+    two = _fit_model(
+        sweep,
+        "two-temperature",
+        [np.log([1e6, c * mean, 1e6 * h, r - 1]) for c, h, r in TWO_STARTS],
+    )
     fits = {"maxwellian": one, "kappa": (kappa, log_factor), "two-temperature": two}
-    return [(sweep.criterion(sweep.misfit(m, *f), len(f[0]) + 1), *f) for m, f in fits.items()]
+    return [
+        (sweep.criterion(sweep.misfit(m, *f), len(f[0]) + 1), *f)
+        for m, f in fits.items()
+    ]
 
 # %% ../../nbs/physics/02_kappa.ipynb #6eaaee4e
 def compare_models(
@@ -626,15 +946,33 @@ def compare_models(
     "Fits a Maxwellian, a kappa and a two-temperature plasma to each sweep and says which describes it best."
     u = np.broadcast_to(np.asarray(u_spacecraft, float), (len(incident.energy),))
     fit = fit_kappa(incident, u, response)
-    criterion, factor, plasma = np.full((len(u), 3), np.nan), np.full((len(u), 3), np.nan), [np.full((len(u), k), np.nan) for k in (2, 3, 4)]
+    criterion, factor, plasma = (
+        np.full((len(u), 3), np.nan),
+        np.full((len(u), 3), np.nan),
+        [np.full((len(u), k), np.nan) for k in (2, 3, 4)],
+    )
     for s in np.flatnonzero(np.isfinite(fit.density)):
         known = fit.density[s], fit.temperature[s], fit.kappa[s]
-        for m, (score, values, log_factor) in enumerate(_compare(_Sweep.of(incident, s, u[s], response), known, fit.params[s, 3])):
-            criterion[s, m], plasma[m][s], factor[s, m] = score, values, math.exp(log_factor)
+        for m, (score, values, log_factor) in enumerate(
+            _compare(_Sweep.of(incident, s, u[s], response), known, fit.params[s, 3])
+        ):
+            criterion[s, m], plasma[m][s], factor[s, m] = (
+                score,
+                values,
+                math.exp(log_factor),
+            )
     one, kappa, two = plasma
     density = np.stack([one[:, 0], kappa[:, 0], two[:, 0] + two[:, 2]], 1)
     pressure = two[:, 0] * two[:, 1] + two[:, 2] * two[:, 3]
-    return ModelComparison(criterion, density, np.stack([one[:, 1], kappa[:, 1], pressure / density[:, 2]], 1), one, kappa, two, factor)
+    return ModelComparison(
+        criterion,
+        density,
+        np.stack([one[:, 1], kappa[:, 1], pressure / density[:, 2]], 1),
+        one,
+        kappa,
+        two,
+        factor,
+    )
 
 # %% ../../nbs/physics/02_kappa.ipynb #509cc40f
 def plot_models(
@@ -650,13 +988,30 @@ def plot_models(
 
     ax = plt.subplots(layout="constrained")[1] if ax is None else ax
     energy, exposure = incident.energy[sweep], incident.exposure[sweep]
-    ax.errorbar(energy, np.maximum(incident.flux[sweep], 1e-9), np.sqrt(incident.counts[sweep] + 1) / exposure, fmt="k.", ms=5, lw=0.8, zorder=3)
+    ax.errorbar(
+        energy,
+        np.maximum(incident.flux[sweep], 1e-9),
+        np.sqrt(incident.counts[sweep] + 1) / exposure,
+        fmt="k.",
+        ms=5,
+        lw=0.8,
+        zorder=3,
+    )
     fine = np.geomspace(np.nanmin(energy), np.nanmax(energy), 80)
     for m, name in enumerate(MODELS):
         plasma = getattr(comparison, name.replace("-", "_"))[sweep]
         score = comparison.criterion[sweep, m] - np.nanmin(comparison.criterion[sweep])
-        ax.loglog(fine, seen_flux(lambda e: MODELS[name](e, *plasma), fine, u, response), lw=2.5 if m == comparison.best[sweep] else 1, label=f"{name} (+{score:.0f})")
+        ax.loglog(
+            fine,
+            seen_flux(lambda e: MODELS[name](e, *plasma), fine, u, response),
+            lw=2.5 if m == comparison.best[sweep] else 1,
+            label=f"{name} (+{score:.0f})",
+        )
     floor = np.nanmin((incident.background[sweep] + 1) / exposure)
-    ax.set(xlabel="energy on the spacecraft (eV)", ylabel="flux (cm⁻² s⁻¹ sr⁻¹ eV⁻¹)", ylim=(0.1 * floor, None))
+    ax.set(
+        xlabel="energy on the spacecraft (eV)",
+        ylabel="flux (cm⁻² s⁻¹ sr⁻¹ eV⁻¹)",
+        ylim=(0.1 * floor, None),
+    )
     ax.legend(fontsize=8, title="model (AICc above the best)", title_fontsize=8)
     return ax

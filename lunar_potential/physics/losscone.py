@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..run.compiled import compiled
 from .kappa import Response, response_nodes
+from ..run.compiled import compiled
 from ..units import N_CELLS, Flag, cells_in_ring
 
 # %% auto #0
@@ -40,12 +40,16 @@ def critical_angle(
         return 90.0
     return 0.5 * _arc_cosine(1 - 2 * x)
 
+
 @compiled(error_model="numpy")
 def _arc_cosine(c):
     "acos in degrees, for |c| <= 1."
     a = abs(c)
     p = -0.0170881256 + a * (0.0066700901 - a * 0.0012624911)
-    p = 1.5707963050 + a * (-0.2145988016 + a * (0.0889789874 + a * (-0.0501743046 + a * (0.0308918810 + a * p))))
+    p = 1.5707963050 + a * (
+        -0.2145988016
+        + a * (0.0889789874 + a * (-0.0501743046 + a * (0.0308918810 + a * p)))
+    )
     angle = math.sqrt(max(1 - a, 0.0)) * p * (180 / math.pi)
     return angle if c >= 0 else 180 - angle
 
@@ -68,34 +72,60 @@ class Cells(NamedTuple):
 # %% ../../nbs/physics/05_losscone.ipynb #1a7638c0
 def make_cells(
     theta: np.ndarray,  # (88,) latitudes of the cells in SCD, deg
-    factor: np.ndarray,  # (88,) pseudo-counts per unit flux and eV, `er.count_factor(theta)`
+    # (88,) pseudo-counts per unit flux and eV, `er.count_factor(theta)`
+    factor: np.ndarray,
 ) -> Cells:
     "The parts of every cell."
     rings = np.array([cells_in_ring(t) for t in theta], float)
     lat = np.radians(theta[:, None] + np.array([-7.5, 0.0, 7.5]))
     step = np.radians(120.0 / rings)
-    return Cells(rings, np.asarray(factor, float), np.cos(lat), np.sin(lat), np.cos(step), np.sin(step))
+    return Cells(
+        rings,
+        np.asarray(factor, float),
+        np.cos(lat),
+        np.sin(lat),
+        np.cos(step),
+        np.sin(step),
+    )
 
 # %% ../../nbs/physics/05_losscone.ipynb #fb201345
-COUNTS, NOISE, FULL, COSINE, SEEN, UP, BEAM, INVERSE, PLACE = range(9)  # planes of `Work.cell`
-ENERGY, FLUX, TERM_1, TERM_2, TOTAL, INSIDE, NUMBER, LOG_ENERGY, LOG_FLUX = range(9)  # planes of `Work.channel`
+COUNTS, NOISE, FULL, COSINE, SEEN, UP, BEAM, INVERSE, PLACE = range(
+    9
+)  # planes of `Work.cell`
+ENERGY, FLUX, TERM_1, TERM_2, TOTAL, INSIDE, NUMBER, LOG_ENERGY, LOG_FLUX = range(
+    9
+)  # planes of `Work.channel`
 WEIGHT, AMBIENT = range(2)  # planes of `Work.band`
 U_SC, SCATTER, METHOD, CHANNELS, FIELD_ERROR = range(5)  # entries of `Work.setting`
+
 
 class Work(NamedTuple):
     "Arrays of one sweep: C channels, up to 88 fitted cells each, Q nodes of the energy band."
 
-    cell: np.ndarray  # (C, 9, 88) counts, background, counts of a full cell, |cos pitch|, counts above background over full, shares up and beam, full^2 / variance, number of the cell
+    # (C, 9, 88) counts, background, counts of a full cell, |cos pitch|, counts above
+    # background over full, shares up and beam, full^2 / variance, number of the cell
+    cell: np.ndarray
     table: np.ndarray  # (C, (NODES + 1) * 88) T at each node, float32
-    channel: np.ndarray  # (C, 9) energy eV, incident flux, two anisotropy terms, incident counts, incident cells, fitted cells, ln energy, ln flux
+    # (C, 9) energy eV, incident flux, two anisotropy terms, incident counts, incident
+    # cells, fitted cells, ln energy, ln flux
+    channel: np.ndarray
     band: np.ndarray  # (2, C, Q) weight and ambient energy (eV) of the response nodes
-    setting: np.ndarray  # (5,) U_sc (V), relative scatter, method, number of channels, error of the field's direction (deg)
-    incident: np.ndarray  # (4, 88) scratch: counts, exposure, cosine and background of the incident cells
-    returned: np.ndarray  # (5 * 88,) scratch: S, dS/dU, dS/dratio, second moment, dS/dalpha, float32
-    share: np.ndarray  # (NODES + 1, 3) scratch: weight of each node of the table in S, dS/dU and dS/dratio
-    effect: np.ndarray  # (C, 4) standard deviations of a channel's incident level and beam, along the vectors they act on
+    # (5,) U_sc (V), relative scatter, method, number of channels, error of the field's
+    # direction (deg)
+    setting: np.ndarray
+    # (4, 88) scratch: counts, exposure, cosine and background of the incident cells
+    incident: np.ndarray
+    # (5 * 88,) scratch: S, dS/dU, dS/dratio, second moment, dS/dalpha, float32
+    returned: np.ndarray
+    # (NODES + 1, 3) scratch: weight of each node of the table in S, dS/dU and dS/dratio
+    share: np.ndarray
+    # (C, 4) standard deviations of a channel's incident level and beam, along the
+    # vectors they act on
+    effect: np.ndarray
     gram: np.ndarray  # (C, 6, 6) weighted products of the six vectors of a channel
-    normal: np.ndarray  # (6, 4) curvature (rows 0 to 3), downhill gradient (row 4), coupling to the slope of the backscatter (row 5)
+    # (6, 4) curvature (rows 0 to 3), downhill gradient (row 4), coupling to the slope
+    # of the backscatter (row 5)
+    normal: np.ndarray
     misfit: np.ndarray  # (C, 93) coarse misfit of each channel
 
 # %% ../../nbs/physics/05_losscone.ipynb #8edd6fbb
@@ -105,8 +135,20 @@ def make_work(
 ) -> Work:
     "An empty workspace."
     c, n = channels, N_CELLS
-    return Work(np.zeros((c, 9, n)), np.zeros((c, (NODES + 1) * n), np.float32), np.zeros((c, 9)), np.zeros((2, c, nodes)), np.zeros(5), np.zeros((4, n)),
-                np.zeros(5 * n, np.float32), np.zeros((NODES + 1, 3)), np.zeros((c, 4)), np.zeros((c, 6, 6)), np.zeros((6, 4)), np.zeros((c, 93)))
+    return Work(
+        np.zeros((c, 9, n)),
+        np.zeros((c, (NODES + 1) * n), np.float32),
+        np.zeros((c, 9)),
+        np.zeros((2, c, nodes)),
+        np.zeros(5),
+        np.zeros((4, n)),
+        np.zeros(5 * n, np.float32),
+        np.zeros((NODES + 1, 3)),
+        np.zeros((c, 4)),
+        np.zeros((c, 6, 6)),
+        np.zeros((6, 4)),
+        np.zeros((c, 93)),
+    )
 
 # %% ../../nbs/physics/05_losscone.ipynb #05d7a93c
 @compiled(error_model="numpy")
@@ -121,6 +163,7 @@ def _deposit(table, n, angle, half_width, share):
     i = int(high)
     table[i * N_CELLS + n] += slope * (1 - high + i)
     table[(i + 1) * N_CELLS + n] += slope * (high - i)
+
 
 @compiled(error_model="numpy")
 def _sum_twice(table, number, start):
@@ -150,6 +193,7 @@ def _upgoing_angles(cells, c, cos_phi, sin_phi, b, angles):
 # %% ../../nbs/physics/05_losscone.ipynb #97cfbcb8
 BEAM_WIDTH = 15.0  # deg, standard deviation of the secondary beam about the field line
 
+
 @compiled(error_model="numpy")
 def _cell_shares(work, i, n, angles, half_width):
     "Shares of cell n of channel i: upgoing, downgoing, beam, and its column of the table."
@@ -164,12 +208,16 @@ def _cell_shares(work, i, n, angles, half_width):
     work.cell[i, BEAM, n] = beam / 9
 
 # %% ../../nbs/physics/05_losscone.ipynb #87e3fd56
-PART_REACH = math.sin(math.radians(11.5))  # cosine of the pitch angle of a centre above which all parts are incident
+PART_REACH = math.sin(
+    math.radians(11.5)
+)  # cosine of the pitch angle of a centre above which all parts are incident
+
 
 @compiled(error_model="numpy")
 def _code_middle(k):
     "Middle of the telemetry code's interval that begins at k counts."
     return k + 0.5 * (math.ldexp(1.0, math.frexp(k)[1] - 5) - 1) if k >= 32 else k
+
 
 @compiled(error_model="numpy")
 def _read_channel(work, i, energy, flux, phi, b, cells, gain, background, half_width):
@@ -181,8 +229,13 @@ def _read_channel(work, i, energy, flux, phi, b, cells, gain, background, half_w
     for c in range(N_CELLS):
         if not (math.isfinite(flux[c]) and math.isfinite(phi[c])):
             continue
-        cos_phi, sin_phi = math.cos(math.radians(phi[c])), math.sin(math.radians(phi[c]))
-        centre = (cos_phi * b[0] + sin_phi * b[1]) * cells.cos_theta[c, 1] + b[2] * cells.sin_theta[c, 1]
+        cos_phi, sin_phi = (
+            math.cos(math.radians(phi[c])),
+            math.sin(math.radians(phi[c])),
+        )
+        centre = (cos_phi * b[0] + sin_phi * b[1]) * cells.cos_theta[c, 1] + b[
+            2
+        ] * cells.sin_theta[c, 1]
         nearest = 180.0
         if centre < PART_REACH:
             _upgoing_angles(cells, c, cos_phi, sin_phi, b, angles)
@@ -196,8 +249,14 @@ def _read_channel(work, i, energy, flux, phi, b, cells, gain, background, half_w
             fitted += 1
             _cell_shares(work, i, n, angles, half_width)
             work.cell[i, PLACE, n] = c
-        plane[COUNTS, n], plane[NOISE, n] = _code_middle(max(flux[c], 0.0) * cells.factor[c] * energy), background / cells.rings[c]
-        plane[FULL, n], plane[COSINE, n] = cells.factor[c] * gain[c] * energy, abs(centre)
+        plane[COUNTS, n], plane[NOISE, n] = (
+            _code_middle(max(flux[c], 0.0) * cells.factor[c] * energy),
+            background / cells.rings[c],
+        )
+        plane[FULL, n], plane[COSINE, n] = (
+            cells.factor[c] * gain[c] * energy,
+            abs(centre),
+        )
     _sum_twice(table, fitted, work.cell[i, UP])
     work.channel[i, NUMBER], work.channel[i, INSIDE] = fitted, incident
 
@@ -224,10 +283,15 @@ def _solve(a, y, out):
 # %% ../../nbs/physics/05_losscone.ipynb #75369684
 RIDGE = 0.3  # standard deviation of the anisotropy terms
 
+
 @compiled(error_model="numpy")
 def _anisotropy(channel, cosine):
     "Shape of the incident distribution at |cos pitch|, 1 if isotropic."
-    return max(1 + channel[TERM_1] * (cosine - 0.5) + channel[TERM_2] * (cosine**2 - 1 / 3), 0.05)
+    return max(
+        1 + channel[TERM_1] * (cosine - 0.5) + channel[TERM_2] * (cosine**2 - 1 / 3),
+        0.05,
+    )
+
 
 @compiled(error_model="numpy")
 def _incident_level(data, scatter, channel):
@@ -235,16 +299,31 @@ def _incident_level(data, scatter, channel):
     n = int(channel[INSIDE])
     total, exposure, noise = 0.0, 0.0, 0.0
     for c in range(n):
-        total, exposure, noise = total + data[COUNTS, c], exposure + data[FULL, c], noise + data[NOISE, c]
-    channel[FLUX], channel[TERM_1], channel[TERM_2], channel[TOTAL] = max(total - noise, 0.3) / exposure, 0.0, 0.0, total
+        total, exposure, noise = (
+            total + data[COUNTS, c],
+            exposure + data[FULL, c],
+            noise + data[NOISE, c],
+        )
+    channel[FLUX], channel[TERM_1], channel[TERM_2], channel[TOTAL] = (
+        max(total - noise, 0.3) / exposure,
+        0.0,
+        0.0,
+        total,
+    )
     a, y, p, slope = np.empty((3, 3)), np.empty(3), np.zeros(3), np.empty(3)
     for _ in range(2):
         a[:, :], y[:] = 0.0, 0.0
         a[1, 1] = a[2, 2] = 1 / (RIDGE * channel[FLUX]) ** 2
         for c in range(n):
             slope[0] = data[FULL, c]
-            slope[1], slope[2] = slope[0] * (data[COSINE, c] - 0.5), slope[0] * (data[COSINE, c] ** 2 - 1 / 3)
-            m = channel[FLUX] * slope[0] * _anisotropy(channel, data[COSINE, c]) + data[NOISE, c]
+            slope[1], slope[2] = (
+                slope[0] * (data[COSINE, c] - 0.5),
+                slope[0] * (data[COSINE, c] ** 2 - 1 / 3),
+            )
+            m = (
+                channel[FLUX] * slope[0] * _anisotropy(channel, data[COSINE, c])
+                + data[NOISE, c]
+            )
             w = 1 / (m + 0.1 + (scatter * m) ** 2)
             w *= min(1.0, 16 / max((data[COUNTS, c] - m) ** 2 * w, 1e-9))
             for i in range(3):
@@ -254,14 +333,21 @@ def _incident_level(data, scatter, channel):
         if not _solve(a, y, p) or p[0] <= 0:
             return
         channel[FLUX] = p[0]
-        channel[TERM_1], channel[TERM_2] = min(max(p[1] / p[0], -1.0), 1.0), min(max(p[2] / p[0], -1.0), 1.0)
+        channel[TERM_1], channel[TERM_2] = (
+            min(max(p[1] / p[0], -1.0), 1.0),
+            min(max(p[2] / p[0], -1.0), 1.0),
+        )
 
 # %% ../../nbs/physics/05_losscone.ipynb #b29e17d7
 @compiled(error_model="numpy")
 def _parabola(x, y, i):
     "Slope and curvature of y at point i from its neighbours (one-sided at the ends)."
     n = x.size
-    a, b = (i - 1, i + 1) if 0 < i < n - 1 else ((i + 1, min(i + 2, n - 1)) if i == 0 else (i - 1, max(i - 2, 0)))
+    a, b = (
+        (i - 1, i + 1)
+        if 0 < i < n - 1
+        else ((i + 1, min(i + 2, n - 1)) if i == 0 else (i - 1, max(i - 2, 0)))
+    )
     da = (y[a] - y[i]) / (x[a] - x[i])
     if a == b or b == i:
         return da, 0.0
@@ -285,7 +371,11 @@ def _band_weights(work, u_sc, offset, response):
             for q in range(offset.size):
                 e = work.channel[i, ENERGY] * math.exp(offset[q])
                 d = math.log(max(e - u_sc, 0.5) + 30) - x[i]
-                w = response[q] * math.exp(offset[q] + slope * d + curvature * d * d) if e - u_sc > 0.5 else 0.0
+                w = (
+                    response[q] * math.exp(offset[q] + slope * d + curvature * d * d)
+                    if e - u_sc > 0.5
+                    else 0.0
+                )
                 work.band[AMBIENT, i, q], work.band[WEIGHT, i, q] = e - u_sc, w
                 total[i] += w
     for i in range(n):
@@ -310,7 +400,9 @@ def _node_weights(work, i, u, ratio):
         share[k, 0] += w * (1 - node + k)
         share[k + 1, 0] += w * (node - k)
         if x > 0:
-            slope = w * (28.64788975654116 / NODE) / math.sqrt(x * (1 - x))  # w d node / dx
+            slope = (
+                w * (28.64788975654116 / NODE) / math.sqrt(x * (1 - x))
+            )  # w d node / dx
             d_u, d_ratio = slope * ratio / ambient, slope * (1 + u / ambient)
             share[k, 1] -= d_u
             share[k + 1, 1] += d_u
@@ -326,10 +418,23 @@ def _returned_share(work, i, u, ratio):
     first, after = _node_weights(work, i, u, ratio)
     for c in range(3 * N_CELLS):
         out[c] = 0.0
-    for k in range(first, after, 2):  # two nodes at a time; the table has one more than `after` needs
-        a, b, d = np.float32(work.share[k, 0]), np.float32(work.share[k, 1]), np.float32(work.share[k, 2])
-        e, f, g = np.float32(work.share[k + 1, 0]), np.float32(work.share[k + 1, 1]), np.float32(work.share[k + 1, 2])
-        low, high = table[k * N_CELLS : (k + 1) * N_CELLS], table[(k + 1) * N_CELLS : (k + 2) * N_CELLS]
+    for k in range(
+        first, after, 2
+    ):  # two nodes at a time; the table has one more than `after` needs
+        a, b, d = (
+            np.float32(work.share[k, 0]),
+            np.float32(work.share[k, 1]),
+            np.float32(work.share[k, 2]),
+        )
+        e, f, g = (
+            np.float32(work.share[k + 1, 0]),
+            np.float32(work.share[k + 1, 1]),
+            np.float32(work.share[k + 1, 2]),
+        )
+        low, high = (
+            table[k * N_CELLS : (k + 1) * N_CELLS],
+            table[(k + 1) * N_CELLS : (k + 2) * N_CELLS],
+        )
         for c in range(n):
             out[c] += a * low[c] + e * high[c]
             out[N_CELLS + c] += b * low[c] + f * high[c]
@@ -348,8 +453,15 @@ def _band_spread(work, i, u, ratio):
             continue
         node = critical_angle(x) / NODE
         k = min(int(node), NODES - 2)
-        part, share, slope = np.float32(node - k), np.float32(w), np.float32(w / NODE if x > 0 else 0.0)
-        low, high = table[k * N_CELLS : (k + 1) * N_CELLS], table[(k + 1) * N_CELLS : (k + 2) * N_CELLS]
+        part, share, slope = (
+            np.float32(node - k),
+            np.float32(w),
+            np.float32(w / NODE if x > 0 else 0.0),
+        )
+        low, high = (
+            table[k * N_CELLS : (k + 1) * N_CELLS],
+            table[(k + 1) * N_CELLS : (k + 2) * N_CELLS],
+        )
         for c in range(n):
             value = low[c] + part * (high[c] - low[c])
             out[3 * N_CELLS + c] += share * value * value
@@ -359,6 +471,7 @@ def _band_spread(work, i, u, ratio):
 BEAM_EMISSION = 2.0  # eV, energy with which secondaries leave the surface
 BEAM_ENERGY_WIDTH = 10.0  # eV, spread of the secondaries' own energy
 BAND_VARIANCE = 0.0441  # of ln E within a channel
+
 
 @compiled(error_model="numpy")
 def _beam_level(work, energy):
@@ -370,7 +483,10 @@ def _beam_level(work, energy):
     slope = (b[LOG_FLUX] - a[LOG_FLUX]) / (b[LOG_ENERGY] - a[LOG_ENERGY])
     f = (log_e - a[LOG_ENERGY]) / (b[LOG_ENERGY] - a[LOG_ENERGY])
     inside = min(max(f, -0.7), 1.7)
-    return a[LOG_FLUX] + inside * (b[LOG_FLUX] - a[LOG_FLUX]), slope if f == inside else 0.0
+    return a[LOG_FLUX] + inside * (
+        b[LOG_FLUX] - a[LOG_FLUX]
+    ), slope if f == inside else 0.0
+
 
 @compiled(error_model="numpy")
 def _beam_shape(work, i, energy, level, slope):
@@ -386,7 +502,9 @@ def _beam_shape(work, i, energy, level, slope):
         return 0.0, 0.0
     d_t = -1 / energy + 1.5 * d_own / pull**2
     shape = math.exp(level - work.channel[i, LOG_FLUX] - 0.5 * t * t / variance)
-    return shape, shape * (slope / energy - t * d_t / variance + 0.5 * t * t * d_own / variance**2)
+    return shape, shape * (
+        slope / energy - t * d_t / variance + 0.5 * t * t * d_own / variance**2
+    )
 
 # %% ../../nbs/physics/05_losscone.ipynb #f4b3502f
 BACKSCATTER = (0.06, 0.08)  # prior mean and standard deviation
@@ -395,10 +513,13 @@ BEAM_PRIOR = 5.0  # standard deviation of the amplitude
 BEAM_SPREAD = 0.5  # of a channel about the beam's amplitude, relative
 BEAM_SHIFT = 5.0  # eV, uncertainty of the beam's energy
 LIKELIHOOD, HALEKAS, LILLIS = 0, 1, 2
-BACKSCATTER_SLOPE = 0.25  # spread of the exponent with which the backscatter falls with energy
+BACKSCATTER_SLOPE = (
+    0.25  # spread of the exponent with which the backscatter falls with energy
+)
 
 # %% ../../nbs/physics/05_losscone.ipynb #2d78f1ca
 EDGE, BAND_SHAPE, BEAM_MODEL = 0.022, 0.03, 0.4
+
 
 @compiled(error_model="numpy")
 def _refresh_weights(work, i, p, shape):
@@ -413,8 +534,16 @@ def _refresh_weights(work, i, p, shape):
         d, m = cell[SEEN, c] - expected, full * expected + cell[NOISE, c]
         band = max(share[3 * N_CELLS + c] - share[c] ** 2, 0.0)
         steep = abs(share[4 * N_CELLS + c])
-        edge = EDGE * steep * (0.1 + 0.9 / (1 + band / 0.004225)) + 0.5 * (work.setting[FIELD_ERROR] * steep) ** 2
-        v = (m + 0.1 + (work.setting[SCATTER] * m) ** 2) / full**2 + edge + BAND_SHAPE**2 * band + (BEAM_MODEL * beam) ** 2
+        edge = (
+            EDGE * steep * (0.1 + 0.9 / (1 + band / 0.004225))
+            + 0.5 * (work.setting[FIELD_ERROR] * steep) ** 2
+        )
+        v = (
+            (m + 0.1 + (work.setting[SCATTER] * m) ** 2) / full**2
+            + edge
+            + BAND_SHAPE**2 * band
+            + (BEAM_MODEL * beam) ** 2
+        )
         v *= max(1.0, d * d / v / 16)
         cell[INVERSE, c] = 1 / v
         product *= v * full**2
@@ -427,16 +556,21 @@ def _refresh_weights(work, i, p, shape):
 LILLIS_RANGE = (0.07, 0.79)
 HALEKAS_FLOOR = 0.05  # of the incident flux, added to data and model: the logarithm of an empty cell
 
+
 @compiled(error_model="numpy")
 def _classical_weights(work, i, p, shape):
     "Seen share and inverse variance of the methods `halekas` and `lillis`, in units of a scatter of 20 %."
     cell, share = work.cell[i], work.returned
     for c in range(int(work.channel[i, NUMBER])):
         seen = (cell[COUNTS, c] - cell[NOISE, c]) / cell[FULL, c]
-        expected = 1 - (1 - p[2]) * (cell[UP, c] - share[c]) + p[3] * shape * cell[BEAM, c]
+        expected = (
+            1 - (1 - p[2]) * (cell[UP, c] - share[c]) + p[3] * shape * cell[BEAM, c]
+        )
         if work.setting[METHOD] == HALEKAS:
             m = max(expected, 0.0) + HALEKAS_FLOOR
-            cell[SEEN, c] = expected + m * math.log((max(seen, 0.0) + HALEKAS_FLOOR) / m)
+            cell[SEEN, c] = expected + m * math.log(
+                (max(seen, 0.0) + HALEKAS_FLOOR) / m
+            )
             cell[INVERSE, c] = 25 / m**2
         else:
             cell[SEEN, c] = seen
@@ -451,8 +585,22 @@ def _fixed_products(work, i):
     for c in range(int(work.channel[i, NUMBER])):
         b, y, w = cell[BEAM, c], cell[SEEN, c], cell[INVERSE, c]
         wb, wy = w * b, w * y
-        bb, b1, by, n1, ny, yy = bb + wb * b, b1 + wb, by + wb * y, n1 + w, ny + wy, yy + wy * y
-    gram[3, 3], gram[3, 4], gram[3, 5], gram[4, 4], gram[4, 5], gram[5, 5] = bb, b1, by, n1, ny, yy
+        bb, b1, by, n1, ny, yy = (
+            bb + wb * b,
+            b1 + wb,
+            by + wb * y,
+            n1 + w,
+            ny + wy,
+            yy + wy * y,
+        )
+    gram[3, 3], gram[3, 4], gram[3, 5], gram[4, 4], gram[4, 5], gram[5, 5] = (
+        bb,
+        b1,
+        by,
+        n1,
+        ny,
+        yy,
+    )
 
 # %% ../../nbs/physics/05_losscone.ipynb #a9bc54f5
 @compiled(error_model="numpy")
@@ -464,10 +612,24 @@ def _products(work, i):
         w, b, y = cell[INVERSE, c], cell[BEAM, c], cell[SEEN, c]
         u, r, l = share[N_CELLS + c], share[2 * N_CELLS + c], cell[UP, c] - share[c]
         wu, wr, wl = w * u, w * r, w * l
-        uu, ur, ul, ub, u1, uy = uu + wu * u, ur + wu * r, ul + wu * l, ub + wu * b, u1 + wu, uy + wu * y
+        uu, ur, ul, ub, u1, uy = (
+            uu + wu * u,
+            ur + wu * r,
+            ul + wu * l,
+            ub + wu * b,
+            u1 + wu,
+            uy + wu * y,
+        )
         rr, rl, rb, r1, ry = rr + wr * r, rl + wr * l, rb + wr * b, r1 + wr, ry + wr * y
         ll, lb, l1, ly = ll + wl * l, lb + wl * b, l1 + wl, ly + wl * y
-    gram[0, 0], gram[0, 1], gram[0, 2], gram[0, 3], gram[0, 4], gram[0, 5] = uu, ur, ul, ub, u1, uy
+    gram[0, 0], gram[0, 1], gram[0, 2], gram[0, 3], gram[0, 4], gram[0, 5] = (
+        uu,
+        ur,
+        ul,
+        ub,
+        u1,
+        uy,
+    )
     gram[1, 1], gram[1, 2], gram[1, 3], gram[1, 4], gram[1, 5] = rr, rl, rb, r1, ry
     gram[2, 2], gram[2, 3], gram[2, 4], gram[2, 5] = ll, lb, l1, ly
 
@@ -477,7 +639,11 @@ def _integrate_out(g, a, b, d):
     "Takes the random effect a * lost + b * beam + d, of unit variance, out of the products `g` (upper triangle); returns the logarithm of its determinant."
     v = np.empty(6)
     for j in range(6):
-        v[j] = a * g[min(j, 2), max(j, 2)] + b * g[min(j, 3), max(j, 3)] + d * g[min(j, 4), max(j, 4)]
+        v[j] = (
+            a * g[min(j, 2), max(j, 2)]
+            + b * g[min(j, 3), max(j, 3)]
+            + d * g[min(j, 4), max(j, 4)]
+        )
     pivot = 1 + a * v[2] + b * v[3] + d * v[4]
     for j in range(6):
         f = v[j] / pivot
@@ -488,19 +654,30 @@ def _integrate_out(g, a, b, d):
 # %% ../../nbs/physics/05_losscone.ipynb #0cf3c997
 LOG_300_EV = math.log(300.0)  # the exponent of the backscatter turns about this energy
 
+
 @compiled(error_model="numpy")
 def _set_effects(work, i, p, shape, slope):
     "Sets `work.effect`: incident level along lost, beam and 1, and beam along beam."
     channel, effect = work.channel[i], work.effect[i]
-    level_sd = math.sqrt(1 / max(channel[TOTAL], 1.0) + work.setting[SCATTER] ** 2 / max(channel[INSIDE], 1.0))
-    effect[0], effect[1], effect[2] = -(1 - p[2]) * level_sd, p[3] * shape * level_sd, level_sd
+    level_sd = math.sqrt(
+        1 / max(channel[TOTAL], 1.0)
+        + work.setting[SCATTER] ** 2 / max(channel[INSIDE], 1.0)
+    )
+    effect[0], effect[1], effect[2] = (
+        -(1 - p[2]) * level_sd,
+        p[3] * shape * level_sd,
+        level_sd,
+    )
     effect[3] = p[3] * math.sqrt((BEAM_SPREAD * shape) ** 2 + (BEAM_SHIFT * slope) ** 2)
+
 
 @compiled(error_model="numpy")
 def _integrate_effects(work, i, g):
     "Takes level, backscatter and beam of channel i out of its products `g`; returns the logarithm of their determinant."
     level, log_det = work.effect[i], 0.0
-    log_det += _integrate_out(g, level[0], level[1], level[2]) + _integrate_out(g, BACKSCATTER_SPREAD, 0.0, 0.0)
+    log_det += _integrate_out(g, level[0], level[1], level[2]) + _integrate_out(
+        g, BACKSCATTER_SPREAD, 0.0, 0.0
+    )
     return log_det + _integrate_out(g, 0.0, level[3], 0.0) if level[3] > 0 else log_det
 
 # %% ../../nbs/physics/05_losscone.ipynb #e07484ec
@@ -508,9 +685,16 @@ def _integrate_effects(work, i, g):
 def _add_channel(g, p, shape, slope, tilt, normal):
     "Adds misfit, gradient and curvature of a channel to `normal`; returns the misfit and gradient, curvature along the tilt of the backscatter."
     keep, beam = 1 - p[2], p[3] * shape
-    r = np.empty(6)  # products of the six vectors with the residual, seen - 1 + keep lost - beam
+    r = np.empty(
+        6
+    )  # products of the six vectors with the residual, seen - 1 + keep lost - beam
     for j in range(6):
-        r[j] = g[j, 5] - g[min(j, 4), max(j, 4)] + keep * g[min(j, 2), max(j, 2)] - beam * g[min(j, 3), max(j, 3)]
+        r[j] = (
+            g[j, 5]
+            - g[min(j, 4), max(j, 4)]
+            + keep * g[min(j, 2), max(j, 2)]
+            - beam * g[min(j, 3), max(j, 3)]
+        )
     f = p[3] * slope  # dm/dU = keep dS/dU + f beam
     normal[4, 0] += keep * r[0] + f * r[3]
     normal[4, 1] += keep * r[1]
@@ -538,7 +722,14 @@ def _evaluate(work, p, refresh):
     """Misfit at p and the logarithm of the determinant (that of the cells is missing unless the variances are refreshed, `refresh` = 1.0).
 
     Sets `work.normal`: curvature and gradient (half of the downhill one)."""
-    misfit, log_det, pull, stiff, normal, g = 0.0, 0.0, 0.0, 0.0, work.normal, np.empty((6, 6))
+    misfit, log_det, pull, stiff, normal, g = (
+        0.0,
+        0.0,
+        0.0,
+        0.0,
+        work.normal,
+        np.empty((6, 6)),
+    )
     likelihood = work.setting[METHOD] == LIKELIHOOD
     for a in range(6):
         for b in range(4):
@@ -562,7 +753,11 @@ def _evaluate(work, p, refresh):
         tilt = 0.0
         if likelihood:
             log_det += _integrate_effects(work, i, g)
-            tilt = BACKSCATTER_SLOPE * BACKSCATTER[0] * (LOG_300_EV - work.channel[i, LOG_ENERGY])
+            tilt = (
+                BACKSCATTER_SLOPE
+                * BACKSCATTER[0]
+                * (LOG_300_EV - work.channel[i, LOG_ENERGY])
+            )
         part, along, curve = _add_channel(g, p, shape, -slope, tilt, normal)
         misfit, pull, stiff = misfit + part, pull + along, stiff + curve
     misfit -= pull**2 / (1 + stiff)
@@ -583,6 +778,7 @@ U_BOUNDS = (-5000.0, 100.0)
 RATIO_BOUNDS = (0.02, 1.2)
 BACKSCATTER_BOUNDS = (0.0, 0.6)
 
+
 @compiled(error_model="numpy")
 def _clip(p):
     p[0] = min(max(p[0], U_BOUNDS[0]), U_BOUNDS[1])
@@ -590,13 +786,18 @@ def _clip(p):
     p[2] = min(max(p[2], BACKSCATTER_BOUNDS[0]), BACKSCATTER_BOUNDS[1])
     p[3] = max(p[3], 0.0)
 
+
 @compiled(error_model="numpy")
 def _blocked(p, g, a):
     "Whether parameter a sits on a bound and is pushed against it."
     if a == 1:
-        return (p[1] <= RATIO_BOUNDS[0] and g[1] < 0) or (p[1] >= RATIO_BOUNDS[1] and g[1] > 0)
+        return (p[1] <= RATIO_BOUNDS[0] and g[1] < 0) or (
+            p[1] >= RATIO_BOUNDS[1] and g[1] > 0
+        )
     if a == 2:
-        return (p[2] <= BACKSCATTER_BOUNDS[0] and g[2] < 0) or (p[2] >= BACKSCATTER_BOUNDS[1] and g[2] > 0)
+        return (p[2] <= BACKSCATTER_BOUNDS[0] and g[2] < 0) or (
+            p[2] >= BACKSCATTER_BOUNDS[1] and g[2] > 0
+        )
     return a == 3 and p[3] <= 0 and g[3] <= 0
 
 # %% ../../nbs/physics/05_losscone.ipynb #5680720d
@@ -672,18 +873,26 @@ def _polish(work, p, rounds):
 # %% ../../nbs/physics/05_losscone.ipynb #ba596696
 U_GRID = np.concatenate([-np.geomspace(5000, 12, 66), np.linspace(-8, 100, 20)])
 RATIO_GRID = np.linspace(0.03, 1.05, 25)
-COARSE_WIDTH = np.array([11.0, 13.5, 23.5])  # deg, half width of a cell's edge without, with some and with much smear
+COARSE_WIDTH = np.array(
+    [11.0, 13.5, 23.5]
+)  # deg, half width of a cell's edge without, with some and with much smear
 COARSE_RANGE = math.asinh(50.0)
 COARSE_STEPS = 400
 
 # %% ../../nbs/physics/05_losscone.ipynb #3ae7e02f
 def coarse_index(
     sigma: float = 0.21,  # standard deviation of the band in ln E
-) -> np.ndarray:  # (25, 400) smear * 31 + angle / 3 deg, for each field ratio and asinh(U/E)
+) -> np.ndarray:  # (25, 400) entry for each field ratio and asinh(U/E)
     "Which entry of the coarse misfit a pair of field ratio and U/E needs."
     u_over_e = np.sinh(np.linspace(-COARSE_RANGE, COARSE_RANGE, COARSE_STEPS))
+
     def angle(factor):
-        return np.degrees(np.arcsin(np.sqrt(np.clip(RATIO_GRID[:, None] * (1 + u_over_e * factor), 0, 1))))
+        return np.degrees(
+            np.arcsin(
+                np.sqrt(np.clip(RATIO_GRID[:, None] * (1 + u_over_e * factor), 0, 1))
+            )
+        )
+
     low, mid, high = angle(math.exp(sigma)), angle(1.0), angle(math.exp(-sigma))
     smear = np.digitize(np.abs(high - low) / 2, [2.2, 8.0])
     return smear * 31 + np.rint((low + 2 * mid + high) / 12).astype(np.int64)
@@ -699,13 +908,18 @@ def _coarse_misfit(work):
         for c in range(int(work.channel[i, NUMBER])):
             up, full, counts = cell[UP, c], cell[FULL, c], cell[COUNTS, c]
             angle = _arc_cosine(cell[COSINE, c]) if up > 0.5 else 90.0
-            missing, fill = (counts - cell[NOISE, c]) / full - 1, (1 - BACKSCATTER[0]) * up
+            missing, fill = (
+                (counts - cell[NOISE, c]) / full - 1,
+                (1 - BACKSCATTER[0]) * up,
+            )
             weight = full**2 / (counts + 1 + (0.03 * counts) ** 2 + (0.04 * full) ** 2)
             for smear in range(3):
                 scale = 0.5 / COARSE_WIDTH[smear]
                 for k in range(31):
                     lost = min(max((3.0 * k - angle) * scale + 0.5, 0.0), 1.0)
-                    row[smear * 31 + k] += min((missing + fill * lost) ** 2 * weight, 20.0)
+                    row[smear * 31 + k] += min(
+                        (missing + fill * lost) ** 2 * weight, 20.0
+                    )
 
 # %% ../../nbs/physics/05_losscone.ipynb #4c2e5fad
 @compiled(error_model="numpy")
@@ -716,7 +930,17 @@ def _coarse_search(work, index, cost, ratio):
     for a in range(U_GRID.size):
         for i in range(n):
             v = math.asinh(U_GRID[a] / (work.channel[i, ENERGY] - work.setting[U_SC]))
-            at[i] = min(max(int(round((v + COARSE_RANGE) / (2 * COARSE_RANGE) * (COARSE_STEPS - 1))), 0), COARSE_STEPS - 1)
+            at[i] = min(
+                max(
+                    int(
+                        round(
+                            (v + COARSE_RANGE) / (2 * COARSE_RANGE) * (COARSE_STEPS - 1)
+                        )
+                    ),
+                    0,
+                ),
+                COARSE_STEPS - 1,
+            )
         cost[a] = math.inf
         for b in range(RATIO_GRID.size):
             total = 0.0
@@ -726,6 +950,7 @@ def _coarse_search(work, index, cost, ratio):
                 cost[a] = total
                 ratio[a] = b
 
+
 @compiled(error_model="numpy")
 def _next_minimum(cost, used, margin):
     "Index of the best local minimum not yet used, or -1."
@@ -734,7 +959,9 @@ def _next_minimum(cost, used, margin):
         least = min(least, cost[a])
     best, least = -1, least + margin
     for a in range(cost.size):
-        low = (a == 0 or cost[a] <= cost[a - 1]) and (a == cost.size - 1 or cost[a] < cost[a + 1])
+        low = (a == 0 or cost[a] <= cost[a - 1]) and (
+            a == cost.size - 1 or cost[a] < cost[a + 1]
+        )
         if low and not used[a] and cost[a] <= least:
             best, least = a, cost[a]
     return best
@@ -750,7 +977,13 @@ def _curvature_of_u(normal, slope):
             m[i, j] = normal[i + 1, j + 1]
     if not _solve(m, y, slope):
         slope[:] = 0.0
-    return normal[0, 0] + normal[0, 1] * slope[0] + normal[0, 2] * slope[1] + normal[0, 3] * slope[2]
+    return (
+        normal[0, 0]
+        + normal[0, 1] * slope[0]
+        + normal[0, 2] * slope[1]
+        + normal[0, 3] * slope[2]
+    )
+
 
 @compiled(error_model="numpy")
 def _profile(work, u, p):
@@ -767,7 +1000,12 @@ def _find_bound(work, best, least, slope, direction, root, sigma, p):
     inf when it does not before the limit of U; nan when a lower point was met, which is then in p."""
     limit = U_BOUNDS[1] if direction > 0 else U_BOUNDS[0]
     step, k = max(sigma, 0.05) * root, 0
-    inner, below, outer, above = 0.0, -root, math.inf, 0.0  # last point inside and first outside, with their heights
+    inner, below, outer, above = (
+        0.0,
+        -root,
+        math.inf,
+        0.0,
+    )  # last point inside and first outside, with their heights
     _start_profile(best, slope, direction * step, p)
     while k < 26 and outer - inner > 0.01 and above < 26:
         k += 1
@@ -789,8 +1027,12 @@ def _find_bound(work, best, least, slope, direction, root, sigma, p):
             step = distance * min(4.0, max(1.3, 1.08 * root / max(height + root, 0.05)))
         else:
             margin = 0.03 * (outer - inner)
-            step = min(max((inner * above - outer * below) / (above - below), inner + margin), outer - margin)
+            step = min(
+                max((inner * above - outer * below) / (above - below), inner + margin),
+                outer - margin,
+            )
     return 0.5 * (inner + outer)
+
 
 @compiled(error_model="numpy")
 def _start_profile(best, slope, distance, p):
@@ -802,13 +1044,16 @@ def _start_profile(best, slope, distance, p):
 # %% ../../nbs/physics/05_losscone.ipynb #10190e86
 ROOT_95, ROOT_68 = 1.9599639845400545, 0.9  # square roots of the two rises
 
+
 @compiled(error_model="numpy")
 def _inner_bound(work, best, least, slope, direction, outer, p):
     "Distance to the 68 % bound, given the distance to the 95 % one."
     x = outer * ROOT_68 / ROOT_95
     _start_profile(best, slope, direction * x, p)
     y = math.sqrt(max(_profile(work, best[0] + direction * x, p) - least, 1e-6))
-    bend = (ROOT_95 / outer - y / x) / (outer - x)  # height = (a + bend x) x through both points
+    bend = (ROOT_95 / outer - y / x) / (
+        outer - x
+    )  # height = (a + bend x) x through both points
     a = y / x - bend * x
     if abs(bend) * x < 1e-6 * a or a * a + 4 * bend * ROOT_68 < 0:
         return x * ROOT_68 / y
@@ -816,7 +1061,20 @@ def _inner_bound(work, best, least, slope, direction, outer, p):
 
 # %% ../../nbs/physics/05_losscone.ipynb #26efd5eb
 @compiled(error_model="numpy")
-def _prepare(work, energy, flux, phi, b, cells, gain, background, half_width, u_sc, offset, response):
+def _prepare(
+    work,
+    energy,
+    flux,
+    phi,
+    b,
+    cells,
+    gain,
+    background,
+    half_width,
+    u_sc,
+    offset,
+    response,
+):
     "Fills the workspace with the usable channels of one sweep; returns their number."
     setting, channel = work.setting, work.channel
     setting[U_SC], setting[CHANNELS] = u_sc, 0
@@ -831,7 +1089,18 @@ def _prepare(work, energy, flux, phi, b, cells, gain, background, half_width, u_
                 total += flux[k, c] * cells.factor[c] * energy[k]
         if total < max(30.0, 1.3 * 8 * background):
             continue
-        _read_channel(work, i, energy[k], flux[k], phi[k], b[k], cells, gain, background, half_width)
+        _read_channel(
+            work,
+            i,
+            energy[k],
+            flux[k],
+            phi[k],
+            b[k],
+            cells,
+            gain,
+            background,
+            half_width,
+        )
         if channel[i, INSIDE] < 8 or channel[i, NUMBER] < 4:
             continue
         _incident_level(work.incident, setting[SCATTER], channel[i])
@@ -840,9 +1109,15 @@ def _prepare(work, energy, flux, phi, b, cells, gain, background, half_width, u_
             noise += work.incident[NOISE, c]
         if channel[i, TOTAL] < max(30.0, 2 * noise):
             continue
-        channel[i, ENERGY], channel[i, LOG_ENERGY], channel[i, LOG_FLUX] = energy[k], math.log(energy[k]), math.log(channel[i, FLUX])
+        channel[i, ENERGY], channel[i, LOG_ENERGY], channel[i, LOG_FLUX] = (
+            energy[k],
+            math.log(energy[k]),
+            math.log(channel[i, FLUX]),
+        )
         for c in range(int(channel[i, NUMBER])):
-            work.cell[i, FULL, c] *= channel[i, FLUX] * _anisotropy(channel[i], work.cell[i, COSINE, c])
+            work.cell[i, FULL, c] *= channel[i, FLUX] * _anisotropy(
+                channel[i], work.cell[i, COSINE, c]
+            )
         setting[CHANNELS] += 1
     if setting[CHANNELS] >= 2:
         _band_weights(work, u_sc, offset, response)
@@ -852,7 +1127,10 @@ def _prepare(work, energy, flux, phi, b, cells, gain, background, half_width, u_
 CANDIDATES = 3
 ROUNDS = 5
 POLISHED_MARGIN = 60.0  # the same after the first round of polishing
-COARSE_MARGIN = 70.0  # coarse misfit above the best at which a candidate is not worth polishing
+COARSE_MARGIN = (
+    70.0  # coarse misfit above the best at which a candidate is not worth polishing
+)
+
 
 @compiled(error_model="numpy")
 def _candidates(work, index, found):
@@ -888,7 +1166,10 @@ def _interval(work, best, lift, out):
 
     Sets out: lower_95, upper_95, lower_68, upper_68; changes `best` when a lower point is met; returns the curvature's standard deviation."""
     slope, p, sigma = np.zeros(3), np.empty(4), math.nan
-    outer, inner = math.sqrt(max(ROOT_95**2 - lift, 0.0)), math.sqrt(max(ROOT_68**2 - lift, 0.0))
+    outer, inner = (
+        math.sqrt(max(ROOT_95**2 - lift, 0.0)),
+        math.sqrt(max(ROOT_68**2 - lift, 0.0)),
+    )
     side, restarts = 0, 0
     while side < 2:
         if side == 0:
@@ -932,8 +1213,23 @@ LEAST_CHANNELS = 3  # populated energies: two cannot tell field ratio, potential
 POOR_FIT = 1.8  # misfit per cell above which the loss cone must explain ten times what it leaves unexplained
 HOPELESS_FIT = 4.0  # misfit per cell above which nothing is believed
 IDENTIFIED = 30.0  # gain in misfit over an isotropic distribution
-COLUMNS = ("n_channels", "u", "bs_over_bm", "backscatter", "beam_amp", "misfit", "gain", "n_cells", "lower_95", "upper_95", "lower_68", "upper_68",
-           "n_components", "sigma", "shift")
+COLUMNS = (
+    "n_channels",
+    "u",
+    "bs_over_bm",
+    "backscatter",
+    "beam_amp",
+    "misfit",
+    "gain",
+    "n_cells",
+    "lower_95",
+    "upper_95",
+    "lower_68",
+    "upper_68",
+    "n_components",
+    "sigma",
+    "shift",
+)
 
 # %% ../../nbs/physics/05_losscone.ipynb #f0498717
 @compiled(error_model="numpy")
@@ -951,10 +1247,15 @@ def _merge(parts, number):
     for k in range(number):
         first = True
         for j in range(number):
-            if j != k and parts[j, 0] <= parts[k, 0] <= parts[j, 1] and (parts[j, 0] < parts[k, 0] or j < k):
+            if (
+                j != k
+                and parts[j, 0] <= parts[k, 0] <= parts[j, 1]
+                and (parts[j, 0] < parts[k, 0] or j < k)
+            ):
                 first = False
         count += first
     return count
+
 
 @compiled(error_model="numpy")
 def _confidence_set(work, found, number, out):
@@ -970,7 +1271,12 @@ def _confidence_set(work, found, number, out):
             kept += 1
     for a in range(5):
         found[0, a] = found[top, a]
-    out[8], out[9], out[10], out[11] = found[0, 0], found[0, 0], found[0, 0], found[0, 0]
+    out[8], out[9], out[10], out[11] = (
+        found[0, 0],
+        found[0, 0],
+        found[0, 0],
+        found[0, 0],
+    )
     for k in range(kept):
         out[8], out[9] = min(out[8], parts[k, 0]), max(out[9], parts[k, 1])
         out[10], out[11] = min(out[10], parts[k, 2]), max(out[11], parts[k, 3])
@@ -1003,13 +1309,44 @@ def _fit_sweep(work, u_error, index, offset, response, out, sets):
 
 # %% ../../nbs/physics/05_losscone.ipynb #bdd0dbcc
 @compiled(error_model="numpy")
-def _fit_many(energy, flux, phi, b, u_sc, u_error, cells, gain, background, half_width, index, offset, response, work, out, sets):
+def _fit_many(
+    energy,
+    flux,
+    phi,
+    b,
+    u_sc,
+    u_error,
+    cells,
+    gain,
+    background,
+    half_width,
+    index,
+    offset,
+    response,
+    work,
+    out,
+    sets,
+):
     for s in range(energy.shape[0]):
         if math.isfinite(u_sc[s]):
-            n = _prepare(work, energy[s], flux[s], phi[s], b[s], cells, gain, background[s], half_width, u_sc[s], offset, response)
+            n = _prepare(
+                work,
+                energy[s],
+                flux[s],
+                phi[s],
+                b[s],
+                cells,
+                gain,
+                background[s],
+                half_width,
+                u_sc[s],
+                offset,
+                response,
+            )
             out[s, 0] = n
             if n >= LEAST_CHANNELS:
                 _fit_sweep(work, u_error[s], index, offset, response, out[s], sets)
+
 
 @compiled(error_model="numpy")
 def _nearly_least(work, p):
@@ -1026,18 +1363,49 @@ def _nearly_least(work, p):
         return before + start_det - min(gain, 1.0)
     return misfit + log_det - min(_propose(p, work.normal, 1e-3, 0.0, step), 1.0)
 
+
 @compiled(error_model="numpy")
-def _score_many(energy, flux, phi, b, u_sc, known, cells, gain, background, half_width, offset, response, work, out):
+def _score_many(
+    energy,
+    flux,
+    phi,
+    b,
+    u_sc,
+    known,
+    cells,
+    gain,
+    background,
+    half_width,
+    offset,
+    response,
+    work,
+    out,
+):
     p = np.empty(4)
     for s in range(energy.shape[0]):
         if math.isfinite(u_sc[s]):
-            n = _prepare(work, energy[s], flux[s], phi[s], b[s], cells, gain, background[s], half_width, u_sc[s], offset[0], response[0])
+            n = _prepare(
+                work,
+                energy[s],
+                flux[s],
+                phi[s],
+                b[s],
+                cells,
+                gain,
+                background[s],
+                half_width,
+                u_sc[s],
+                offset[0],
+                response[0],
+            )
             for a in range(4):
                 p[a] = known[s, a]
             for k in range(offset.shape[0]):
                 if n >= LEAST_CHANNELS:
                     _band_weights(work, u_sc[s], offset[k], response[k])
-                    out[s, k] = _polish(work, p, 2) if k == 0 else _nearly_least(work, p)
+                    out[s, k] = (
+                        _polish(work, p, 2) if k == 0 else _nearly_least(work, p)
+                    )
 
 # %% ../../nbs/physics/05_losscone.ipynb #43c9711a
 @dataclass(frozen=True)
@@ -1047,14 +1415,18 @@ class LossConeFit:
     u_surface: np.ndarray  # surface potential against the ambient plasma
     bs_over_bm: np.ndarray  # field at the spacecraft over field at the surface
     backscatter: np.ndarray  # share of the lost electrons that comes back
-    beam_amp: np.ndarray  # beam of secondaries, relative to the incident flux at its energy
-    u_surface_lower_95: np.ndarray  # ends of the 95 % confidence set; -inf/inf where it is open
+    # beam of secondaries, relative to the incident flux at its energy
+    beam_amp: np.ndarray
+    # ends of the 95 % confidence set; -inf/inf where it is open
+    u_surface_lower_95: np.ndarray
     u_surface_upper_95: np.ndarray
     u_surface_lower_68: np.ndarray  # ends of the 68 % set
     u_surface_upper_68: np.ndarray
     n_components: np.ndarray  # disjoint intervals in the 95 % set
-    set_kind: np.ndarray  # "two-sided", "upper limit", "lower limit", "disconnected", "whole domain", "none"
-    identified: np.ndarray  # the loss cone is there and bounds the potential on at least one side
+    # "two-sided", "upper limit", "lower limit", "disconnected", "whole domain", "none"
+    set_kind: np.ndarray
+    # the loss cone is there and bounds the potential on at least one side
+    identified: np.ndarray
     bound_hit: np.ndarray  # best value at a bound of the search
     fit_quality: np.ndarray  # misfit per cell
     gain: np.ndarray  # misfit of an isotropic distribution minus misfit of the fit
@@ -1068,46 +1440,102 @@ class LossConeFit:
 # %% ../../nbs/physics/05_losscone.ipynb #18531105
 FLOOR = 0.5  # V at 95 %
 
+
 def _widen(centre, bound, error, root):
     "Bound moved outward by the floor and by `error`, scaled to the level `root`."
     side = np.sign(bound - centre)
     with np.errstate(invalid="ignore"):
-        distance = np.sqrt((bound - centre) ** 2 + (root * FLOOR / ROOT_95) ** 2 + (root * error) ** 2)
+        distance = np.sqrt(
+            (bound - centre) ** 2 + (root * FLOOR / ROOT_95) ** 2 + (root * error) ** 2
+        )
     return np.where(np.isfinite(bound), centre + side * distance, bound)
+
 
 def _kind(lower, upper, components, identified):
     "Name of each set."
     open_low, open_high = np.isneginf(lower), np.isposinf(upper)
-    return np.select([~identified | (open_low & open_high), components > 1, open_low, open_high], ["whole domain", "disconnected", "upper limit", "lower limit"], "two-sided")
+    return np.select(
+        [~identified | (open_low & open_high), components > 1, open_low, open_high],
+        ["whole domain", "disconnected", "upper limit", "lower limit"],
+        "two-sided",
+    )
 
 # %% ../../nbs/physics/05_losscone.ipynb #b68a8d76
 def _as_fit(raw, u_error, relative, with_sets):
     "A LossConeFit from the raw columns."
     c = {name: raw[:, k] for k, name in enumerate(COLUMNS)}
     few = ~(c["n_channels"] >= LEAST_CHANNELS)
-    at_ratio = np.isclose(c["bs_over_bm"], RATIO_BOUNDS[0]) | np.isclose(c["bs_over_bm"], RATIO_BOUNDS[1])
+    at_ratio = np.isclose(c["bs_over_bm"], RATIO_BOUNDS[0]) | np.isclose(
+        c["bs_over_bm"], RATIO_BOUNDS[1]
+    )
     failed = ~few & ~np.isfinite(c["u"])
     quality = c["misfit"] / c["n_cells"]
-    poor = ~few & ~failed & with_sets & ~(quality < POOR_FIT) & ((quality > HOPELESS_FIT) | ~(c["gain"] > 10 * c["misfit"]))
+    poor = (
+        ~few
+        & ~failed
+        & with_sets
+        & ~(quality < POOR_FIT)
+        & ((quality > HOPELESS_FIT) | ~(c["gain"] > 10 * c["misfit"]))
+    )
     above = c["u"] > U_GRID[-1] - 0.01  # nothing is searched above the grid
-    cone = ~few & ~failed & ~poor & ~above & (c["gain"] >= IDENTIFIED) & (c["bs_over_bm"] > RATIO_BOUNDS[0] * 1.001)
+    cone = (
+        ~few
+        & ~failed
+        & ~poor
+        & ~above
+        & (c["gain"] >= IDENTIFIED)
+        & (c["bs_over_bm"] > RATIO_BOUNDS[0] * 1.001)
+    )
     at_u = np.isclose(c["u"], U_BOUNDS[0]) | above
-    identified = cone & ~at_u & ~(np.isneginf(c["lower_95"]) & np.isposinf(c["upper_95"]))
+    identified = (
+        cone & ~at_u & ~(np.isneginf(c["lower_95"]) & np.isposinf(c["upper_95"]))
+    )
     error = np.nan_to_num(u_error * np.abs(c["shift"]))
-    bounds = [_widen(c["u"], c[name], error, root) for name, root in (("lower_95", ROOT_95), ("upper_95", ROOT_95), ("lower_68", ROOT_68), ("upper_68", ROOT_68))]
+    bounds = [
+        _widen(c["u"], c[name], error, root)
+        for name, root in (
+            ("lower_95", ROOT_95),
+            ("upper_95", ROOT_95),
+            ("lower_68", ROOT_68),
+            ("upper_68", ROOT_68),
+        )
+    ]
     whole = ~few & ~failed & ~cone
-    bounds = [np.where(whole, value, bound) for bound, value in zip(bounds, (-np.inf, np.inf, -np.inf, np.inf))]
+    bounds = [
+        np.where(whole, value, bound)
+        for bound, value in zip(bounds, (-np.inf, np.inf, -np.inf, np.inf))
+    ]
     kind = _kind(bounds[0], bounds[1], c["n_components"], cone)
     kind = np.where(few | failed | (not with_sets), "none", kind)
     if not with_sets:
         bounds = [np.full(len(raw), np.nan)] * 4
-    flags = (np.where(few, int(Flag.TOO_FEW_CHANNELS), 0) | np.where(failed, int(Flag.FIT_FAILED), 0) | np.where(~few & ~failed & ~identified, int(Flag.NOT_IDENTIFIED), 0)
-             | np.where(~few & (at_u | at_ratio), int(Flag.AT_BOUND), 0) | np.where(relative, int(Flag.RELATIVE_TO_SPACECRAFT), 0)
-             | np.where(poor, int(Flag.POOR_FIT), 0))
-    value = [np.where(identified, c[name], np.nan) for name in ("u", "bs_over_bm", "backscatter", "beam_amp")]
+    flags = (
+        np.where(few, int(Flag.TOO_FEW_CHANNELS), 0)
+        | np.where(failed, int(Flag.FIT_FAILED), 0)
+        | np.where(~few & ~failed & ~identified, int(Flag.NOT_IDENTIFIED), 0)
+        | np.where(~few & (at_u | at_ratio), int(Flag.AT_BOUND), 0)
+        | np.where(relative, int(Flag.RELATIVE_TO_SPACECRAFT), 0)
+        | np.where(poor, int(Flag.POOR_FIT), 0)
+    )
+    value = [
+        np.where(identified, c[name], np.nan)
+        for name in ("u", "bs_over_bm", "backscatter", "beam_amp")
+    ]
     components = np.where(whole, 1, np.nan_to_num(c["n_components"])).astype(np.int8)
     channels = np.nan_to_num(c["n_channels"]).astype(np.int8)
-    return LossConeFit(*value, *bounds, components, kind, identified, at_u | at_ratio, quality, c["gain"], channels, c["shift"], flags)
+    return LossConeFit(
+        *value,
+        *bounds,
+        components,
+        kind,
+        identified,
+        at_u | at_ratio,
+        quality,
+        c["gain"],
+        channels,
+        c["shift"],
+        flags,
+    )
 
 # %% ../../nbs/physics/05_losscone.ipynb #ad933579
 def sweep_potential(
@@ -1119,7 +1547,9 @@ def sweep_potential(
     if u.ndim < 2:
         return np.broadcast_to(u, (size,)).copy()
     if len(u) != size:
-        raise ValueError(f"u_spacecraft has {len(u)} rows of sweeps, the data have {size}")
+        raise ValueError(
+            f"u_spacecraft has {len(u)} rows of sweeps, the data have {size}"
+        )
     known = np.isfinite(u).any(axis=1)
     out = np.full(size, np.nan)
     out[known] = np.nanmedian(u[known], axis=1)
@@ -1132,66 +1562,157 @@ def _full_arrays(energy, flux, phi, b_moonward, u_sc, last, gain, background):
     b = np.repeat(b[:, None], energy.shape[1], axis=1) if b.ndim == 2 else b
     gain = np.ones(N_CELLS) if gain is None else np.asarray(gain, float)
     noise = np.broadcast_to(np.asarray(background, float), (len(energy),)).copy()
-    return [np.ascontiguousarray(a, float) for a in (energy, flux, phi, b, u_sc, last)], gain, noise
+    return (
+        [np.ascontiguousarray(a, float) for a in (energy, flux, phi, b, u_sc, last)],
+        gain,
+        noise,
+    )
 
 # %% ../../nbs/physics/05_losscone.ipynb #d36cd193
 METHODS = {"likelihood": LIKELIHOOD, "halekas": HALEKAS, "lillis": LILLIS}
+
 
 @dataclass(frozen=True)
 class LossConeFitter:
     "Fits the loss cone of many sweeps; raises ValueError for an unknown method."
 
-    method: str = "likelihood"  # or "halekas" (logarithmic residuals) or "lillis" (masked, linear)
+    # or "halekas" (logarithmic residuals) or "lillis" (masked, linear)
+    method: str = "likelihood"
     response: Response = Response()  # how the instrument smears energies and angles
-    scatter: float = 0.045  # relative scatter of cells beyond counting; about 0.0135 with a gain map
-    field_error: float = 0.3  # deg, standard error of the direction of the magnetic field, in each of two directions
+    # relative scatter of cells beyond counting; about 0.0135 with a gain map
+    scatter: float = 0.045
+    # deg, standard error of the direction of the magnetic field, in each of two
+    # directions
+    field_error: float = 0.3
     nodes: int = 11  # of the energy response
 
     def __post_init__(self):
         if self.method not in METHODS:
-            raise ValueError(f"fit method {self.method!r} is unknown; choose one of {', '.join(METHODS)}")
+            raise ValueError(
+                f"fit method {self.method!r} is unknown; choose one of {', '.join(METHODS)}"
+            )
 
     def fit(
         self,
         energy: np.ndarray,  # (S, C) recorded energies, eV, high to low; nan = no row
         flux: np.ndarray,  # (S, C, 88) differential flux; nan = no data
-        phi: np.ndarray,  # (S, C, 88) azimuth of each cell, deg, SCD, direction of travel
+        # (S, C, 88) azimuth of each cell, deg, SCD, direction of travel
+        phi: np.ndarray,
         cells: Cells,  # of `make_cells`
-        b_moonward: np.ndarray,  # (S, 3) or, row by row, (S, C, 3) unit vector along the field towards the Moon, SCD; nan = not connected
-        u_spacecraft: np.ndarray | float = np.nan,  # (S,) or (S, C) potential of the spacecraft, V
+        # (S, 3) or, row by row, (S, C, 3) unit vector along the field towards the Moon,
+        # SCD; nan = not connected
+        b_moonward: np.ndarray,
+        # (S,) or (S, C) potential of the spacecraft, V
+        u_spacecraft: np.ndarray | float = np.nan,
         u_error: np.ndarray | float = 0.0,  # (S,) its standard error, V
         gain: np.ndarray | None = None,  # (88,) relative gain of the cells
-        background: np.ndarray | float = 0.0,  # (S,) background counts of a ring, as in `kappa.incident_counts`
+        # (S,) background counts of a ring, as in `kappa.incident_counts`
+        background: np.ndarray | float = 0.0,
         sets: bool = True,  # confidence sets, too
     ) -> LossConeFit:  # values, confidence sets and flags of S sweeps
         "Surface potentials of S sweeps."
         size = len(energy)
         u_sc = sweep_potential(u_spacecraft, size)
         relative = ~np.isfinite(u_sc)
-        error = np.where(relative, 0.0, np.nan_to_num(np.broadcast_to(np.asarray(u_error, float), (size,))))
+        error = np.where(
+            relative,
+            0.0,
+            np.nan_to_num(np.broadcast_to(np.asarray(u_error, float), (size,))),
+        )
         raw = np.full((size, len(COLUMNS)), np.nan)
-        self._run(energy, flux, phi, cells, b_moonward, np.where(relative, 0.0, u_sc), error, gain, background, self.workspace(energy.shape[1]), raw, sets)
-        connected = np.isfinite(b_moonward).any(axis=tuple(range(1, np.ndim(b_moonward))))
-        return _as_fit(raw, error, relative & connected, self.method == "likelihood" and sets)
+        self._run(
+            energy,
+            flux,
+            phi,
+            cells,
+            b_moonward,
+            np.where(relative, 0.0, u_sc),
+            error,
+            gain,
+            background,
+            self.workspace(energy.shape[1]),
+            raw,
+            sets,
+        )
+        connected = np.isfinite(b_moonward).any(
+            axis=tuple(range(1, np.ndim(b_moonward)))
+        )
+        return _as_fit(
+            raw, error, relative & connected, self.method == "likelihood" and sets
+        )
 
     def score(
         self,
-        energy, flux, phi, cells, b_moonward, u_spacecraft, gain, background,  # as in `fit`
-        known: np.ndarray,  # (S, 4) potential, field ratio, backscatter and beam amplitude to start from
+        # as in `fit`
+        energy,
+        flux,
+        phi,
+        cells,
+        b_moonward,
+        u_spacecraft,
+        gain,
+        background,
+        # (S, 4) potential, field ratio, backscatter and beam amplitude to start from
+        known: np.ndarray,
         responses: list,  # of R `Response` with this fitter's half_width
     ) -> np.ndarray:  # (S, R) misfit + ln det at the nearest minimum; nan where the sweep cannot be fitted
         "How well other energy responses explain sweeps whose parameters are known nearly."
         out = np.full((len(energy), len(responses)), np.nan)
         u_sc = np.where(np.isfinite(known).all(axis=1), u_spacecraft, np.nan)
-        offset, weight = (np.array(a) for a in zip(*(response_nodes(response, self.nodes) for response in responses)))
-        arrays, gain, noise = _full_arrays(energy, flux, phi, b_moonward, u_sc, known, gain, background)
-        _score_many(*arrays, cells, gain, noise, self.response.half_width, offset, weight, self.workspace(energy.shape[1]), out)
+        offset, weight = (
+            np.array(a)
+            for a in zip(
+                *(response_nodes(response, self.nodes) for response in responses)
+            )
+        )
+        arrays, gain, noise = _full_arrays(
+            energy, flux, phi, b_moonward, u_sc, known, gain, background
+        )
+        _score_many(
+            *arrays,
+            cells,
+            gain,
+            noise,
+            self.response.half_width,
+            offset,
+            weight,
+            self.workspace(energy.shape[1]),
+            out,
+        )
         return out
 
-    def _run(self, energy, flux, phi, cells, b_moonward, u_sc, error, gain, background, work, raw, sets):
+    def _run(
+        self,
+        energy,
+        flux,
+        phi,
+        cells,
+        b_moonward,
+        u_sc,
+        error,
+        gain,
+        background,
+        work,
+        raw,
+        sets,
+    ):
         offset, weight = response_nodes(self.response, self.nodes)
-        arrays, gain, noise = _full_arrays(energy, flux, phi, b_moonward, u_sc, error, gain, background)
-        _fit_many(*arrays, cells, gain, noise, self.response.half_width, coarse_index(), offset, weight, work, raw, sets)
+        arrays, gain, noise = _full_arrays(
+            energy, flux, phi, b_moonward, u_sc, error, gain, background
+        )
+        _fit_many(
+            *arrays,
+            cells,
+            gain,
+            noise,
+            self.response.half_width,
+            coarse_index(),
+            offset,
+            weight,
+            work,
+            raw,
+            sets,
+        )
 
     def workspace(
         self,
@@ -1199,19 +1720,45 @@ class LossConeFitter:
     ) -> Work:  # with this fitter's settings
         "An empty workspace."
         work = make_work(channels, len(response_nodes(self.response, self.nodes)[0]))
-        work.setting[SCATTER], work.setting[METHOD], work.setting[FIELD_ERROR] = self.scatter, METHODS[self.method], self.field_error
+        work.setting[SCATTER], work.setting[METHOD], work.setting[FIELD_ERROR] = (
+            self.scatter,
+            METHODS[self.method],
+            self.field_error,
+        )
         return work
 
 # %% ../../nbs/physics/05_losscone.ipynb #8ea7edab
-def _sweep_at_work(energy, flux, phi, cells, b_moonward, u_spacecraft, fitter, gain, background):
+def _sweep_at_work(
+    energy, flux, phi, cells, b_moonward, u_spacecraft, fitter, gain, background
+):
     "A workspace that holds one sweep; raises ValueError if it has fewer than three usable energies."
     offset, response = response_nodes(fitter.response, fitter.nodes)
-    work, b = fitter.workspace(len(energy)), np.broadcast_to(np.asarray(b_moonward, float), (len(energy), 3))
-    arrays, gain, _ = _full_arrays(*(np.asarray(a)[None] for a in (energy, flux, phi, b)), np.zeros(1), np.zeros(1), gain, background)
-    n = _prepare(work, *(a[0] for a in arrays[:4]), cells, gain, float(background), fitter.response.half_width, float(u_spacecraft), offset, response)
+    work, b = (
+        fitter.workspace(len(energy)),
+        np.broadcast_to(np.asarray(b_moonward, float), (len(energy), 3)),
+    )
+    arrays, gain, _ = _full_arrays(
+        *(np.asarray(a)[None] for a in (energy, flux, phi, b)),
+        np.zeros(1),
+        np.zeros(1),
+        gain,
+        background,
+    )
+    n = _prepare(
+        work,
+        *(a[0] for a in arrays[:4]),
+        cells,
+        gain,
+        float(background),
+        fitter.response.half_width,
+        float(u_spacecraft),
+        offset,
+        response,
+    )
     if n < LEAST_CHANNELS:
         raise ValueError(f"the sweep has {n} usable energies; a loss cone needs three")
     return work
+
 
 def profile_misfit(
     u: np.ndarray,  # potentials, V
@@ -1226,7 +1773,9 @@ def profile_misfit(
     background: float = 0.0,  # counts
 ) -> np.ndarray:  # misfit above its least value over all U, at each `u`
     "Profile of the quasi-likelihood of one sweep over the surface potential; raises ValueError if it has fewer than three usable energies."
-    work = _sweep_at_work(energy, flux, phi, cells, b_moonward, u_spacecraft, fitter, gain, background)
+    work = _sweep_at_work(
+        energy, flux, phi, cells, b_moonward, u_spacecraft, fitter, gain, background
+    )
     found = np.empty((CANDIDATES, 5))
     _candidates(work, coarse_index(), found)
     best = found[0]
@@ -1244,10 +1793,12 @@ class SweepModel(NamedTuple):
 
     energy: np.ndarray  # (C,) recorded energies, eV
     incident: np.ndarray  # (C,) incident flux, unit of the data; nan: energy not used
-    pitch: np.ndarray  # (C, 88) pitch angles of the cells' centres, deg; above 90 leaving the Moon
+    # (C, 88) pitch angles of the cells' centres, deg; above 90 leaving the Moon
+    pitch: np.ndarray
     seen: np.ndarray  # (C, 88) counts above background over those of a full cell
     expected: np.ndarray  # (C, 88) the same of the model; fitted cells only
-    error: np.ndarray  # (C, 88) standard deviation of seen about the model; fitted cells only
+    # (C, 88) standard deviation of seen about the model; fitted cells only
+    error: np.ndarray
     misfit: float  # of the sweep at these parameters
 
     @property
@@ -1267,46 +1818,93 @@ def sweep_model(
     fitter: LossConeFitter = LossConeFitter(),  # settings
     gain: np.ndarray | None = None,  # (88,)
     background: float = 0.0,  # counts
-    variances_at=None,  # parameters at which the variances are taken, those of the fit for example; None: `parameters`
+    # parameters at which the variances are taken, those of the fit for example; None:
+    # `parameters`
+    variances_at=None,
 ) -> SweepModel:
     """The forward model of one sweep beside its data; raises ValueError if it has fewer than three usable energies.
 
     Misfits compare at the same variances only: the fit is their least at its own."""
-    p, work = np.array(parameters, float), _sweep_at_work(energy, flux, phi, cells, b_moonward, u_spacecraft, fitter, gain, background)
+    p, work = (
+        np.array(parameters, float),
+        _sweep_at_work(
+            energy, flux, phi, cells, b_moonward, u_spacecraft, fitter, gain, background
+        ),
+    )
     _evaluate(work, p if variances_at is None else np.array(variances_at, float), 1.0)
     pitch = np.degrees(np.arccos(np.clip(_cosines(phi, cells, b_moonward), -1, 1)))
     seen, expected, error = (np.full(pitch.shape, np.nan) for _ in range(3))
-    incident, misfit, beam, last = np.full(len(pitch), np.nan), _evaluate(work, p, 0.0)[0], _beam_level(work, max(work.setting[U_SC] - p[0] + BEAM_EMISSION, 1.0)), -1
+    incident, misfit, beam, last = (
+        np.full(len(pitch), np.nan),
+        _evaluate(work, p, 0.0)[0],
+        _beam_level(work, max(work.setting[U_SC] - p[0] + BEAM_EMISSION, 1.0)),
+        -1,
+    )
     for i in range(int(work.setting[CHANNELS])):
-        channel, last = work.channel[i], last + 1 + int(np.argmax(energy[last + 1 :] == work.channel[i, ENERGY]))
+        channel, last = (
+            work.channel[i],
+            last + 1 + int(np.argmax(energy[last + 1 :] == work.channel[i, ENERGY])),
+        )
         incident[last] = channel[FLUX]
         seen[last] = _seen(flux[last], pitch[last], channel, cells, gain, background)
-        n, shape = int(channel[NUMBER]), _beam_shape(work, i, work.setting[U_SC] - p[0] + BEAM_EMISSION, *beam)[0]
+        n, shape = (
+            int(channel[NUMBER]),
+            _beam_shape(work, i, work.setting[U_SC] - p[0] + BEAM_EMISSION, *beam)[0],
+        )
         _returned_share(work, i, p[0], p[1])
         cell, place = work.cell[i][:, :n], work.cell[i, PLACE, :n].astype(int)
         seen[last, place] = (cell[COUNTS] - cell[NOISE]) / cell[FULL]
-        expected[last, place] = 1 - (1 - p[2]) * (cell[UP] - work.returned[:n]) + p[3] * shape * cell[BEAM]
-        error[last, place] = 1 / np.sqrt(np.where(cell[INVERSE] > 0, cell[INVERSE], np.nan))
-    return SweepModel(np.asarray(energy, float), incident, pitch, seen, expected, error, float(misfit))
+        expected[last, place] = (
+            1 - (1 - p[2]) * (cell[UP] - work.returned[:n]) + p[3] * shape * cell[BEAM]
+        )
+        error[last, place] = 1 / np.sqrt(
+            np.where(cell[INVERSE] > 0, cell[INVERSE], np.nan)
+        )
+    return SweepModel(
+        np.asarray(energy, float), incident, pitch, seen, expected, error, float(misfit)
+    )
+
 
 def _cosines(phi, cells, b_moonward):
     "Cosines of the pitch angles of the cells' centres, (C, 88)."
-    lon, b = np.radians(phi), np.broadcast_to(np.asarray(b_moonward, float), (len(phi), 3))[:, :, None]
-    return (np.cos(lon) * b[:, 0] + np.sin(lon) * b[:, 1]) * cells.cos_theta[:, 1] + b[:, 2] * cells.sin_theta[:, 1]
+    lon, b = (
+        np.radians(phi),
+        np.broadcast_to(np.asarray(b_moonward, float), (len(phi), 3))[:, :, None],
+    )
+    return (np.cos(lon) * b[:, 0] + np.sin(lon) * b[:, 1]) * cells.cos_theta[:, 1] + b[
+        :, 2
+    ] * cells.sin_theta[:, 1]
+
 
 def _seen(flux, pitch, channel, cells, gain, background):
     "Counts of a channel's cells above background over those of an incident one, (88,)."
     factor = cells.factor * channel[ENERGY]
-    counts = np.array([_code_middle(k) if np.isfinite(k) else np.nan for k in np.maximum(flux, 0.0) * factor])
-    shape = [_anisotropy(channel, abs(math.cos(math.radians(angle)))) if np.isfinite(angle) else np.nan for angle in pitch]
-    return (counts - background / cells.rings) / (factor * (1.0 if gain is None else gain) * channel[FLUX] * np.array(shape))
+    counts = np.array(
+        [
+            _code_middle(k) if np.isfinite(k) else np.nan
+            for k in np.maximum(flux, 0.0) * factor
+        ]
+    )
+    shape = [
+        _anisotropy(channel, abs(math.cos(math.radians(angle))))
+        if np.isfinite(angle)
+        else np.nan
+        for angle in pitch
+    ]
+    return (counts - background / cells.rings) / (
+        factor * (1.0 if gain is None else gain) * channel[FLUX] * np.array(shape)
+    )
 
 # %% ../../nbs/physics/05_losscone.ipynb #cd9b28db
 HALF_WIDTHS = (1.25, 2.5, 3.75)  # deg
 FWHMS = (0.40, 0.45, 0.5, 0.55, 0.6)
 CUTS = {"log": (2.5,), "linear": (2.5, 3.0)}  # standard deviations
-RELUCTANCE = {"log": 0.0, "linear": 0.5}  # misfit per sweep that a shape must gain over the other
+RELUCTANCE = {
+    "log": 0.0,
+    "linear": 0.5,
+}  # misfit per sweep that a shape must gain over the other
 VOTE = 15.0  # most a sweep adds to or takes from the sum
+
 
 def _line_minimum(
     votes: np.ndarray,  # mean votes for FWHMS
@@ -1321,7 +1919,8 @@ def _line_minimum(
 
 # %% ../../nbs/physics/05_losscone.ipynb #dd1d613b
 def choose_response(
-    energy: np.ndarray,  # (S, C) as in `LossConeFitter.fit`, and so on; about a hundred connected sweeps
+    # (S, C) as in `LossConeFitter.fit`, and so on; about a hundred connected sweeps
+    energy: np.ndarray,
     flux: np.ndarray,  # (S, C, 88)
     phi: np.ndarray,  # (S, C, 88)
     cells: Cells,  # of `make_cells`
@@ -1336,18 +1935,39 @@ def choose_response(
     data = (energy, flux, phi, cells, b_moonward, u_spacecraft)
 
     def votes(responses):
-        score = LossConeFitter(response=responses[0], scatter=scatter).score(*data, gain, background, known, responses)
+        score = LossConeFitter(response=responses[0], scatter=scatter).score(
+            *data, gain, background, known, responses
+        )
         return np.nanmean(np.clip(score - reference, -VOTE, VOTE), axis=0)
 
-    first = LossConeFitter(response=start, scatter=scatter).fit(*data, 0.0, gain, background, sets=False)
-    known = np.stack([first.u_surface, first.bs_over_bm, first.backscatter, first.beam_amp], axis=1)
+    first = LossConeFitter(response=start, scatter=scatter).fit(
+        *data, 0.0, gain, background, sets=False
+    )
+    known = np.stack(
+        [first.u_surface, first.bs_over_bm, first.backscatter, first.beam_amp], axis=1
+    )
     if not first.identified.any():
         return start
-    reference = LossConeFitter(response=start, scatter=scatter).score(*data, gain, background, known, [start])
-    blur = [votes([replace(start, half_width=h)])[0] if h != start.half_width else 0.0 for h in HALF_WIDTHS]
+    reference = LossConeFitter(response=start, scatter=scatter).score(
+        *data, gain, background, known, [start]
+    )
+    blur = [
+        votes([replace(start, half_width=h)])[0] if h != start.half_width else 0.0
+        for h in HALF_WIDTHS
+    ]
     start = replace(start, half_width=HALF_WIDTHS[int(np.argmin(blur))])
-    lines = [[replace(start, shape=shape, cut=cut, fwhm=fwhm) for fwhm in FWHMS] for shape in RELUCTANCE for cut in CUTS[shape]]
-    of_lines = votes([response for line in lines for response in line]).reshape(len(lines), -1)
+    lines = [
+        [replace(start, shape=shape, cut=cut, fwhm=fwhm) for fwhm in FWHMS]
+        for shape in RELUCTANCE
+        for cut in CUTS[shape]
+    ]
+    of_lines = votes([response for line in lines for response in line]).reshape(
+        len(lines), -1
+    )
     least = [_line_minimum(line_votes) for line_votes in of_lines]
-    best = int(np.argmin([vote + RELUCTANCE[line[0].shape] for line, (_, vote) in zip(lines, least)]))
+    best = int(
+        np.argmin(
+            [vote + RELUCTANCE[line[0].shape] for line, (_, vote) in zip(lines, least)]
+        )
+    )
     return replace(lines[best][0], fwhm=least[best][0])

@@ -14,8 +14,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from ..data.archive import Archive
 from ..batch import Period, output_name, peak_memory, run_all
+from ..data.archive import Archive
 from ..synthetic.simulate import simulate_archive
 
 # %% auto #0
@@ -32,12 +32,18 @@ def run_here(
     limit: int | None = None,  # at most this many files
 ) -> dict:  # numbers of a run, as JSON can hold them
     "Processes an archive and tells what it took."
-    result = run_all(data_dir, output_dir, n_jobs=n_jobs, limit=limit, quiet=True, overwrite=True)
+    result = run_all(
+        data_dir, output_dir, n_jobs=n_jobs, limit=limit, quiet=True, overwrite=True
+    )
     table = result.stage_table()
     return {
-        "wall": result.wall, "stages": table["of the run (s)"].to_dict(), "seconds": table["seconds"].to_dict(),
-        "files": len(result.days), **{name: int(result.days[name].sum()) for name in ("sweeps", "connected")},
-        "worker_mb": result.memory, "parent_mb": peak_memory(),
+        "wall": result.wall,
+        "stages": table["of the run (s)"].to_dict(),
+        "seconds": table["seconds"].to_dict(),
+        "files": len(result.days),
+        **{name: int(result.days[name].sum()) for name in ("sweeps", "connected")},
+        "worker_mb": result.memory,
+        "parent_mb": peak_memory(),
     }
 
 # %% ../../nbs/quality/04_bench.ipynb #a23e0fcd
@@ -46,14 +52,25 @@ def timed_run(
     output_dir,  # folder of the results
     n_jobs: int = 1,  # worker processes
     limit: int | None = None,  # at most this many files
-) -> dict:  # of `run_here`, and "elapsed", seconds from the start of its process to its end
+) -> dict:  # of `run_here`, and "elapsed", s
     "Processes an archive in a process of its own; raises RuntimeError with its last words when it fails."
-    options = json.dumps({"data_dir": str(data_dir), "output_dir": str(output_dir), "n_jobs": n_jobs, "limit": limit})
+    options = json.dumps(
+        {
+            "data_dir": str(data_dir),
+            "output_dir": str(output_dir),
+            "n_jobs": n_jobs,
+            "limit": limit,
+        }
+    )
     began = time.perf_counter()
-    done = subprocess.run([sys.executable, "-c", CHILD, options], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", CHILD, options], capture_output=True, text=True
+    )
     elapsed = time.perf_counter() - began
     if done.returncode:
-        raise RuntimeError(f"the run with {n_jobs} workers failed: {done.stderr.strip().splitlines()[-1:]}")
+        raise RuntimeError(
+            f"the run with {n_jobs} workers failed: {done.stderr.strip().splitlines()[-1:]}"
+        )
     return {**json.loads(done.stdout.splitlines()[-1]), "elapsed": elapsed}
 
 # %% ../../nbs/quality/04_bench.ipynb #a79cf1e1
@@ -66,7 +83,9 @@ def compare_workers(
 ) -> dict:  # "runs", "stages", "costs": DataFrames
     "Times of runs by number of workers, their stages, what a unit of work costs; raises ValueError for nothing to run, ArchiveError for missing input."
     if repeats < 1 or not workers:
-        raise ValueError(f"{repeats} runs with {len(workers)} numbers of workers measure nothing; ask for 1 or more")
+        raise ValueError(
+            f"{repeats} runs with {len(workers)} numbers of workers measure nothing; ask for 1 or more"
+        )
     Archive(Path(data_dir)).check()
     with tempfile.TemporaryDirectory() as temporary:
         scratch = Path(scratch or temporary)
@@ -76,28 +95,53 @@ def compare_workers(
         runs = {}
         for n in workers:
             for number in range(repeats):
-                announce(f"{n} worker{'s' if n > 1 else ''}, run {number + 1} of {repeats}")
+                announce(
+                    f"{n} worker{'s' if n > 1 else ''}, run {number + 1} of {repeats}"
+                )
                 shutil.rmtree(scratch / str(n), ignore_errors=True)
                 runs.setdefault(n, []).append(timed_run(data_dir, scratch / str(n), n))
-        results = {n: (scratch / str(n) / output_name(Period())).read_bytes() for n in workers}
-    return _tables(runs, results, sum(path.stat().st_size for path in Path(data_dir).rglob("3D*.TAB")))
+        results = {
+            n: (scratch / str(n) / output_name(Period())).read_bytes() for n in workers
+        }
+    return _tables(
+        runs,
+        results,
+        sum(path.stat().st_size for path in Path(data_dir).rglob("3D*.TAB")),
+    )
 
 
 def _tables(runs, results, size):
     import pandas as pd
 
-    median = {n: sorted(some, key=lambda run: run["elapsed"])[len(some) // 2] for n, some in runs.items()}
+    median = {
+        n: sorted(some, key=lambda run: run["elapsed"])[len(some) // 2]
+        for n, some in runs.items()
+    }
     first, alone = next(iter(results)), median[min(median)]["elapsed"] * min(median)
     rows = {
         n: {
-            "runs": len(runs[n]), "elapsed_s": run["elapsed"], "sweeps_per_s": run["sweeps"] / run["elapsed"],
-            "mb_per_s": size / 1e6 / run["elapsed"], "efficiency": alone / (n * run["elapsed"]),
-            "worker_mb": run["worker_mb"], "parent_mb": run["parent_mb"], "identical": results[n] == results[first],
+            "runs": len(runs[n]),
+            "elapsed_s": run["elapsed"],
+            "sweeps_per_s": run["sweeps"] / run["elapsed"],
+            "mb_per_s": size / 1e6 / run["elapsed"],
+            "efficiency": alone / (n * run["elapsed"]),
+            "worker_mb": run["worker_mb"],
+            "parent_mb": run["parent_mb"],
+            "identical": results[n] == results[first],
         }
         for n, run in median.items()
     }
-    stages = pd.DataFrame({f"{n} worker{'s' if n > 1 else ''} (s)": run["stages"] for n, run in median.items()})
-    return {"runs": pd.DataFrame(rows).T.rename_axis("workers").infer_objects(), "stages": stages, "costs": _costs(median[min(median)], size)}
+    stages = pd.DataFrame(
+        {
+            f"{n} worker{'s' if n > 1 else ''} (s)": run["stages"]
+            for n, run in median.items()
+        }
+    )
+    return {
+        "runs": pd.DataFrame(rows).T.rename_axis("workers").infer_objects(),
+        "stages": stages,
+        "costs": _costs(median[min(median)], size),
+    }
 
 # %% ../../nbs/quality/04_bench.ipynb #20a41f53
 def _costs(run, size):
@@ -105,17 +149,27 @@ def _costs(run, size):
     import pandas as pd
 
     units = {
-        "read": ("megabyte", size / 1e6), "coordinates": ("row", 15 * run["sweeps"]), "calibration": ("sweep", run["sweeps"]),
-        "spacecraft potential": ("sweep", run["sweeps"]), "surface fit": ("connected sweep", run["connected"]), "write": ("sweep", run["sweeps"]),
+        "read": ("megabyte", size / 1e6),
+        "coordinates": ("row", 15 * run["sweeps"]),
+        "calibration": ("sweep", run["sweeps"]),
+        "spacecraft potential": ("sweep", run["sweeps"]),
+        "surface fit": ("connected sweep", run["connected"]),
+        "write": ("sweep", run["sweeps"]),
         "merge": ("sweep", run["sweeps"]),
     }
-    rows = {stage: {"unit": unit, "ms": 1e3 * run["seconds"].get(stage, 0.0) / max(count, 1)} for stage, (unit, count) in units.items()}
+    rows = {
+        stage: {
+            "unit": unit,
+            "ms": 1e3 * run["seconds"].get(stage, 0.0) / max(count, 1),
+        }
+        for stage, (unit, count) in units.items()
+    }
     return pd.DataFrame(rows).T.rename_axis("stage").infer_objects()
 
 # %% ../../nbs/quality/04_bench.ipynb #7273f416
 HEADINGS = {
     "runs": "An archive from its tables to the merged file, by number of workers: median seconds from the start of the process to its end;\n"
-            "efficiency: against the fewest workers; memory of a worker and of the parent; identical: the same bytes",
+    "efficiency: against the fewest workers; memory of a worker and of the parent; identical: the same bytes",
     "stages": "Seconds of the run that each stage took (summed over workers, over their number); together they are the run without the start of Python",
     "costs": "Milliseconds that one worker needs for a unit of each stage's work",
 }
@@ -132,11 +186,23 @@ def month_benchmark(
 ) -> dict:  # of `compare_workers`
     "Simulates a month, or as many days as wanted, and measures its processing."
     if days < 1 or sweeps < 1:
-        raise ValueError(f"{days} days of {sweeps} sweeps measure nothing; ask for 1 or more")
+        raise ValueError(
+            f"{days} days of {sweeps} sweeps measure nothing; ask for 1 or more"
+        )
     if data_dir:
         return compare_workers(data_dir, workers, repeats, announce=announce)
     with tempfile.TemporaryDirectory() as folder:
         announce(f"simulating {days} days of {sweeps} sweeps")
-        dates = [datetime.date(1998, 4, 1) + datetime.timedelta(number) for number in range(days)]
-        simulate_archive(folder, dates, sweeps, seed, cadence=max(80.0, 86000 // sweeps), n_jobs=max(workers))
+        dates = [
+            datetime.date(1998, 4, 1) + datetime.timedelta(number)
+            for number in range(days)
+        ]
+        simulate_archive(
+            folder,
+            dates,
+            sweeps,
+            seed,
+            cadence=max(80.0, 86000 // sweeps),
+            n_jobs=max(workers),
+        )
         return compare_workers(folder, workers, repeats, announce=announce)

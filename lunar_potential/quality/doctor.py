@@ -21,20 +21,36 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .. import __version__
-from ..data.archive import KERNEL_KINDS, ArchiveError, date_range, default_data_dir, file_date, file_hash
-from ..data.download import PRODUCTS, Manifest, clip_days, format_bytes, simulated_signs
+from lunar_potential.data.archive import (
+    KERNEL_KINDS,
+    ArchiveError,
+    date_range,
+    default_data_dir,
+    file_date,
+    file_hash,
+)
+from lunar_potential.data.download import (
+    PRODUCTS,
+    Manifest,
+    clip_days,
+    format_bytes,
+    simulated_signs,
+)
 
 # %% ../../nbs/quality/01_doctor.ipynb #61c56a50
 @dataclass(frozen=True)
 class Check:
     "One finding."
+
     name: str  # what was looked for
     level: str  # "ok", "MISSING" (a run would suffer) or "look"
     found: str  # in words
     advice: str = ""  # a command or a file; empty when all is well
 
     def __str__(self):
-        return f"{self.level:8}{self.name}: {self.found}" + (f"\n{'':8}-> {self.advice}" if self.advice else "")
+        return f"{self.level:8}{self.name}: {self.found}" + (
+            f"\n{'':8}-> {self.advice}" if self.advice else ""
+        )
 
 
 def day_ranges(
@@ -48,8 +64,13 @@ def day_ranges(
             ranges[-1][1] = day
         else:
             ranges.append([day, day])
-    words = [f"{first}" if first == last else f"{first} to {last}" for first, last in ranges]
-    return ", ".join(words[:most] + ([f"and {len(words) - most} more ranges"] if len(words) > most else []))
+    words = [
+        f"{first}" if first == last else f"{first} to {last}" for first, last in ranges
+    ]
+    return ", ".join(
+        words[:most]
+        + ([f"and {len(words) - most} more ranges"] if len(words) > most else [])
+    )
 
 # %% ../../nbs/quality/01_doctor.ipynb #bd7e8f4d
 def download_words(
@@ -60,7 +81,16 @@ def download_words(
 ) -> str:
     "The download command for products and days."
     span = ["--start", str(first), "--end", str(last)] if first else []
-    return shlex.join(["lunar-potential", "download", *span, "--data-dir", str(root), *(["--products", *products] if products else [])])
+    return shlex.join(
+        [
+            "lunar-potential",
+            "download",
+            *span,
+            "--data-dir",
+            str(root),
+            *(["--products", *products] if products else []),
+        ]
+    )
 
 # %% ../../nbs/quality/01_doctor.ipynb #b1264b7e
 BODIES = {"-25": "Lunar Prospector", "301": "Moon", "10": "Sun"}
@@ -92,8 +122,13 @@ def spk_coverage(
                 for body in BODIES:
                     joined[body] = sp.wnunid(joined[body], _window(path, body))
             except sp.utils.exceptions.SpiceyError as error:
-                raise ArchiveError(f"SPICE cannot read {path}: {getattr(error, 'short', error)}") from error
-        pairs = {body: [sp.wnfetd(window, n) for n in range(sp.wncard(window))] for body, window in joined.items()}
+                raise ArchiveError(
+                    f"SPICE cannot read {path}: {getattr(error, 'short', error)}"
+                ) from error
+        pairs = {
+            body: [sp.wnfetd(window, n) for n in range(sp.wncard(window))]
+            for body, window in joined.items()
+        }
     return {body: np.array(each).reshape(-1, 2) for body, each in pairs.items()}
 
 # %% ../../nbs/quality/01_doctor.ipynb #5c0db759
@@ -108,7 +143,9 @@ def _segments(path):
         while sp.daffna():
             summary = sp.dafgs()
             (first, last), facts = sp.dafus(summary, 2, 6)
-            state = lambda et, summary=summary[:5]: sp.spkpvn(handle, summary, float(et))
+            state = lambda et, summary=summary[:5]: sp.spkpvn(
+                handle, summary, float(et)
+            )
             found.append((str(facts[0]), (first, last), 8 * int(facts[5]), state))
         yield found
     finally:
@@ -129,11 +166,17 @@ def check_segments(
         with SPICE_LOCK, _segments(path) as segments:
             for body, span, last_byte, state in segments:
                 if last_byte > size:
-                    raise ArchiveError(f"{path} ends early: {size} bytes, and the states of body {body} need {last_byte}")
+                    raise ArchiveError(
+                        f"{path} ends early: {size} bytes, and the states of body {body} need {last_byte}"
+                    )
                 if not all(np.isfinite(state(et)[1]).all() for et in span):
-                    raise ArchiveError(f"{path} holds no state of body {body} where it promises one")
+                    raise ArchiveError(
+                        f"{path} holds no state of body {body} where it promises one"
+                    )
     except sp.utils.exceptions.SpiceyError as error:
-        raise ArchiveError(f"SPICE cannot read {path}: {getattr(error, 'short', error)}") from error
+        raise ArchiveError(
+            f"SPICE cannot read {path}: {getattr(error, 'short', error)}"
+        ) from error
 
 # %% ../../nbs/quality/01_doctor.ipynb #2f9047c8
 def _orbit_at(segments, et):
@@ -158,11 +201,19 @@ def orbits_apart(
     with SPICE_LOCK:
         both = sp.wnintd(_window(one, "-25"), _window(other, "-25"))
         spans = [sp.wnfetd(both, n) for n in range(sp.wncard(both))]
-        times = [et for first, last in spans if last > first for et in np.linspace(first, last, 27)[1:-1]]
+        times = [
+            et
+            for first, last in spans
+            if last > first
+            for et in np.linspace(first, last, 27)[1:-1]
+        ]
         with _segments(one) as a, _segments(other) as b:
             pairs = [(_orbit_at(a, et), _orbit_at(b, et)) for et in times]
     pairs = [(x, y) for x, y in pairs if x and y]
-    apart = [float(np.linalg.norm(x[0][:3] - y[0][:3])) if x[1] == y[1] else float("inf") for x, y in pairs]
+    apart = [
+        float(np.linalg.norm(x[0][:3] - y[0][:3])) if x[1] == y[1] else float("inf")
+        for x, y in pairs
+    ]
     return max(apart, default=0.0), (spans[0][0], spans[-1][1]) if pairs else None
 
 # %% ../../nbs/quality/01_doctor.ipynb #26b66ccf
@@ -170,8 +221,12 @@ def _utc_words(et):
     "UTC of an ephemeris time, to the minute."
     import numpy as np
 
-    moment = np.datetime64("2000-01-01T12:00:00") + np.timedelta64(round(float(et) - 63.184), "s")  # of 1997.5 to 1998, 1 s off in 1999
-    return str((moment + np.timedelta64(30, "s")).astype("datetime64[m]")).replace("T", " ")
+    moment = np.datetime64("2000-01-01T12:00:00") + np.timedelta64(
+        round(float(et) - 63.184), "s"
+    )  # of 1997.5 to 1998, 1 s off in 1999
+    return str((moment + np.timedelta64(30, "s")).astype("datetime64[m]")).replace(
+        "T", " "
+    )
 
 
 def describe_kernel(
@@ -182,21 +237,52 @@ def describe_kernel(
     path, kind = Path(path), Path(path).suffix.lower()
     if kind == ".bsp":
         try:
-            spans = {BODIES[body]: windows for body, windows in spk_coverage([path]).items() if len(windows)}
+            spans = {
+                BODIES[body]: windows
+                for body, windows in spk_coverage([path]).items()
+                if len(windows)
+            }
             check_segments(path)
         except ArchiveError as error:
-            names = ("orbit",) if path.name.lower().startswith("lp_ask") else ("planets",)
-            return Check(path.name, "MISSING", str(error), f"remove it, then {download_words(root, names)}")
-        words = [f"{body} {_utc_words(windows[0, 0])} to {_utc_words(windows[-1, 1])}" + (f" with {len(windows) - 1} gaps" if len(windows) > 1 else "")
-                 for body, windows in spans.items()]
-        return Check(path.name, "ok" if words else "look", "; ".join(words) or "no body that is needed", "" if words else "not used by this package")
+            names = (
+                ("orbit",) if path.name.lower().startswith("lp_ask") else ("planets",)
+            )
+            return Check(
+                path.name,
+                "MISSING",
+                str(error),
+                f"remove it, then {download_words(root, names)}",
+            )
+        words = [
+            f"{body} {_utc_words(windows[0, 0])} to {_utc_words(windows[-1, 1])}"
+            + (f" with {len(windows) - 1} gaps" if len(windows) > 1 else "")
+            for body, windows in spans.items()
+        ]
+        return Check(
+            path.name,
+            "ok" if words else "look",
+            "; ".join(words) or "no body that is needed",
+            "" if words else "not used by this package",
+        )
     with open(path, "rb") as file:
         text = file.read(BYTES_TO_TEXT).decode("latin-1")
     if kind == ".tls":
-        leaps = re.findall(r"@(\d{4}-[A-Z]{3}-\d+)", text) if "DELTET/DELTA_AT" in text else []
-        return Check(path.name, "ok" if leaps else "look", f"leap seconds up to {leaps[-1]}" if leaps else "no leap seconds in it")
+        leaps = (
+            re.findall(r"@(\d{4}-[A-Z]{3}-\d+)", text)
+            if "DELTET/DELTA_AT" in text
+            else []
+        )
+        return Check(
+            path.name,
+            "ok" if leaps else "look",
+            f"leap seconds up to {leaps[-1]}" if leaps else "no leap seconds in it",
+        )
     turns = all(word in text for word in ("BODY301_PM", "BODY301_POLE_RA"))
-    return Check(path.name, "ok" if turns else "look", "rotation of the Moon" if turns else "no rotation of the Moon in it")
+    return Check(
+        path.name,
+        "ok" if turns else "look",
+        "rotation of the Moon" if turns else "no rotation of the Moon in it",
+    )
 
 # %% ../../nbs/quality/01_doctor.ipynb #b11467b7
 STATES = {  # state of a day: (colour, words)
@@ -224,7 +310,9 @@ def _inside(windows, times):
 
     if not len(windows):
         return np.zeros(len(times), bool)
-    at = np.maximum(np.searchsorted(windows[:, 0], times[:, 0] + 60, side="right") - 1, 0)
+    at = np.maximum(
+        np.searchsorted(windows[:, 0], times[:, 0] + 60, side="right") - 1, 0
+    )
     return (times[:, 0] >= windows[at, 0] - 60) & (times[:, 1] <= windows[at, 1] + 60)
 
 
@@ -232,7 +320,8 @@ def day_table(
     files: dict,  # date -> path of the daily table, of all days
     first: datetime.date,
     last: datetime.date,
-    coverage: dict | None = None,  # as from `spk_coverage`; None: no kernel could be read
+    # as from `spk_coverage`; None: no kernel could be read
+    coverage: dict | None = None,
     attitude=None,  # (first, last) record, unix s; None: no table could be read
     recorded: dict = {},  # path -> entry of the manifest
 ):  # DataFrame indexed by day: table, size (bytes), kernels, attitude (booleans), held, state (key of `STATES`); `attrs` tell whether kernels and attitude could be read
@@ -245,15 +334,39 @@ def day_table(
     days = np.arange(first, last + datetime.timedelta(1), dtype="datetime64[D]")
     limits = np.stack([days, days + 1], axis=-1)
     times = utc_to_et(limits).reshape(-1, 2)
-    kernels = np.logical_and.reduce([_inside(coverage[body], times) for body in BODIES]) if coverage else np.zeros(len(days), bool)
+    kernels = (
+        np.logical_and.reduce([_inside(coverage[body], times) for body in BODIES])
+        if coverage
+        else np.zeros(len(days), bool)
+    )
     unix = limits.astype("datetime64[s]").astype(float)
-    begun, held = (unix[:, 0] >= attitude[0] - 60, unix[:, 1] > attitude[1] + 86400) if attitude else np.zeros((2, len(days)), bool)
+    begun, held = (
+        (unix[:, 0] >= attitude[0] - 60, unix[:, 1] > attitude[1] + 86400)
+        if attitude
+        else np.zeros((2, len(days)), bool)
+    )
     paths = [files.get(day) for day in days.tolist()]
     every = {day: path.stat().st_size for day, path in files.items()}
-    sizes, usual = [every.get(day, 0) for day in days.tolist()], float(np.median([size for size in every.values() if size] or [0]))
-    states = [_table_state(path, size, usual, recorded.get(path)) if path else "missing" for path, size in zip(paths, sizes)]
-    states = ["uncovered" if state in ("good", "odd") and not fine else state for state, fine in zip(states, kernels & begun)]
-    columns = {"table": [path and path.name for path in paths], "size": sizes, "kernels": kernels, "attitude": begun, "held": held, "state": states}
+    sizes, usual = (
+        [every.get(day, 0) for day in days.tolist()],
+        float(np.median([size for size in every.values() if size] or [0])),
+    )
+    states = [
+        _table_state(path, size, usual, recorded.get(path)) if path else "missing"
+        for path, size in zip(paths, sizes)
+    ]
+    states = [
+        "uncovered" if state in ("good", "odd") and not fine else state
+        for state, fine in zip(states, kernels & begun)
+    ]
+    columns = {
+        "table": [path and path.name for path in paths],
+        "size": sizes,
+        "kernels": kernels,
+        "attitude": begun,
+        "held": held,
+        "state": states,
+    }
     table = pd.DataFrame(columns, index=pd.DatetimeIndex(days, name="day"))
     table.attrs = {"kernels": coverage is not None, "attitude": attitude is not None}
     return table
@@ -265,7 +378,13 @@ def stray_files(
     "Files that a person may take for data."
     nearly = re.compile(r"(3D|LP_ER_3D)\d{5,}.*", re.IGNORECASE | re.ASCII)
     other = (".part", ".json", ".xml", ".lbl", ".npz", ".png", ".tmp", ".gz.md5")
-    odd = [path for path in paths if nearly.fullmatch(path.name) and not file_date(path) and not path.name.lower().endswith(other)]
+    odd = [
+        path
+        for path in paths
+        if nearly.fullmatch(path.name)
+        and not file_date(path)
+        and not path.name.lower().endswith(other)
+    ]
     return odd, [path for path in paths if path.name.lower().endswith(".part")]
 
 # %% ../../nbs/quality/01_doctor.ipynb #8316cfd4
@@ -278,22 +397,65 @@ def machine_checks(
 
     from lunar_potential.view.movie import check_prerequisites
 
-    place = next(folder for folder in (Path(root).absolute(), *Path(root).absolute().parents) if os.path.isdir(folder))
+    place = next(
+        folder
+        for folder in (Path(root).absolute(), *Path(root).absolute().parents)
+        if os.path.isdir(folder)
+    )
     free = shutil.disk_usage(place).free
-    pages = {name: os.sysconf(name) for name in ("SC_PAGE_SIZE", "SC_PHYS_PAGES")} if hasattr(os, "sysconf") else {}
-    memory = format_bytes(pages["SC_PAGE_SIZE"] * pages["SC_PHYS_PAGES"]) if pages else "unknown"
-    room = f"{format_bytes(free)} free" + (f", about {format_bytes(needed_bytes)} still to come" if needed_bytes else "")
-    films = [Check(f"{need.name} (films only)", "ok" if need.found else "look", need.found or "not found", "" if need.found else need.advice) for need in check_prerequisites()]
-    return [_versions(), Check("machine", "ok", f"{joblib.cpu_count()} cores, {memory} of memory"),
-            Check("disk", "ok" if free > needed_bytes else "MISSING", room, "" if free > needed_bytes else f"make room on the disk of {place}, or choose another --data-dir"), *films]
+    pages = (
+        {name: os.sysconf(name) for name in ("SC_PAGE_SIZE", "SC_PHYS_PAGES")}
+        if hasattr(os, "sysconf")
+        else {}
+    )
+    memory = (
+        format_bytes(pages["SC_PAGE_SIZE"] * pages["SC_PHYS_PAGES"])
+        if pages
+        else "unknown"
+    )
+    room = f"{format_bytes(free)} free" + (
+        f", about {format_bytes(needed_bytes)} still to come" if needed_bytes else ""
+    )
+    films = [
+        Check(
+            f"{need.name} (films only)",
+            "ok" if need.found else "look",
+            need.found or "not found",
+            "" if need.found else need.advice,
+        )
+        for need in check_prerequisites()
+    ]
+    return [
+        _versions(),
+        Check("machine", "ok", f"{joblib.cpu_count()} cores, {memory} of memory"),
+        Check(
+            "disk",
+            "ok" if free > needed_bytes else "MISSING",
+            room,
+            ""
+            if free > needed_bytes
+            else f"make room on the disk of {place}, or choose another --data-dir",
+        ),
+        *films,
+    ]
 
 
 def _versions():
     "Python, the package and what it requires."
-    head, lacks, have = f"lunar_potential {__version__}, Python {sys.version.split()[0]}", [], []
+    head, lacks, have = (
+        f"lunar_potential {__version__}, Python {sys.version.split()[0]}",
+        [],
+        [],
+    )
     try:
-        required = [re.match(r"[\w.-]+", line)[0] for line in importlib.metadata.requires("lunar_potential") or [] if "extra ==" not in line]
-    except importlib.metadata.PackageNotFoundError:  # a checkout that was never installed
+        required = [
+            re.match(r"[\w.-]+", line)[0]
+            for line in importlib.metadata.requires("lunar_potential") or []
+            if "extra ==" not in line
+        ]
+    except (
+        importlib.metadata.PackageNotFoundError
+    ):  # a checkout that was never installed
         required = []
     for name in required:
         try:
@@ -301,12 +463,18 @@ def _versions():
         except importlib.metadata.PackageNotFoundError:
             lacks.append(name)
     words = ", ".join([head, *have])
-    return Check("versions", "MISSING" if lacks else "ok", words + (f"; not installed: {', '.join(lacks)}" if lacks else ""), f"pip install {' '.join(lacks)}" if lacks else "")
+    return Check(
+        "versions",
+        "MISSING" if lacks else "ok",
+        words + (f"; not installed: {', '.join(lacks)}" if lacks else ""),
+        f"pip install {' '.join(lacks)}" if lacks else "",
+    )
 
 # %% ../../nbs/quality/01_doctor.ipynb #f280ab3c
 @dataclass
 class Diagnosis:
     "All findings, and the days as a table."
+
     root: Path  # folder of the archive
     checks: list  # of `Check`
     days: object  # DataFrame as from `day_table`; empty when there are no days to judge
@@ -318,14 +486,26 @@ class Diagnosis:
 
     def months(self):
         "Number of days in each state by month."
-        counts = self.days.groupby([self.days.index.strftime("%Y-%m"), "state"]).size().unstack(fill_value=0)
-        return counts.reindex(columns=list(STATES), fill_value=0).rename_axis(index="month", columns=None)
+        counts = (
+            self.days.groupby([self.days.index.strftime("%Y-%m"), "state"])
+            .size()
+            .unstack(fill_value=0)
+        )
+        return counts.reindex(columns=list(STATES), fill_value=0).rename_axis(
+            index="month", columns=None
+        )
 
     def __repr__(self):
         lacks = sum(check.level == "MISSING" for check in self.checks)
-        verdict = "nothing is missing" if self.ok else f"{lacks} finding{'s' if lacks > 1 else ''} to mend"
+        verdict = (
+            "nothing is missing"
+            if self.ok
+            else f"{lacks} finding{'s' if lacks > 1 else ''} to mend"
+        )
         months = [self.months().to_string()] if len(self.days) else []
-        return "\n".join([f"archive {self.root}: {verdict}", *map(str, self.checks), *months])
+        return "\n".join(
+            [f"archive {self.root}: {verdict}", *map(str, self.checks), *months]
+        )
 
     def _repr_html_(self):
         return f"<pre>{self!r}</pre>"
@@ -343,18 +523,35 @@ def _rights(path):
 def _survey(root):
     "Files that may be read, sorted, and findings about the rest."
     found, troubles, seen = [], [], set()
-    for folder, subfolders, names in os.walk(root, onerror=troubles.append, followlinks=True):
+    for folder, subfolders, names in os.walk(
+        root, onerror=troubles.append, followlinks=True
+    ):
         stat = os.stat(folder)
         if (stat.st_dev, stat.st_ino) in seen:
             subfolders.clear()
             continue
         seen.add((stat.st_dev, stat.st_ino))
         found += [Path(folder, name) for name in names]
-    checks = [Check("not readable", "MISSING", f"folder {error.filename} ({error.strerror})", _rights(error.filename)) for error in troubles]
+    checks = [
+        Check(
+            "not readable",
+            "MISSING",
+            f"folder {error.filename} ({error.strerror})",
+            _rights(error.filename),
+        )
+        for error in troubles
+    ]
     good = []
     for path in sorted(found):
         if not path.exists():
-            checks.append(Check("broken link", "MISSING", f"{path} leads to {os.readlink(path) if path.is_symlink() else 'nothing'}", "remove the link, or bring back what it leads to"))
+            checks.append(
+                Check(
+                    "broken link",
+                    "MISSING",
+                    f"{path} leads to {os.readlink(path) if path.is_symlink() else 'nothing'}",
+                    "remove the link, or bring back what it leads to",
+                )
+            )
         elif not os.access(path, os.R_OK):
             checks.append(Check("not readable", "MISSING", str(path), _rights(path)))
         else:
@@ -369,7 +566,9 @@ def _only(paths, name, root):
         raise ArchiveError(f"There is no {name} that can be read below {root}")
     for other in others:
         if file_hash(other) != file_hash(first):
-            raise ArchiveError(f"{first} and {other} share a name and differ. Move one of them out of {root}.")
+            raise ArchiveError(
+                f"{first} and {other} share a name and differ. Move one of them out of {root}."
+            )
     return first
 
 # %% ../../nbs/quality/01_doctor.ipynb #1cf7acc6
@@ -379,9 +578,16 @@ def _need_check(name, product, read, root):
         value, words = read()
         return Check(name, "ok", words), value
     except PermissionError as error:
-        return Check(name, "MISSING", str(error), f"{_rights(error.filename or root)}"), None
+        return Check(
+            name, "MISSING", str(error), f"{_rights(error.filename or root)}"
+        ), None
     except (OSError, ValueError) as error:
-        return Check(name, "MISSING", str(error), f"{'' if isinstance(error, FileNotFoundError) else 'remove it, then '}{download_words(root, (product,))}"), None
+        return Check(
+            name,
+            "MISSING",
+            str(error),
+            f"{'' if isinstance(error, FileNotFoundError) else 'remove it, then '}{download_words(root, (product,))}",
+        ), None
 
 
 def _table_checks(paths, root):
@@ -394,10 +600,19 @@ def _table_checks(paths, root):
 
     def attitude():
         starts = read_attitude(_only(paths, "attitude.tab", root)).start
-        first, last = (datetime.datetime.fromtimestamp(t, datetime.timezone.utc) for t in (starts[0], starts[-1]))
-        return (starts[0], starts[-1]), f"{len(starts)} records, {first:%Y-%m-%d %H:%M} to {last:%Y-%m-%d %H:%M}; the last one holds"
+        first, last = (
+            datetime.datetime.fromtimestamp(t, datetime.timezone.utc)
+            for t in (starts[0], starts[-1])
+        )
+        return (
+            (starts[0], starts[-1]),
+            f"{len(starts)} records, {first:%Y-%m-%d %H:%M} to {last:%Y-%m-%d %H:%M}; the last one holds",
+        )
 
-    (theta_check, _), (attitude_check, span) = _need_check("theta.tab", "theta", theta, root), _need_check("attitude.tab", "attitude", attitude, root)
+    (theta_check, _), (attitude_check, span) = (
+        _need_check("theta.tab", "theta", theta, root),
+        _need_check("attitude.tab", "attitude", attitude, root),
+    )
     return [theta_check, attitude_check], span
 
 # %% ../../nbs/quality/01_doctor.ipynb #f57a5197
@@ -408,13 +623,26 @@ def _orbit_checks(paths):
     "Findings about kernels that put the spacecraft in two places at once."
     paths, checks = [path for path in paths if len(spk_coverage([path])["-25"])], []
     for place, one in enumerate(paths):
-        for other in paths[place + 1:]:
+        for other in paths[place + 1 :]:
             apart, span = orbits_apart(one, other)
             if apart > _APART:
-                last = max((one, other), key=lambda path: (path.name, str(path.absolute())))  # the order of `furnish`
-                far = f"up to {apart:.0f} km apart" if apart < float("inf") else "in different frames"
+                last = max(
+                    (one, other), key=lambda path: (path.name, str(path.absolute()))
+                )  # the order of `furnish`
+                far = (
+                    f"up to {apart:.0f} km apart"
+                    if apart < float("inf")
+                    else "in different frames"
+                )
                 words = f"{one.name} and {other.name} are {far} from {_utc_words(span[0])} to {_utc_words(span[1])}; {last.name} wins"
-                checks.append(Check("orbit kernels that differ", "MISSING", words, "move the wrong one of the two out of the archive"))
+                checks.append(
+                    Check(
+                        "orbit kernels that differ",
+                        "MISSING",
+                        words,
+                        "move the wrong one of the two out of the archive",
+                    )
+                )
     return checks
 
 # %% ../../nbs/quality/01_doctor.ipynb #37e83197
@@ -431,54 +659,132 @@ def _kernel_checks(paths, root, first, last):
     "Findings about each kernel and about what no kernel holds, and the joint coverage, or None."
     named = [path for path in paths if path.suffix.lower() in KERNEL_KINDS]
     try:
-        kernels = [_only(named, name, root) for name in sorted({path.name.lower() for path in named})]
+        kernels = [
+            _only(named, name, root)
+            for name in sorted({path.name.lower() for path in named})
+        ]
     except ArchiveError as error:
         return [Check("kernels", "MISSING", str(error), "keep one of the two")], None
     checks = [describe_kernel(path, root) for path in kernels]
-    good = [path for path, check in zip(kernels, checks) if check.level == "ok" and path.suffix.lower() == ".bsp"]
+    good = [
+        path
+        for path, check in zip(kernels, checks)
+        if check.level == "ok" and path.suffix.lower() == ".bsp"
+    ]
     coverage = spk_coverage(good)
     held = {BODIES[body] for body, windows in coverage.items() if len(windows)}
-    held |= {kind for kind, ending in (("leap seconds", ".tls"), ("rotation of the Moon", ".tpc"))
-             if any(check.level == "ok" and path.suffix.lower() == ending for path, check in zip(kernels, checks))}
+    held |= {
+        kind
+        for kind, ending in (("leap seconds", ".tls"), ("rotation of the Moon", ".tpc"))
+        if any(
+            check.level == "ok" and path.suffix.lower() == ending
+            for path, check in zip(kernels, checks)
+        )
+    }
     checks += _orbit_checks(good)
     lacks = [kind for kind in _KINDS if kind not in held]
     for kind in lacks:
         product, name, why = _KINDS[kind]
-        checks.append(Check(f"kernel of {kind}", "MISSING", f"no {name}; it is needed for: {why}", download_words(root, (product,), first, last)))
+        checks.append(
+            Check(
+                f"kernel of {kind}",
+                "MISSING",
+                f"no {name}; it is needed for: {why}",
+                download_words(root, (product,), first, last),
+            )
+        )
     return checks, None if any(kind in BODIES.values() for kind in lacks) else coverage
 
 # %% ../../nbs/quality/01_doctor.ipynb #22b32362
-_FIRST_DAYS = ("1998-04-01", "1998-04-30")  # of the command for an archive without any table
+_FIRST_DAYS = (
+    "1998-04-01",
+    "1998-04-30",
+)  # of the command for an archive without any table
 
 
 def _day_checks(root, days, asked):
     "Findings about days; gaps between tables that nobody asked for are no fault."
     if not len(days):
-        return [Check("daily tables", "MISSING", "no table 3Dyymmdd.TAB", download_words(root, (), *_FIRST_DAYS))]
-    dates = {state: [day.date() for day in days.index[days["state"] == state]] for state in STATES}
+        return [
+            Check(
+                "daily tables",
+                "MISSING",
+                "no table 3Dyymmdd.TAB",
+                download_words(root, (), *_FIRST_DAYS),
+            )
+        ]
+    dates = {
+        state: [day.date() for day in days.index[days["state"] == state]]
+        for state in STATES
+    }
     fetch = lambda lacking: download_words(root, ("flux",), lacking[0], lacking[-1])
     first, last = days.index[0].date(), days.index[-1].date()
     found = len(days) - len(dates["missing"])
-    checks = [Check("daily tables", "ok", f"{found} of {len(days)} days, {first} to {last}")]
+    checks = [
+        Check("daily tables", "ok", f"{found} of {len(days)} days, {first} to {last}")
+    ]
     if dates["missing"]:
-        checks = [Check("daily tables", "MISSING" if asked else "look", f"{found} of {len(days)} days; no table for {day_ranges(dates['missing'])}", fetch(dates["missing"]))]
+        checks = [
+            Check(
+                "daily tables",
+                "MISSING" if asked else "look",
+                f"{found} of {len(days)} days; no table for {day_ranges(dates['missing'])}",
+                fetch(dates["missing"]),
+            )
+        ]
     if dates["bad"]:
-        checks.append(Check("damaged tables", "MISSING", f"empty, a web page, or changed since the download: {day_ranges(dates['bad'])}", f"remove them, then {fetch(dates['bad'])}"))
+        checks.append(
+            Check(
+                "damaged tables",
+                "MISSING",
+                f"empty, a web page, or changed since the download: {day_ranges(dates['bad'])}",
+                f"remove them, then {fetch(dates['bad'])}",
+            )
+        )
     if dates["odd"]:
-        checks.append(Check("tables of odd size", "look", f"under 0.6 or over 1.6 of the median: {day_ranges(dates['odd'])}", f"compare with {fetch(dates['odd'])} --dry-run"))
-    return checks + _coverage_checks(root, days if asked else days[days["state"] != "missing"])
+        checks.append(
+            Check(
+                "tables of odd size",
+                "look",
+                f"under 0.6 or over 1.6 of the median: {day_ranges(dates['odd'])}",
+                f"compare with {fetch(dates['odd'])} --dry-run",
+            )
+        )
+    return checks + _coverage_checks(
+        root, days if asked else days[days["state"] != "missing"]
+    )
 
 
 def _coverage_checks(root, days):
     "Findings about days outside of kernels and attitude; a table that could not be read at all has its own finding."
     checks = []
-    for column, products, what in (("kernels", ("orbit", "planets"), "kernels"), ("attitude", ("attitude",), "attitude.tab")):
+    for column, products, what in (
+        ("kernels", ("orbit", "planets"), "kernels"),
+        ("attitude", ("attitude",), "attitude.tab"),
+    ):
         outside = [day.date() for day in days.index[~days[column]]]
         if outside and days.attrs[column]:
             command = download_words(root, products, outside[0], outside[-1])
-            checks.append(Check(f"coverage by {what}", "MISSING", f"not for {day_ranges(outside)}", command))
+            checks.append(
+                Check(
+                    f"coverage by {what}",
+                    "MISSING",
+                    f"not for {day_ranges(outside)}",
+                    command,
+                )
+            )
     held = [day.date() for day in days.index[days["held"]]]
-    return checks + ([Check("attitude after its last record", "look", f"the last value holds for {day_ranges(held)}")] if held else [])
+    return checks + (
+        [
+            Check(
+                "attitude after its last record",
+                "look",
+                f"the last value holds for {day_ranges(held)}",
+            )
+        ]
+        if held
+        else []
+    )
 
 # %% ../../nbs/quality/01_doctor.ipynb #5ff36062
 def _span(files, start, end):
@@ -486,7 +792,9 @@ def _span(files, start, end):
     if start is None and end is None:
         return (min(files), max(files)) if files else None
     first, last = date_range(start=start, end=end)
-    here = [day for day in files if first <= day <= last]  # simulated tables may lie outside of the mission
+    here = [
+        day for day in files if first <= day <= last
+    ]  # simulated tables may lie outside of the mission
     try:
         first, last = clip_days("flux", start, end)
     except ValueError:
@@ -503,27 +811,71 @@ def _recorded_checks(manifest, root):
         path = root / name
         if not os.path.lexists(path):
             gone += [] if file_date(path) else [name]
-        elif not file_date(path) and os.access(path, os.R_OK) and not manifest.intact(name):
+        elif (
+            not file_date(path)
+            and os.access(path, os.R_OK)
+            and not manifest.intact(name)
+        ):
             changed.append(name)
-    shown = lambda names: ", ".join(names[:4] + ([f"and {len(names) - 4} more"] if len(names) > 4 else []))
-    small = {name for name, product in PRODUCTS.items() if product.default and not product.daily}
+    shown = lambda names: ", ".join(
+        names[:4] + ([f"and {len(names) - 4} more"] if len(names) > 4 else [])
+    )
+    small = {
+        name
+        for name, product in PRODUCTS.items()
+        if product.default and not product.daily
+    }
 
     def advice(names):
-        products = tuple(dict.fromkeys(manifest.files[name].get("product") for name in names))
-        return download_words(root, products) if small >= set(products) else "the same download command brings them again"
-    return [Check(title, level, shown(names), advice(names)) for title, level, names in
-            (("changed since the download", "MISSING", changed), ("no longer where the download put them", "look", gone)) if names]
+        products = tuple(
+            dict.fromkeys(manifest.files[name].get("product") for name in names)
+        )
+        return (
+            download_words(root, products)
+            if small >= set(products)
+            else "the same download command brings them again"
+        )
+
+    return [
+        Check(title, level, shown(names), advice(names))
+        for title, level, names in (
+            ("changed since the download", "MISSING", changed),
+            ("no longer where the download put them", "look", gone),
+        )
+        if names
+    ]
 
 # %% ../../nbs/quality/01_doctor.ipynb #0c35daab
 def _origin_checks(paths, recorded, root):
     "Findings about simulated files and about a folder that takes no more."
     checks, signs = [], simulated_signs(paths)
     if signs:
-        shown = ", ".join([path.name for path in signs[:4]] + ([f"and {len(signs) - 4} more"] if len(signs) > 4 else []))
-        mixed = "; other files came by download, so look whether real and simulated ones are mixed" if recorded else ""
-        checks.append(Check("simulated archive", "look", f"written by the simulator: {shown}{mixed}", "results of it say nothing about the Moon"))
+        shown = ", ".join(
+            [path.name for path in signs[:4]]
+            + ([f"and {len(signs) - 4} more"] if len(signs) > 4 else [])
+        )
+        mixed = (
+            "; other files came by download, so look whether real and simulated ones are mixed"
+            if recorded
+            else ""
+        )
+        checks.append(
+            Check(
+                "simulated archive",
+                "look",
+                f"written by the simulator: {shown}{mixed}",
+                "results of it say nothing about the Moon",
+            )
+        )
     if not os.access(root, os.W_OK | os.X_OK):
-        checks.append(Check("folder", "look", f"{root} may not be written", "reading goes on; a download needs the right to write, or another --data-dir"))
+        checks.append(
+            Check(
+                "folder",
+                "look",
+                f"{root} may not be written",
+                "reading goes on; a download needs the right to write, or another --data-dir",
+            )
+        )
     return checks
 
 # %% ../../nbs/quality/01_doctor.ipynb #12d35a00
@@ -532,12 +884,31 @@ def _folder_checks(paths, manifest_error, root):
     odd, parts = stray_files(paths)
     checks = []
     if odd:
-        names = ", ".join([path.name for path in odd[:5]] + ([f"and {len(odd) - 5} more"] if len(odd) > 5 else []))
-        checks.append(Check("names", "look", f"not read: {names}", "rename to 3Dyymmdd.TAB, or remove"))
+        names = ", ".join(
+            [path.name for path in odd[:5]]
+            + ([f"and {len(odd) - 5} more"] if len(odd) > 5 else [])
+        )
+        checks.append(
+            Check(
+                "names",
+                "look",
+                f"not read: {names}",
+                "rename to 3Dyymmdd.TAB, or remove",
+            )
+        )
     if parts:
         size = format_bytes(sum(path.stat().st_size for path in parts))
-        checks.append(Check("unfinished downloads", "look", f"{len(parts)} .part files, {size}: {', '.join(path.name for path in parts[:3])}", "the same download command goes on with them"))
-    return checks + ([Check("manifest", "look", manifest_error)] if manifest_error else [])
+        checks.append(
+            Check(
+                "unfinished downloads",
+                "look",
+                f"{len(parts)} .part files, {size}: {', '.join(path.name for path in parts[:3])}",
+                "the same download command goes on with them",
+            )
+        )
+    return checks + (
+        [Check("manifest", "look", manifest_error)] if manifest_error else []
+    )
 
 # %% ../../nbs/quality/01_doctor.ipynb #4bb14bfd
 def _why_no_folder(root):
@@ -566,9 +937,22 @@ def doctor(
     asked = start is not None or end is not None
     files, double = {}, []
     for path in filter(file_date, paths):
-        double += [path] if files.setdefault(file_date(path), path).resolve() != path.resolve() else []
+        double += (
+            [path]
+            if files.setdefault(file_date(path), path).resolve() != path.resolve()
+            else []
+        )
     if double:
-        checks.append(Check("tables that come twice", "MISSING", ", ".join(f"{path} and {files[file_date(path)]}" for path in double[:3]), "move one of the two out of the archive"))
+        checks.append(
+            Check(
+                "tables that come twice",
+                "MISSING",
+                ", ".join(
+                    f"{path} and {files[file_date(path)]}" for path in double[:3]
+                ),
+                "move one of the two out of the archive",
+            )
+        )
     recorded, manifest_error = {}, ""
     try:
         manifest = Manifest(root)
@@ -579,8 +963,14 @@ def doctor(
     checks += _origin_checks(paths, recorded, root) if there else []
     span = _span(files, start, end)
     tables, attitude = _table_checks(paths, root) if there else ([], None)
-    kernels, coverage = _kernel_checks(paths, root, *(span or (None, None))) if there else ([], None)
-    days = day_table(files, *span, coverage, attitude, recorded) if span else pd.DataFrame()
+    kernels, coverage = (
+        _kernel_checks(paths, root, *(span or (None, None))) if there else ([], None)
+    )
+    days = (
+        day_table(files, *span, coverage, attitude, recorded)
+        if span
+        else pd.DataFrame()
+    )
     lacking = int((days["state"] == "missing").sum()) if asked else 0
     if not there:
         advice = f"give --data-dir, set LUNAR_POTENTIAL_DATA, or {download_words(root, (), *(span or _FIRST_DAYS))}"
@@ -588,7 +978,12 @@ def doctor(
     else:
         checks += _day_checks(root, days, asked)
     checks += [*tables, *kernels, *_folder_checks(paths, manifest_error, root)]
-    return Diagnosis(root, checks + (machine_checks(root, lacking * PRODUCTS["flux"].bytes) if machine else []), days)
+    return Diagnosis(
+        root,
+        checks
+        + (machine_checks(root, lacking * PRODUCTS["flux"].bytes) if machine else []),
+        days,
+    )
 
 # %% ../../nbs/quality/01_doctor.ipynb #ca2d2108
 def plot_days(
@@ -596,7 +991,6 @@ def plot_days(
     ax=None,  # Matplotlib axes
 ):  # Matplotlib axes
     "Draws the state of each day as a calendar; raises ValueError for no days."
-    import matplotlib.pyplot as plt
     import numpy as np
     from matplotlib.collections import PatchCollection
     from matplotlib.patches import Patch, Rectangle
@@ -604,16 +998,50 @@ def plot_days(
     if not len(days):
         raise ValueError("there are no days to draw; give a range of days")
     months = list(dict.fromkeys(days.index.strftime("%Y-%m")))
-    squares = [Rectangle((day.day - 0.5, months.index(f"{day:%Y-%m}")), 1, 1) for day in days.index]
-    ax = ax or plt.subplots(figsize=(7, 1.0 + 0.21 * len(months)), layout="constrained")[1]
-    ax.add_collection(PatchCollection(squares, facecolors=[STATES[state][0] for state in days["state"]], edgecolors="white", linewidths=0.8))
-    ax.set(xlim=(0.5, 31.5), ylim=(len(months), 0), xticks=[1, 5, 10, 15, 20, 25, 30], yticks=np.arange(len(months)) + 0.5, xlabel="day of the month", aspect="equal")
+    squares = [
+        Rectangle((day.day - 0.5, months.index(f"{day:%Y-%m}")), 1, 1)
+        for day in days.index
+    ]
+    ax = (
+        ax
+        or plt.subplots(figsize=(7, 1.0 + 0.21 * len(months)), layout="constrained")[1]
+    )
+    ax.add_collection(
+        PatchCollection(
+            squares,
+            facecolors=[STATES[state][0] for state in days["state"]],
+            edgecolors="white",
+            linewidths=0.8,
+        )
+    )
+    ax.set(
+        xlim=(0.5, 31.5),
+        ylim=(len(months), 0),
+        xticks=[1, 5, 10, 15, 20, 25, 30],
+        yticks=np.arange(len(months)) + 0.5,
+        xlabel="day of the month",
+        aspect="equal",
+    )
     ax.set_yticklabels(months)
     ax.tick_params(length=0)
     ax.spines[:].set_visible(False)
     shown = [state for state in STATES if (days["state"] == state).any()]
-    handles = [Patch(facecolor=STATES[state][0], label=f"{STATES[state][1]} ({(days['state'] == state).sum()})") for state in shown]
-    ax.legend(handles=handles, fontsize=8, ncols=3, frameon=False, loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0)
+    handles = [
+        Patch(
+            facecolor=STATES[state][0],
+            label=f"{STATES[state][1]} ({(days['state'] == state).sum()})",
+        )
+        for state in shown
+    ]
+    ax.legend(
+        handles=handles,
+        fontsize=8,
+        ncols=3,
+        frameon=False,
+        loc="lower left",
+        bbox_to_anchor=(0, 1),
+        borderaxespad=0,
+    )
     return ax
 
 # %% ../../nbs/quality/01_doctor.ipynb #3cf24f1c
@@ -621,11 +1049,25 @@ def add_doctor_arguments(
     parser: argparse.ArgumentParser,  # receives the options
 ):
     "The options of the doctor command."
-    parser.add_argument("--data-dir", type=Path, help="folder of the archive (default: $LUNAR_POTENTIAL_DATA, else ./data)")
-    parser.add_argument("--start", metavar="DATE", help="first day to judge (default: of the first table)")
-    parser.add_argument("--end", metavar="DATE", help="last day, included (default: of the last table)")
-    parser.add_argument("--figure", type=Path, metavar="FILE", help="draw the calendar to this file")
-    parser.add_argument("-v", "--verbose", action="store_true", help="log at DEBUG level")
+    parser.add_argument(
+        "--data-dir",
+        type=Path,
+        help="folder of the archive (default: $LUNAR_POTENTIAL_DATA, else ./data)",
+    )
+    parser.add_argument(
+        "--start",
+        metavar="DATE",
+        help="first day to judge (default: of the first table)",
+    )
+    parser.add_argument(
+        "--end", metavar="DATE", help="last day, included (default: of the last table)"
+    )
+    parser.add_argument(
+        "--figure", type=Path, metavar="FILE", help="draw the calendar to this file"
+    )
+    parser.add_argument(
+        "-v", "--verbose", action="store_true", help="log at DEBUG level"
+    )
 
 
 def doctor_command(

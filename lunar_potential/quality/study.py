@@ -12,16 +12,34 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..physics.charging import ChargingErrors
 from ..data.er import ERData, count_factor
-from ..run.jobs import map_items
+from ..physics.charging import ChargingErrors
 from ..physics.losscone import LossConeFitter, make_cells
 from lunar_potential.pipeline import (
-    Config, _spacecraft_potential_per_row, _spacecraft_potential_per_row_parallel, chunk_size, fit_sweeps, moonward_field, prepare_sweeps,
+    Config,
+    _spacecraft_potential_per_row,
+    _spacecraft_potential_per_row_parallel,
+    chunk_size,
+    fit_sweeps,
+    moonward_field,
+    prepare_sweeps,
 )
+from ..run.jobs import map_items
 from lunar_potential.synthetic.simulate import (
-    COUNT_FACTOR, REGIMES, SimulationOptions, Sweeps, Truth, count, draw_field, draw_gains, draw_plasma, draw_surface, flag_cells,
-    shaded_potential, simulate_sweeps, sunlit_potential,
+    COUNT_FACTOR,
+    REGIMES,
+    SimulationOptions,
+    Sweeps,
+    Truth,
+    count,
+    draw_field,
+    draw_gains,
+    draw_plasma,
+    draw_surface,
+    flag_cells,
+    shaded_potential,
+    simulate_sweeps,
+    sunlit_potential,
 )
 from ..units import Flag
 
@@ -42,24 +60,38 @@ def draw_day(
     regime="solar_wind",  # key of `REGIMES`, or several that take turns
     n_sweeps: int = DAY,  # sweeps
     seed: int = 0,  # same seed, same truth
-    options: SimulationOptions = SimulationOptions(),  # ranges of backscatter and anisotropy
+    # ranges of backscatter and anisotropy
+    options: SimulationOptions = SimulationOptions(),
     connected: float = 1.0,  # share of sweeps on field lines that meet the Moon
 ) -> Truth:  # of `n_sweeps` sweeps
     "Sweeps of one regime, without kernels or files; raises ValueError for an unknown regime."
     turns = np.atleast_1d(regime)
     unknown = sorted(set(turns.tolist()) - set(REGIMES))
     if unknown:
-        raise ValueError(f"regime {unknown[0]!r} is unknown; choose from {', '.join(REGIMES)}")
+        raise ValueError(
+            f"regime {unknown[0]!r} is unknown; choose from {', '.join(REGIMES)}"
+        )
     if n_sweeps < 1:
         raise ValueError(f"{n_sweeps} sweeps cannot be drawn; ask for 1 or more")
-    rng = np.random.default_rng([seed, 5, *(list(REGIMES).index(name) for name in turns)])
+    rng = np.random.default_rng(
+        [seed, 5, *(list(REGIMES).index(name) for name in turns)]
+    )
     regimes = np.resize(turns, n_sweeps)
     place = _draw_place(rng, regimes != "wake", connected)
     plasma = draw_plasma(rng, regimes, DAYS_APART)
     surface = draw_surface(rng, regimes, place, DAYS_APART, options)
     place.pop("foot_zenith")
-    truth = Truth.of(n_sweeps, regime=regimes, **plasma, **surface, **place, b=draw_field(rng, n_sweeps, DAYS_APART),
-                     anisotropy=options.anisotropy * rng.uniform(-1, 1, n_sweeps), sc_lat=np.nan, sc_lon=np.nan)
+    truth = Truth.of(
+        n_sweeps,
+        regime=regimes,
+        **plasma,
+        **surface,
+        **place,
+        b=draw_field(rng, n_sweeps, DAYS_APART),
+        anisotropy=options.anisotropy * rng.uniform(-1, 1, n_sweeps),
+        sc_lat=np.nan,
+        sc_lon=np.nan,
+    )
     return dataclasses.replace(truth, u_sc=spacecraft_truth(truth))
 
 
@@ -67,7 +99,11 @@ def spacecraft_truth(
     truth: Truth,  # with plasma and sunlight
 ) -> np.ndarray:  # (S,) V
     "Potential at which the currents to the spacecraft balance."
-    return np.where(truth.sc_sun, sunlit_potential(truth.n, truth.T, truth.kappa), shaded_potential(truth.T, truth.kappa))
+    return np.where(
+        truth.sc_sun,
+        sunlit_potential(truth.n, truth.T, truth.kappa),
+        shaded_potential(truth.T, truth.kappa),
+    )
 
 # %% ../../nbs/quality/03_study.ipynb #66393a59
 def _draw_place(rng, sc_sun, connected):
@@ -78,8 +114,11 @@ def _draw_place(rng, sc_sun, connected):
     met = rng.random(len(sc_sun)) < connected
     known = lambda values: np.where(met, values, np.nan)
     return dict(
-        polarity=np.where(met, rng.choice([-1, 1], len(sc_sun)), 0), sc_sun=sc_sun, foot_sun=met & (unit[:, 0] > 0),
-        foot_zenith=known(np.degrees(np.arccos(unit[:, 0]))), foot_lat=known(np.degrees(np.arcsin(unit[:, 2]))),
+        polarity=np.where(met, rng.choice([-1, 1], len(sc_sun)), 0),
+        sc_sun=sc_sun,
+        foot_sun=met & (unit[:, 0] > 0),
+        foot_zenith=known(np.degrees(np.arccos(unit[:, 0]))),
+        foot_lat=known(np.degrees(np.arcsin(unit[:, 2]))),
         foot_lon=known(np.degrees(np.arctan2(unit[:, 1], unit[:, 0]))),
     )
 
@@ -94,10 +133,21 @@ def plot_truths(
     ax = ax or plt.gca()
     for name in dict.fromkeys(truth.regime):
         here = truth.regime == name
-        ax.plot(truth.bs_over_bm[here], truth.u_surface[here], ".", ms=3, label=name.replace("_", " "))
-    ax.set(xlabel="field at the spacecraft over field at the surface", ylabel="true surface potential (V)")
+        ax.plot(
+            truth.bs_over_bm[here],
+            truth.u_surface[here],
+            ".",
+            ms=3,
+            label=name.replace("_", " "),
+        )
+    ax.set(
+        xlabel="field at the spacecraft over field at the surface",
+        ylabel="true surface potential (V)",
+    )
     ax.set_yscale("symlog", linthresh=10)
-    ax.legend(fontsize=7, ncols=3, loc="lower left", bbox_to_anchor=(0, 1), frameon=False)
+    ax.legend(
+        fontsize=7, ncols=3, loc="lower left", bbox_to_anchor=(0, 1), frameon=False
+    )
     return ax
 
 # %% ../../nbs/quality/03_study.ipynb #8eab062e
@@ -108,12 +158,22 @@ def truth_grid(
     **values,  # a value or a list for any field of `Truth`; `b` as (k, 3)
 ) -> Truth:  # of repeat × the product of their lengths, the last field changing fastest
     "Outer product of lists of truths; raises TypeError for an unknown field."
-    lists = {name: np.reshape(v, (-1, 3)) if name == "b" else np.atleast_1d(v) for name, v in values.items()}
+    lists = {
+        name: np.reshape(v, (-1, 3)) if name == "b" else np.atleast_1d(v)
+        for name, v in values.items()
+    }
     index = np.indices([repeat, *map(len, lists.values())]).reshape(1 + len(lists), -1)
     n = index.shape[1]
     fields = {name: v[i] for (name, v), i in zip(lists.items(), index[1:])}
-    truth = Truth.of(n, **{"b": draw_field(np.random.default_rng([seed, 5]), n, DAYS_APART), **fields})
-    return truth if "u_sc" in values else dataclasses.replace(truth, u_sc=spacecraft_truth(truth))
+    truth = Truth.of(
+        n,
+        **{"b": draw_field(np.random.default_rng([seed, 5]), n, DAYS_APART), **fields},
+    )
+    return (
+        truth
+        if "u_sc" in values
+        else dataclasses.replace(truth, u_sc=spacecraft_truth(truth))
+    )
 
 # %% ../../nbs/quality/03_study.ipynb #bc54d010
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -133,7 +193,11 @@ class Injection:
     def target(self) -> np.ndarray:  # (S,) V; NaN where the field line misses the Moon
         "What the fit should find: the potential of the surface, against the spacecraft where the flags say so."
         relative = (self.spec["flags"] & int(Flag.RELATIVE_TO_SPACECRAFT)) != 0
-        return np.where(self.truth.connected, self.truth.u_surface - np.where(relative, self.truth.u_sc, 0.0), np.nan)
+        return np.where(
+            self.truth.connected,
+            self.truth.u_surface - np.where(relative, self.truth.u_sc, 0.0),
+            np.nan,
+        )
 
     @property
     def error(self) -> np.ndarray:  # (S,) V; NaN where there is no value
@@ -147,7 +211,9 @@ class Injection:
 
     def bounds(self, level: int = 95) -> tuple:  # two (S,), V, infinite where open
         "Ends of the confidence set of 95 or 68 %."
-        return self.spec[f"u_surface_lower_{level}"], self.spec[f"u_surface_upper_{level}"]
+        return self.spec[f"u_surface_lower_{level}"], self.spec[
+            f"u_surface_upper_{level}"
+        ]
 
     def covered(self, level: int = 95) -> np.ndarray:  # bool (S,)
         "Whether the set, from end to end, holds the truth; an open end reaches everything on its side."
@@ -175,24 +241,47 @@ def _fit_frame(frame, theta, truth, config, u_shift=0.0):
     if er.n_sweeps != len(truth):
         raise ValueError(f"{len(truth)} truths for {er.n_sweeps} sweeps")
     lit = truth.sc_sun.astype(float)
-    _, charged, fitted, calibration = fit_sweeps(er, er.padded(), truth.polarity, lit, np.zeros(len(truth)), config, u_shift=u_shift)
-    flags = er.flags | charged["flags"].astype(np.uint32) | fitted["flags"].astype(np.uint32)
+    _, charged, fitted, calibration = fit_sweeps(
+        er,
+        er.padded(),
+        truth.polarity,
+        lit,
+        np.zeros(len(truth)),
+        config,
+        u_shift=u_shift,
+    )
+    flags = (
+        er.flags
+        | charged["flags"].astype(np.uint32)
+        | fitted["flags"].astype(np.uint32)
+    )
     return {**charged, **fitted, "flags": flags}, calibration
 
 # %% ../../nbs/quality/03_study.ipynb #dc72dc40
 def inject(
     truth: Truth,  # sweeps, any number; different `day` are different days
-    options: SimulationOptions = SimulationOptions(),  # the instrument that measures them
+    # the instrument that measures them
+    options: SimulationOptions = SimulationOptions(),
     config: Config = Config(),  # settings of the pipeline
     seed: int = 0,  # of gains, azimuths and noise
     n_jobs: int = 1,  # worker processes, a day each; the numbers stay the same
 ) -> Injection:  # in the order of `truth`
     "Measures truths with a simulated instrument and fits them."
-    days = [part for day in np.unique(truth.day) for part in _cut(np.flatnonzero(truth.day == day))]
-    items = [(truth.select(day), options, config, seed, number) for number, day in enumerate(days)]
+    days = [
+        part
+        for day in np.unique(truth.day)
+        for part in _cut(np.flatnonzero(truth.day == day))
+    ]
+    items = [
+        (truth.select(day), options, config, seed, number)
+        for number, day in enumerate(days)
+    ]
     answers = map_items(_inject_day, items, n_jobs)
     back = np.argsort(np.concatenate(days))
-    spec = {name: np.concatenate([found[name] for found, _ in answers])[back] for name in answers[0][0]}
+    spec = {
+        name: np.concatenate([found[name] for found, _ in answers])[back]
+        for name in answers[0][0]
+    }
     return Injection(truth, spec, tuple(calibration for _, calibration in answers))
 
 
@@ -211,7 +300,10 @@ def _inject_day(item):
     truth, options, config, seed, number = item
     sweeps = simulate_sweeps(_numbered(truth), options, seed, stream=number)
     frame = sweeps.to_frame()
-    kept = np.random.default_rng([seed, 4, number]).random(len(frame)) >= options.missing_rows
+    kept = (
+        np.random.default_rng([seed, 4, number]).random(len(frame))
+        >= options.missing_rows
+    )
     return _fit_frame(frame[kept], sweeps.theta, truth, config)
 
 # %% ../../nbs/quality/03_study.ipynb #35ce6623
@@ -222,23 +314,42 @@ def _labels(injection, by):
     if not isinstance(by, str):
         return np.asarray(by)
     if by == "ratio":
-        return np.array(["ratio below 0.3", "ratio 0.3 to 0.8", "ratio above 0.8"])[np.digitize(truth.bs_over_bm, (0.3, 0.8))]
+        return np.array(["ratio below 0.3", "ratio 0.3 to 0.8", "ratio above 0.8"])[
+            np.digitize(truth.bs_over_bm, (0.3, 0.8))
+        ]
     if by == "light":
         return np.where(truth.foot_sun, "sun", "shade")
-    return np.where(truth.beam_amp > 0, "beam", "no beam") if by == "beam" else getattr(truth, by)
+    return (
+        np.where(truth.beam_amp > 0, "beam", "no beam")
+        if by == "beam"
+        else getattr(truth, by)
+    )
 
 
 def _accuracy(injection, mask):
-    known, error = mask & injection.identified, injection.error[mask & injection.identified]
+    known, error = (
+        mask & injection.identified,
+        injection.error[mask & injection.identified],
+    )
     median = lambda values: np.median(values) if len(values) else np.nan
     lower, upper = injection.bounds(95)
     row = {
-        "sweeps": int(mask.sum()), "identified": known.sum() / max(mask.sum(), 1), "error": median(np.abs(error)),
-        "error_p95": np.percentile(np.abs(error), 95) if len(error) else np.nan, "bias": median(error),
+        "sweeps": int(mask.sum()),
+        "identified": known.sum() / max(mask.sum(), 1),
+        "error": median(np.abs(error)),
+        "error_p95": np.percentile(np.abs(error), 95) if len(error) else np.nan,
+        "bias": median(error),
     }
     for level in (95, 68):
-        row |= dict(zip((f"covered_{level}", f"covered_{level}_se"), _share(injection.covered(level)[mask & injection.has_set])))
-    row["covered_95_identified"] = _share(injection.covered(95)[known & injection.has_set])[0]
+        row |= dict(
+            zip(
+                (f"covered_{level}", f"covered_{level}_se"),
+                _share(injection.covered(level)[mask & injection.has_set]),
+            )
+        )
+    row["covered_95_identified"] = _share(
+        injection.covered(95)[known & injection.has_set]
+    )[0]
     return row | {"width_95": median((upper - lower)[known & injection.has_set])}
 
 
@@ -253,14 +364,24 @@ def _share(hits):
 # %% ../../nbs/quality/03_study.ipynb #c578bffe
 def accuracy_table(
     injection: Injection,  # of `inject`
-    by="regime",  # "light", "beam", "ratio", a field of `Truth`, (S,) labels, or a function of the injection that gives them
+    # "light", "beam", "ratio", a field of `Truth`, (S,) labels, or a function of the
+    # injection that gives them
+    by="regime",
 ):  # DataFrame: "all", then each group; potentials in V, shares from 0 to 1
     "Numbers of connected sweeps, errors, coverage with standard errors, and median width of the 95 % set."
     import pandas as pd
 
     labels = _labels(injection, by)
-    groups = {"all": np.ones(len(injection), bool)} | {value: labels == value for value in pd.unique(labels[injection.truth.connected])}
-    return pd.DataFrame([_accuracy(injection, mask & injection.truth.connected) for mask in groups.values()], index=list(groups))
+    groups = {"all": np.ones(len(injection), bool)} | {
+        value: labels == value for value in pd.unique(labels[injection.truth.connected])
+    }
+    return pd.DataFrame(
+        [
+            _accuracy(injection, mask & injection.truth.connected)
+            for mask in groups.values()
+        ],
+        index=list(groups),
+    )
 
 # %% ../../nbs/quality/03_study.ipynb #cd78b1f7
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -270,11 +391,16 @@ class CoverageStudy:
     injection: Injection  # all sweeps
 
     @property
-    def table(self):  # DataFrame: all, each regime, sun, shade, beam, no beam, three ranges of the field ratio
+    def table(
+        self,
+    ):  # DataFrame: all, each regime, sun, shade, beam, no beam, three ranges of the field ratio
         "`accuracy_table` by regime, sunlight at the footpoint, beam and ratio of the fields, one below the other."
         import pandas as pd
 
-        tables = [accuracy_table(self.injection, by) for by in ("regime", "light", "beam", "ratio")]
+        tables = [
+            accuracy_table(self.injection, by)
+            for by in ("regime", "light", "beam", "ratio")
+        ]
         return pd.concat([tables[0], *(table.iloc[1:] for table in tables[1:])])
 
     def plot(self, ax=None):  # Matplotlib axes; the current ones if None
@@ -306,7 +432,12 @@ def coverage_study(
 
 def _join(truths):
     "Truths end to end."
-    return Truth(**{name: np.concatenate([getattr(truth, name) for truth in truths]) for name in vars(truths[0])})
+    return Truth(
+        **{
+            name: np.concatenate([getattr(truth, name) for truth in truths])
+            for name in vars(truths[0])
+        }
+    )
 
 # %% ../../nbs/quality/03_study.ipynb #ba75a67f
 BAND = (0.94, 0.975)  # accepted coverage of the 95 % sets of all sweeps
@@ -326,10 +457,25 @@ def plot_coverage(
     for level, colour, shift in ((95, "C0", -0.1), (68, "C1", 0.1)):
         ax.axhline(level / 100, color=colour, ls="--", lw=1)
         bars = 2 * table[f"covered_{level}_se"]
-        ax.errorbar(place + shift, table[f"covered_{level}"], bars, fmt="o", ms=4, color=colour, label=f"{level} % sets")
-    labels = [f"{n}\n{str(name).replace('_', ' ').replace(' ', chr(10), 2)}" for name, n in table["sweeps"].items()]
+        ax.errorbar(
+            place + shift,
+            table[f"covered_{level}"],
+            bars,
+            fmt="o",
+            ms=4,
+            color=colour,
+            label=f"{level} % sets",
+        )
+    labels = [
+        f"{n}\n{str(name).replace('_', ' ').replace(' ', chr(10), 2)}"
+        for name, n in table["sweeps"].items()
+    ]
     ax.set_xticks(place, labels, fontsize=7)
-    ax.set(ylabel="share that covers the truth", xlabel="sweeps in each group", ylim=(0.4, 1.02))
+    ax.set(
+        ylabel="share that covers the truth",
+        xlabel="sweeps in each group",
+        ylim=(0.4, 1.02),
+    )
     ax.legend(loc="lower left", ncols=2, fontsize=8)
     return ax
 
@@ -347,25 +493,42 @@ def plot_errors(
         here = (injection.truth.regime == name) & injection.identified
         x, y = injection.target[here], injection.error[here]
         (points,) = ax.plot(x, y, ".", ms=3, label=name.replace("_", " "))
-        ax.vlines(x, np.maximum(lower[here], -1e4), np.minimum(upper[here], 1e4), color=points.get_color(), alpha=0.25, lw=0.7)
+        ax.vlines(
+            x,
+            np.maximum(lower[here], -1e4),
+            np.minimum(upper[here], 1e4),
+            color=points.get_color(),
+            alpha=0.25,
+            lw=0.7,
+        )
     ax.axhline(0, color="k", lw=0.7)
     ax.set_xscale("symlog", linthresh=10)
     ax.set_yscale("symlog", linthresh=10)
-    ax.set(xlabel="true surface potential (V)", ylabel="error (V)", xlim=(-2000, 40), ylim=(-1000, 1000))
-    ax.legend(fontsize=7, ncols=3, loc="lower left", bbox_to_anchor=(0, 1), frameon=False)
+    ax.set(
+        xlabel="true surface potential (V)",
+        ylabel="error (V)",
+        xlim=(-2000, 40),
+        ylim=(-1000, 1000),
+    )
+    ax.legend(
+        fontsize=7, ncols=3, loc="lower left", bbox_to_anchor=(0, 1), frameon=False
+    )
     return ax
 
 # %% ../../nbs/quality/03_study.ipynb #e24f9c28
 def median_by_width(
     injection: Injection,  # of `inject`
     groups: int = 10,  # of equal size
-) -> tuple:  # (groups,) median half-width of the 95 % set, V; (groups,) median |error|, V
+) -> tuple:  # (groups,) each, V
     "Typical error of the sweeps with narrow to wide sets."
     lower, upper = injection.bounds(95)
     half, error = (upper - lower) / 2, np.abs(injection.error)
     closed = np.flatnonzero(injection.identified & np.isfinite(half))
     parts = np.array_split(closed[np.argsort(half[closed])], groups)
-    return tuple(np.array([np.median(values[part]) for part in parts]) for values in (half, error))
+    return tuple(
+        np.array([np.median(values[part]) for part in parts])
+        for values in (half, error)
+    )
 
 
 def plot_widths(
@@ -379,13 +542,23 @@ def plot_widths(
     lower, upper = injection.bounds(95)
     half = (upper - lower) / 2
     for name in dict.fromkeys(injection.truth.regime):
-        here = (injection.truth.regime == name) & injection.identified & np.isfinite(half)
-        ax.loglog(half[here], np.maximum(np.abs(injection.error[here]), 0.01), ".", ms=2, label=name.replace("_", " "))
+        here = (
+            (injection.truth.regime == name) & injection.identified & np.isfinite(half)
+        )
+        ax.loglog(
+            half[here],
+            np.maximum(np.abs(injection.error[here]), 0.01),
+            ".",
+            ms=2,
+            label=name.replace("_", " "),
+        )
     x, y = median_by_width(injection)
     ax.plot(x, y, "k-o", ms=4, label="medians")
     ax.plot(x, 0.344 * x, "k--", lw=1, label="Gaussian")
     ax.set(xlabel="half-width of the 95 % set (V)", ylabel="|error| (V)")
-    ax.legend(fontsize=7, ncols=4, loc="lower left", bbox_to_anchor=(0, 1), frameon=False)
+    ax.legend(
+        fontsize=7, ncols=4, loc="lower left", bbox_to_anchor=(0, 1), frameon=False
+    )
     return ax
 
 # %% ../../nbs/quality/03_study.ipynb #9d13df8e
@@ -397,20 +570,44 @@ def null_sweeps(
     n: int = 100,  # sweeps
     seed: int = 0,  # of the instrument's gains and of everything drawn
     options: SimulationOptions = SimulationOptions(),  # the instrument
-    u_sc: float | None = None,  # potential of the spacecraft, V; None: what its plasma gives it
+    # potential of the spacecraft, V; None: what its plasma gives it
+    u_sc: float | None = None,
     stream: int = 0,  # another number, other sweeps with the gains of the same seed
 ) -> tuple:  # `Truth` with `regime` the kind and no surface potential; `Sweeps`
     "Connected sweeps in which no loss cone is to be found; raises ValueError for an unknown kind."
     if kind not in NULL_KINDS:
-        raise ValueError(f"kind {kind!r} is unknown; choose from {', '.join(NULL_KINDS)}")
+        raise ValueError(
+            f"kind {kind!r} is unknown; choose from {', '.join(NULL_KINDS)}"
+        )
     rng = np.random.default_rng([seed, 6, NULL_KINDS.index(kind), stream])
     truth = draw_day(tuple(REGIMES), n, int(rng.integers(2**31)), options)
-    truth = truth if u_sc is None else dataclasses.replace(truth, u_sc=np.full(n, float(u_sc)))
-    clean = simulate_sweeps(_without_cone(kind, truth), options, noise=False, stream=int(rng.integers(2**31)))
+    truth = (
+        truth
+        if u_sc is None
+        else dataclasses.replace(truth, u_sc=np.full(n, float(u_sc)))
+    )
+    clean = simulate_sweeps(
+        _without_cone(kind, truth),
+        options,
+        noise=False,
+        stream=int(rng.integers(2**31)),
+    )
     energy = clean.energy[0]
-    flux = count(_null_flux(kind, clean.flux, energy, rng), 0.0, energy, draw_gains(seed, options), options, rng)
+    flux = count(
+        _null_flux(kind, clean.flux, energy, rng),
+        0.0,
+        energy,
+        draw_gains(seed, options),
+        options,
+        rng,
+    )
     flux, phi = flag_cells(flux, clean.phi, options.flag_rate, rng)
-    truth = dataclasses.replace(truth, regime=np.full(n, kind), u_surface=np.full(n, np.nan), bs_over_bm=np.full(n, np.nan))
+    truth = dataclasses.replace(
+        truth,
+        regime=np.full(n, kind),
+        u_surface=np.full(n, np.nan),
+        bs_over_bm=np.full(n, np.nan),
+    )
     return truth, dataclasses.replace(clean, flux=flux, phi=phi)
 
 # %% ../../nbs/quality/03_study.ipynb #cb438504
@@ -418,7 +615,14 @@ def _without_cone(kind, truth):
     "What is measured in place of the truth."
     if kind == "no incident":
         nothing = np.zeros(len(truth))
-        return dataclasses.replace(truth, polarity=-truth.polarity, u_surface=nothing + 1, bs_over_bm=nothing + 1, backscatter=nothing, beam_amp=nothing)
+        return dataclasses.replace(
+            truth,
+            polarity=-truth.polarity,
+            u_surface=nothing + 1,
+            bs_over_bm=nothing + 1,
+            backscatter=nothing,
+            beam_amp=nothing,
+        )
     density = truth.n if kind == "isotropic" else 0 * truth.n
     return dataclasses.replace(truth, n=density, connected=np.zeros(len(truth), bool))
 
@@ -429,8 +633,13 @@ def _null_flux(kind, flux, energy, rng):
     if kind == "random":
         return per_count * rng.lognormal(np.log(20), 2, flux.shape)
     if kind == "two energies":
-        first, channel = rng.integers(len(energy) - 1, size=len(flux))[:, None], np.arange(len(energy))
-        level = np.exp(rng.uniform(np.log(3), np.log(1000), len(flux)))[:, None] * rng.lognormal(0, 0.7, (len(flux), len(energy)))
+        first, channel = (
+            rng.integers(len(energy) - 1, size=len(flux))[:, None],
+            np.arange(len(energy)),
+        )
+        level = np.exp(rng.uniform(np.log(3), np.log(1000), len(flux)))[
+            :, None
+        ] * rng.lognormal(0, 0.7, (len(flux), len(energy)))
         level = np.where((channel == first) | (channel == first + 1), level, 0.0)
         return (level * per_count.min(axis=1))[:, :, None] + flux
     return flux
@@ -439,19 +648,33 @@ def _null_flux(kind, flux, energy, rng):
 def _null_day(item):
     "Kind, whether fitted and whether identified, of the null sweeps of a day in which nine of ten sweeps are ordinary."
     kinds, share, seed, options, config, day = item
-    company = draw_day(tuple(REGIMES), 9 * sum(share), int(np.random.default_rng([seed, 7, day]).integers(2**31)), options)
+    company = draw_day(
+        tuple(REGIMES),
+        9 * sum(share),
+        int(np.random.default_rng([seed, 7, day]).integers(2**31)),
+        options,
+    )
     if config.u_spacecraft is not None:
         company.u_sc[:] = config.u_spacecraft
     parts = [(company, simulate_sweeps(company, options, seed, stream=day))]
-    parts += [null_sweeps(kind, size, seed, options, config.u_spacecraft, day) for kind, size in zip(kinds, share)]
+    parts += [
+        null_sweeps(kind, size, seed, options, config.u_spacecraft, day)
+        for kind, size in zip(kinds, share)
+    ]
     order = np.random.default_rng([seed, 8, day]).permutation(10 * sum(share))
     truth = _numbered(_join([part[0] for part in parts]).select(order))
-    join = lambda name: np.concatenate([getattr(part[1], name) for part in parts])[order]
+    join = lambda name: np.concatenate([getattr(part[1], name) for part in parts])[
+        order
+    ]
     arrays = {name: join(name) for name in ("energy", "b", "flux", "phi")}
     sweeps = Sweeps(truth.time, truth.spec_no, theta=parts[0][1].theta, **arrays)
     spec, _ = fit_measured(sweeps, truth, config)
     null = np.isin(truth.regime, kinds)
-    return truth.regime[null], (spec["n_channels"] >= 2)[null], np.isfinite(spec["u_surface"])[null]
+    return (
+        truth.regime[null],
+        (spec["n_channels"] >= 2)[null],
+        np.isfinite(spec["u_surface"])[null],
+    )
 
 # %% ../../nbs/quality/03_study.ipynb #4ebd848c
 BAR = 0.01  # most identifications where there is nothing to find, as a share
@@ -469,12 +692,25 @@ def false_identification(
     import pandas as pd
 
     days = -(-n * len(kinds) // (DAY // 10))
-    shares = [[(n * (day + 1)) // days - (n * day) // days for _ in kinds] for day in range(days)]
-    items = [(tuple(kinds), share, seed, options, config, day) for day, share in enumerate(shares)]
+    shares = [
+        [(n * (day + 1)) // days - (n * day) // days for _ in kinds]
+        for day in range(days)
+    ]
+    items = [
+        (tuple(kinds), share, seed, options, config, day)
+        for day, share in enumerate(shares)
+    ]
     parts = map_items(_null_day, items, n_jobs)
     kind = np.concatenate([part[0] for part in parts])
     fitted, identified = (np.concatenate([part[k] for part in parts]) for k in (1, 2))
-    rows = [{"sweeps": int((kind == name).sum()), "fitted": int(fitted[kind == name].sum()), "identified": int(identified[kind == name].sum())} for name in kinds]
+    rows = [
+        {
+            "sweeps": int((kind == name).sum()),
+            "fitted": int(fitted[kind == name].sum()),
+            "identified": int(identified[kind == name].sum()),
+        }
+        for name in kinds
+    ]
     table = pd.DataFrame(rows, index=pd.Index(kinds, name="kind"))
     return table.assign(rate=table["identified"] / table["sweeps"])
 
@@ -490,16 +726,28 @@ def stress_cases() -> dict:  # name -> `Case`
     "The departures, the nominal case first."
     nominal = SimulationOptions()
     cases = {
-        "nominal": {}, "response 15 % wider": dict(response_fwhm=1.15 * nominal.response_fwhm),
-        "response 15 % narrower": dict(response_fwhm=0.85 * nominal.response_fwhm), "linear response": dict(response_shape="lin"),
-        "gains of 8 %": dict(gain_error=0.08), "anisotropy 0.15": dict(anisotropy=0.15),
-        "backscatter falls with energy": dict(backscatter_slope=0.3), "Sun in the aperture": dict(hard=True),
-        "four times the background": dict(background=4 * nominal.background), "a tenth of the sensitivity": dict(count_scale=0.1),
+        "nominal": {},
+        "response 15 % wider": dict(response_fwhm=1.15 * nominal.response_fwhm),
+        "response 15 % narrower": dict(response_fwhm=0.85 * nominal.response_fwhm),
+        "linear response": dict(response_shape="lin"),
+        "gains of 8 %": dict(gain_error=0.08),
+        "anisotropy 0.15": dict(anisotropy=0.15),
+        "backscatter falls with energy": dict(backscatter_slope=0.3),
+        "Sun in the aperture": dict(hard=True),
+        "four times the background": dict(background=4 * nominal.background),
+        "a tenth of the sensitivity": dict(count_scale=0.1),
     }
-    return {name: Case(SimulationOptions(**options)) for name, options in cases.items()} | {"a tenth of the electrons": Case(nominal, 0.1)}
+    return {
+        name: Case(SimulationOptions(**options)) for name, options in cases.items()
+    } | {"a tenth of the electrons": Case(nominal, 0.1)}
 
 # %% ../../nbs/quality/03_study.ipynb #3c0187b6
-STRESSED = ("solar_wind", "wake", "lobe", "plasma_sheet")  # regimes of a stress study, by turns
+STRESSED = (
+    "solar_wind",
+    "wake",
+    "lobe",
+    "plasma_sheet",
+)  # regimes of a stress study, by turns
 
 
 def stress_study(
@@ -513,7 +761,9 @@ def stress_study(
     import pandas as pd
 
     cases = stress_cases() if cases is None else cases
-    rows = map_items(_stress_row, [(case, n_sweeps, seed, config) for case in cases.values()], n_jobs)
+    rows = map_items(
+        _stress_row, [(case, n_sweeps, seed, config) for case in cases.values()], n_jobs
+    )
     return pd.DataFrame(rows, index=pd.Index(list(cases), name="case"))
 
 
@@ -523,7 +773,11 @@ def _stress_row(item):
     if case.density != 1:
         truth = dataclasses.replace(truth, n=truth.n * case.density)
         truth = dataclasses.replace(truth, u_sc=spacecraft_truth(truth))
-    return accuracy_table(inject(truth, case.options, config, seed)).iloc[:1].to_dict("records")[0]
+    return (
+        accuracy_table(inject(truth, case.options, config, seed))
+        .iloc[:1]
+        .to_dict("records")[0]
+    )
 
 # %% ../../nbs/quality/03_study.ipynb #2e8f1211
 def fit_times(
@@ -537,7 +791,13 @@ def fit_times(
     truth = draw_day(tuple(REGIMES), n_sweeps, seed)
     sweeps = simulate_sweeps(truth, seed=seed)
     cells = make_cells(sweeps.theta, count_factor(sweeps.theta))
-    arrays = sweeps.energy, sweeps.flux, sweeps.phi, moonward_field(truth.b, truth.polarity), truth.u_sc
+    arrays = (
+        sweeps.energy,
+        sweeps.flux,
+        sweeps.phi,
+        moonward_field(truth.b, truth.polarity),
+        truth.u_sc,
+    )
     fitter, gain, seconds = LossConeFitter(scatter=0.0135), draw_gains(seed), []
     for start in [0, *range(0, n_sweeps, group)]:
         energy, flux, phi, b, u_sc = (a[start : start + group] for a in arrays)
@@ -545,7 +805,10 @@ def fit_times(
         fitter.fit(energy, flux, phi, cells, b, u_sc, 1.0, gain, 3.125)
         seconds.append((time.perf_counter() - began) / len(energy))
     median, slow = 1e3 * np.percentile(seconds[1:], [50, 95])
-    return pd.DataFrame({"sweeps": n_sweeps, "ms_median": median, "ms_p95": slow}, index=pd.Index(["surface fit"], name="stage"))
+    return pd.DataFrame(
+        {"sweeps": n_sweeps, "ms_median": median, "ms_p95": slow},
+        index=pd.Index(["surface fit"], name="stage"),
+    )
 
 # %% ../../nbs/quality/03_study.ipynb #71f05a3f
 def spacecraft_influence(
@@ -558,18 +821,42 @@ def spacecraft_influence(
 
     truth = draw_day(tuple(REGIMES), n_sweeps, seed)
     sweeps = simulate_sweeps(_numbered(truth), seed=seed)
-    fit = lambda shift: _fit_frame(sweeps.to_frame(), sweeps.theta, truth, config, shift)[0]
+    fit = lambda shift: _fit_frame(
+        sweeps.to_frame(), sweeps.theta, truth, config, shift
+    )[0]
     base = fit(0.0)
-    error = np.hypot(base["u_spacecraft_error"], base["u_spacecraft_constants_error"] if config.constants_error else 0.0)
-    given = {"potential as found": 0.0, "one error higher": error, "one error lower": -error, "true potential": truth.u_sc - base["u_spacecraft"]}
-    return pd.DataFrame([_moved(truth, base, fit(shift)) for shift in given.values()], index=list(given))
+    error = np.hypot(
+        base["u_spacecraft_error"],
+        base["u_spacecraft_constants_error"] if config.constants_error else 0.0,
+    )
+    given = {
+        "potential as found": 0.0,
+        "one error higher": error,
+        "one error lower": -error,
+        "true potential": truth.u_sc - base["u_spacecraft"],
+    }
+    return pd.DataFrame(
+        [_moved(truth, base, fit(shift)) for shift in given.values()], index=list(given)
+    )
 
 
 def _moved(truth, base, other):
-    both = truth.connected & np.isfinite(base["u_surface"]) & np.isfinite(other["u_surface"]) & np.isfinite(base["u_spacecraft"])
-    inside = lambda u, spec: ((u >= spec["u_surface_lower_95"]) & (u <= spec["u_surface_upper_95"]))[both]
+    both = (
+        truth.connected
+        & np.isfinite(base["u_surface"])
+        & np.isfinite(other["u_surface"])
+        & np.isfinite(base["u_spacecraft"])
+    )
+    inside = lambda u, spec: (
+        (u >= spec["u_surface_lower_95"]) & (u <= spec["u_surface_upper_95"])
+    )[both]
     moved = np.abs(other["u_surface"] - base["u_surface"])[both]
-    return {"sweeps": int(both.sum()), "inside_95": inside(other["u_surface"], base).mean(), "moved": np.median(moved), "covered_95": inside(truth.u_surface, other).mean()}
+    return {
+        "sweeps": int(both.sum()),
+        "inside_95": inside(other["u_surface"], base).mean(),
+        "moved": np.median(moved),
+        "covered_95": inside(truth.u_surface, other).mean(),
+    }
 
 # %% ../../nbs/quality/03_study.ipynb #c244fb44
 def as_stated(
@@ -579,17 +866,23 @@ def as_stated(
 ) -> Truth:
     "The same sweeps with absolute fluxes and potentials of the spacecraft that are off as stated; in full shade and full sunlight alike."
     flux, balance = np.random.default_rng([seed, 6]).normal(size=(2, len(truth)))
-    return dataclasses.replace(truth, n=truth.n * (1 + stated.flux * flux), u_sc=truth.u_sc + stated.balance * balance)
+    return dataclasses.replace(
+        truth,
+        n=truth.n * (1 + stated.flux * flux),
+        u_sc=truth.u_sc + stated.balance * balance,
+    )
 
 # %% ../../nbs/quality/03_study.ipynb #7c17cc4a
 def spacecraft_input(
     er: ERData,  # S sweeps of one day
     truth: Truth,  # polarity and sunlight at the spacecraft are used, nothing else
     config: Config = Config(),  # settings of the pipeline
-) -> tuple:  # name -> (S, ...) arrays of `spacecraft_stage`; `Response` of the calibration
+) -> tuple:  # name -> (S, ...) arrays, and the response
     "Incident electrons of a calibrated day; the response is the nominal one."
     lit = truth.sc_sun.astype(float)
-    ready = prepare_sweeps(er, er.padded(), truth.polarity, lit, np.zeros(len(truth)), config)
+    ready = prepare_sweeps(
+        er, er.padded(), truth.polarity, lit, np.zeros(len(truth)), config
+    )
     return {**vars(ready.incident), "lit": lit}, ready.calibration.response
 
 
@@ -597,15 +890,24 @@ def _measured_day(truth, seed=0, stream=0, options=SimulationOptions()):
     "A simulated day as the archive would hold it, some of its rows lost."
     sweeps = simulate_sweeps(_numbered(truth), options, seed, stream=stream)
     frame = sweeps.to_frame()
-    kept = np.random.default_rng([seed, 4, stream]).random(len(frame)) >= options.missing_rows
+    kept = (
+        np.random.default_rng([seed, 4, stream]).random(len(frame))
+        >= options.missing_rows
+    )
     return ERData.from_dataframe(frame[kept], sweeps.theta)
 
 # %% ../../nbs/quality/03_study.ipynb #c7f37da5
 def _identical(one, other):
     "Whether two answers of the spacecraft stage agree in every bit."
-    same = lambda a, b: a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
+    same = lambda a, b: (
+        a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
+    )
     (rows, found), (other_rows, other_found) = one, other
-    return same(rows, other_rows) and list(found) == list(other_found) and all(same(found[k], other_found[k]) for k in found)
+    return (
+        same(rows, other_rows)
+        and list(found) == list(other_found)
+        and all(same(found[k], other_found[k]) for k in found)
+    )
 
 
 def _compare_day(truth, seed, stream, n_jobs, config):
@@ -613,7 +915,9 @@ def _compare_day(truth, seed, stream, n_jobs, config):
     er = _measured_day(truth, seed, stream)
     arrays, response = spacecraft_input(er, truth, config)
     one, alone = _timed(_spacecraft_potential_per_row, er, arrays, config, response)
-    other, shared = _timed(_spacecraft_potential_per_row_parallel, er, arrays, config, response, n_jobs)
+    other, shared = _timed(
+        _spacecraft_potential_per_row_parallel, er, arrays, config, response, n_jobs
+    )
     return er.ds.sizes["row"], alone, shared, _identical(one, other), one[1]
 
 
@@ -634,18 +938,33 @@ def spacecraft_errors(
     "Errors of the spacecraft potential against the truth, in volts and in units of the stated error."
     import pandas as pd
 
-    groups = {"sun": truth.sc_sun, "shade": ~truth.sc_sun, "all": np.ones(len(truth), bool)}
+    groups = {
+        "sun": truth.sc_sun,
+        "shade": ~truth.sc_sun,
+        "all": np.ones(len(truth), bool),
+    }
     error = spec["u_spacecraft"] - truth.u_sc
-    return pd.DataFrame([_spread(error[here], spec["u_spacecraft_error"][here]) for here in groups.values()], index=list(groups))
+    return pd.DataFrame(
+        [
+            _spread(error[here], spec["u_spacecraft_error"][here])
+            for here in groups.values()
+        ],
+        index=list(groups),
+    )
 
 
 def _spread(error, stated):
     known = np.isfinite(error)
-    robust = lambda z: 1.4826 * np.median(np.abs(z - np.median(z))) if len(z) else np.nan
+    robust = lambda z: (
+        1.4826 * np.median(np.abs(z - np.median(z))) if len(z) else np.nan
+    )
     z = error[known & (stated > 0)] / stated[known & (stated > 0)]
     return {
-        "sweeps": len(error), "found": int(known.sum()), "error": np.median(np.abs(error[known])) if known.any() else np.nan,
-        "sd_robust": robust(z), "sd": np.std(z) if len(z) else np.nan,
+        "sweeps": len(error),
+        "found": int(known.sum()),
+        "error": np.median(np.abs(error[known])) if known.any() else np.nan,
+        "sd_robust": robust(z),
+        "sd": np.std(z) if len(z) else np.nan,
     }
 
 # %% ../../nbs/quality/03_study.ipynb #3a60ca0a
@@ -660,16 +979,33 @@ def spacecraft_benchmark(
 
     _several(n_jobs)
     truth = as_stated(draw_day(tuple(REGIMES), n_sweeps, seed), seed)
-    items = [(truth.select(day), seed, number, n_jobs, config) for number, day in enumerate(_cut(np.arange(n_sweeps)))]
+    items = [
+        (truth.select(day), seed, number, n_jobs, config)
+        for number, day in enumerate(_cut(np.arange(n_sweeps)))
+    ]
     start = sum(_compare_day(*items[0])[1:3])
     rows, alone, shared, same, found = zip(*(_compare_day(*item) for item in items))
     spec = {name: np.concatenate([part[name] for part in found]) for name in found[0]}
     times = {
-        "sweeps": n_sweeps, "rows": sum(rows), "workers": n_jobs, "start_s": start, "sequential_s": sum(alone), "parallel_s": sum(shared),
-        "speed_up": sum(alone) / sum(shared), "sequential_ms": 1e3 * sum(alone) / n_sweeps, "parallel_ms": 1e3 * sum(shared) / n_sweeps,
+        "sweeps": n_sweeps,
+        "rows": sum(rows),
+        "workers": n_jobs,
+        "start_s": start,
+        "sequential_s": sum(alone),
+        "parallel_s": sum(shared),
+        "speed_up": sum(alone) / sum(shared),
+        "sequential_ms": 1e3 * sum(alone) / n_sweeps,
+        "parallel_ms": 1e3 * sum(shared) / n_sweeps,
     }
-    run = pd.DataFrame({**times, "identical": all(same)}, index=pd.Index(["spacecraft potential"], name="stage"))
-    return {"parallel": run, "spacecraft": spacecraft_errors(truth, spec), "influence": spacecraft_influence(min(n_sweeps, DAY), seed, config)}
+    run = pd.DataFrame(
+        {**times, "identical": all(same)},
+        index=pd.Index(["spacecraft potential"], name="stage"),
+    )
+    return {
+        "parallel": run,
+        "spacecraft": spacecraft_errors(truth, spec),
+        "influence": spacecraft_influence(min(n_sweeps, DAY), seed, config),
+    }
 
 # %% ../../nbs/quality/03_study.ipynb #006f08b7
 def check_spacecraft(
@@ -680,25 +1016,43 @@ def check_spacecraft(
     "What must hold for the spacecraft potential however it is computed; raises ValueError for no sweeps or one worker."
     _several(n_jobs)
     truth = draw_day(tuple(REGIMES), n_sweeps, seed)
-    truth = dataclasses.replace(truth, n=np.where(np.arange(n_sweeps) % 10 == 9, 0.0, truth.n))
+    truth = dataclasses.replace(
+        truth, n=np.where(np.arange(n_sweeps) % 10 == 9, 0.0, truth.n)
+    )
     er = _measured_day(truth, seed, options=SimulationOptions(missing_rows=0.02))
     arrays, response = spacecraft_input(er, truth)
     one = _spacecraft_potential_per_row(er, arrays, Config(), response)
-    other = _spacecraft_potential_per_row_parallel(er, arrays, Config(), response, n_jobs)
-    sizes = [(chunk_size(n, jobs), max(1, n // (4 * jobs))) for n in (1, 7, DAY, 30_000) for jobs in (1, n_jobs, 7)]
+    other = _spacecraft_potential_per_row_parallel(
+        er, arrays, Config(), response, n_jobs
+    )
+    sizes = [
+        (chunk_size(n, jobs), max(1, n // (4 * jobs)))
+        for n in (1, 7, DAY, 30_000)
+        for jobs in (1, n_jobs, 7)
+    ]
     return {
         "workers change no bit of any result": _identical(one, other),
-        "every sweep has a finite potential and error, or a flag that says why": bool(np.all(_finite_or_flagged(one[1]))),
-        "nine in ten sweeps with electrons have a potential, and none without": _found_where_electrons(truth, one[1]),
+        "every sweep has a finite potential and error, or a flag that says why": bool(
+            np.all(_finite_or_flagged(one[1]))
+        ),
+        "nine in ten sweeps with electrons have a potential, and none without": _found_where_electrons(
+            truth, one[1]
+        ),
         "all rows of a sweep share its potential": _shared_by_rows(er, *one),
-        "a chunk is max(1, sweeps // (4 workers))": all(size == wanted for size, wanted in sizes),
+        "a chunk is max(1, sweeps // (4 workers))": all(
+            size == wanted for size, wanted in sizes
+        ),
     }
 
 # %% ../../nbs/quality/03_study.ipynb #5b254f19
 def _finite_or_flagged(found):
     "Whether each sweep has a value or a reason, (S,)."
-    reason = (found["flags"].astype(np.int64) & int(Flag.NO_U_SPACECRAFT | Flag.KAPPA_FAILED)) != 0
-    return (np.isfinite(found["u_spacecraft"]) & np.isfinite(found["u_spacecraft_error"])) | reason
+    reason = (
+        found["flags"].astype(np.int64) & int(Flag.NO_U_SPACECRAFT | Flag.KAPPA_FAILED)
+    ) != 0
+    return (
+        np.isfinite(found["u_spacecraft"]) & np.isfinite(found["u_spacecraft_error"])
+    ) | reason
 
 
 def _found_where_electrons(truth, found):
@@ -711,11 +1065,14 @@ def _shared_by_rows(er, u_rows, found):
     "Whether each row has the value of the sweep whose number it carries."
     number = er.ds.spec_no.values
     sweep = np.searchsorted(number[er.sweep_start], number)
-    return len(u_rows) == len(number) and np.array_equal(u_rows, found["u_spacecraft"][sweep], equal_nan=True)
+    return len(u_rows) == len(number) and np.array_equal(
+        u_rows, found["u_spacecraft"][sweep], equal_nan=True
+    )
 
 # %% ../../nbs/quality/03_study.ipynb #b66052cc
 def benchmark(
-    n_sweeps: int = DAY,  # sweeps of each regime, of each stress case and of each null kind
+    # sweeps of each regime, of each stress case and of each null kind
+    n_sweeps: int = DAY,
     seed: int = 0,  # same seed, same numbers
     config: Config = Config(),  # settings of the pipeline
     n_jobs: int = 1,  # worker processes
@@ -726,9 +1083,13 @@ def benchmark(
         raise ValueError(f"{n_sweeps} sweeps measure nothing; ask for 1 or more")
     known = dataclasses.replace(config, u_spacecraft=-30.0)
     parts = {
-        "accuracy": lambda: coverage_study(None, n_sweeps, seed, config=config, n_jobs=n_jobs).table,
+        "accuracy": lambda: (
+            coverage_study(None, n_sweeps, seed, config=config, n_jobs=n_jobs).table
+        ),
         "stress": lambda: stress_study(n_sweeps, seed, config, n_jobs=n_jobs),
-        "null": lambda: false_identification(n_sweeps, seed, config=known, n_jobs=n_jobs),
+        "null": lambda: false_identification(
+            n_sweeps, seed, config=known, n_jobs=n_jobs
+        ),
         "speed": lambda: fit_times(n_sweeps, seed),
     }
     tables = {}
@@ -741,10 +1102,12 @@ def benchmark(
 # %% ../../nbs/quality/03_study.ipynb #734f2910
 HEADINGS = {
     "accuracy": "Connected sweeps; errors and widths in volts; covered_..: share of sets that hold the truth",
-    "stress": "The same, all of the regimes " + ", ".join(STRESSED) + ", where assumptions fail",
+    "stress": "The same, all of the regimes "
+    + ", ".join(STRESSED)
+    + ", where assumptions fail",
     "null": f"Sweeps without a loss cone: the rate of identifications should be at most {BAR}",
     "parallel": "Spacecraft potential of simulated sweeps in one process and with workers: seconds, and milliseconds of a sweep.\n"
-                "start_s: first day both ways, with compiling and starting the workers, in neither; identical: both agree in every bit",
+    "start_s: first day both ways, with compiling and starting the workers, in neither; identical: both agree in every bit",
     "spacecraft": "Spacecraft potential against the truth: median |error| in volts, spread of the errors over the stated ones",
     "influence": "Surface potential with a moved spacecraft potential: share inside its own 95 % set, median move in volts, coverage",
     "speed": "Milliseconds of one core for the surface fit of a connected sweep: point, both sets, flags",
@@ -756,11 +1119,20 @@ def format_benchmark(
     headings: dict = HEADINGS,  # what each shows
 ) -> str:
     "The tables as text, each below what it shows."
-    return "\n\n".join(f"{headings[name]}\n{table.round(3).to_string()}" for name, table in tables.items())
+    return "\n\n".join(
+        f"{headings[name]}\n{table.round(3).to_string()}"
+        for name, table in tables.items()
+    )
 
 
 def benchmark_json(
     tables: dict,  # of `benchmark`
 ) -> str:  # table -> row -> column -> value, null where there is none
     "The tables as JSON."
-    return json.dumps({name: json.loads(table.to_json(orient="index", double_precision=6)) for name, table in tables.items()}, indent=1)
+    return json.dumps(
+        {
+            name: json.loads(table.to_json(orient="index", double_precision=6))
+            for name, table in tables.items()
+        },
+        indent=1,
+    )

@@ -21,7 +21,14 @@ from pathlib import Path
 
 import numpy as np
 
-from ..data.archive import Archive, ArchiveError, default_data_dir, file_date, file_hash, walk_files
+from lunar_potential.data.archive import (
+    Archive,
+    ArchiveError,
+    default_data_dir,
+    file_date,
+    file_hash,
+    walk_files,
+)
 from ..data.download import simulated_signs
 from ..run.jobs import atomic_file
 from ..units import Flag
@@ -33,6 +40,7 @@ log = logging.getLogger(__name__)
 @dataclasses.dataclass(frozen=True)
 class Check:
     "One comparison with a number from outside; raises ValueError for a status that is none."
+
     name: str  # of the anchor
     status: str  # "pass", "fail" or "no data"
     measured: str  # what the files give, or what is missing, in words
@@ -42,7 +50,9 @@ class Check:
 
     def __post_init__(self):
         if self.status not in ("pass", "fail", "no data"):
-            raise ValueError(f"status is {self.status!r}; it must be 'pass', 'fail' or 'no data'")
+            raise ValueError(
+                f"status is {self.status!r}; it must be 'pass', 'fail' or 'no data'"
+            )
 
 # %% ../../nbs/quality/02_validate.ipynb #4319dfe7
 class NoData(Exception):
@@ -61,7 +71,9 @@ def judge(
     name: str,  # of the anchor
     expected: str,  # published value with its tolerance
     source: str,  # who published it
-    look,  # called without arguments; returns (it holds, what was measured, what to do if it does not) or raises NoData
+    # called without arguments; returns (it holds, what was measured, what to do if it
+    # does not) or raises NoData
+    look,
 ) -> Check:
     "The answer of one check; any exception other than NoData is a fail that carries its message."
     try:
@@ -70,30 +82,57 @@ def judge(
         return Check(name, "no data", str(missing), expected, source, missing.advice)
     except Exception as error:
         log.debug("the check %s broke:", name, exc_info=True)
-        kind = "" if isinstance(error, (OSError, ValueError)) else f"{type(error).__name__}: "
-        return Check(name, "fail", f"{kind}{error}", expected, source, "mend the file, or remove it and download it again")
-    return Check(name, "pass" if good else "fail", measured, expected, source, "" if good else advice)
+        kind = (
+            ""
+            if isinstance(error, (OSError, ValueError))
+            else f"{type(error).__name__}: "
+        )
+        return Check(
+            name,
+            "fail",
+            f"{kind}{error}",
+            expected,
+            source,
+            "mend the file, or remove it and download it again",
+        )
+    return Check(
+        name,
+        "pass" if good else "fail",
+        measured,
+        expected,
+        source,
+        "" if good else advice,
+    )
 
 # %% ../../nbs/quality/02_validate.ipynb #04177c1c
 @dataclasses.dataclass(frozen=True)
 class Anchors:
     "Published numbers and how closely they must be met."
+
     first_table: str = "3D980116.TAB"  # first day of the mission's 3-D fluxes
-    first_sha256: str = "f072c346b6c4078d1072fd8649675f7b4999e8eb31da919afdf5ced7acfb3734"  # of that file
-    first_sweep: tuple = (15, 183, 38.641, 16680.334)  # rows, fields in a row, lowest and highest energy (eV) of sweep 1
+    # of that file
+    first_sha256: str = (
+        "f072c346b6c4078d1072fd8649675f7b4999e8eb31da919afdf5ced7acfb3734"
+    )
+    # rows, fields in a row, lowest and highest energy (eV) of sweep 1
+    first_sweep: tuple = (15, 183, 38.641, 16680.334)
     footpoint_utc: str = "1998-06-08T00:27:41"  # time of a published footpoint
-    footpoint_b: tuple = (9.724349, -1.277785, 1.788874)  # field of the row one second before, nT, SCD
+    # field of the row one second before, nT, SCD
+    footpoint_b: tuple = (9.724349, -1.277785, 1.788874)
     footpoint: tuple = (-23.970, 133.120)  # published latitude and east longitude, deg
     footpoint_error: float = 1.0  # deg
-    separations: tuple = ((0.5, 0.488), (0.9, 2.115), (0.95, 2.938))  # share of records, separation that they stay below (deg)
+    # share of records, separation that they stay below (deg)
+    separations: tuple = ((0.5, 0.488), (0.9, 2.115), (0.95, 2.938))
     connections: tuple = (336, 346)  # records connected in both, records compared
-    within: float = 3.0  # s between a record of the footpoint product and a row of the table
+    # s between a record of the footpoint product and a row of the table
+    within: float = 3.0
     flux_error: float = 0.10  # of the ratio of the two flux products
     figure_table: str = "3D990429.TAB"  # day of Fig. 5 of Halekas et al. 2008
     figure_sweep: tuple = (653, 925397048)  # number of its sweep and start, unix s
     figure_u_spacecraft: tuple = (11.0, 5.0)  # value and tolerance, V
     figure_u_surface: tuple = (-160.0, 20.0)  # value and tolerance, V
-    figure_ratio: tuple = (0.975, 0.1)  # field at the spacecraft over that at the surface, value and tolerance
+    # field at the spacecraft over that at the surface, value and tolerance
+    figure_ratio: tuple = (0.975, 0.1)
 
 # %% ../../nbs/quality/02_validate.ipynb #1b2d2000
 def fetch(
@@ -116,7 +155,9 @@ def daily_table(
     day = file_date(name)
     found = archive.files(start=day, end=day)
     if not found:
-        raise NoData(f"no {name} below {archive.root}", fetch(archive, ("flux",), day, day))
+        raise NoData(
+            f"no {name} below {archive.root}", fetch(archive, ("flux",), day, day)
+        )
     return found[0]
 
 # %% ../../nbs/quality/02_validate.ipynb #0517f3a8
@@ -125,8 +166,12 @@ def ancillary(
     product: str,  # "theta" or "attitude"
 ) -> Path:
     "The table of cell latitudes or of the spin axis; raises NoData when it is not there, ArchiveError when copies differ."
-    if not any(path.name.lower() == f"{product}.tab" for path in walk_files(archive.root)):
-        raise NoData(f"no {product}.tab below {archive.root}", fetch(archive, (product,)))
+    if not any(
+        path.name.lower() == f"{product}.tab" for path in walk_files(archive.root)
+    ):
+        raise NoData(
+            f"no {product}.tab below {archive.root}", fetch(archive, (product,))
+        )
     return getattr(archive, product)
 
 # %% ../../nbs/quality/02_validate.ipynb #9d1f732a
@@ -136,17 +181,25 @@ def load_positions(
     last,  # last day
 ):  # `Attitude`
     "Furnishes the kernels and reads the attitude; raises NoData for what is absent, ArchiveError or ValueError for what is broken."
-    from lunar_potential.quality.doctor import spk_coverage
     from lunar_potential.physics.geometry import furnish, read_attitude
+    from lunar_potential.quality.doctor import spk_coverage
 
     attitude = read_attitude(ancillary(archive, "attitude"))
     kernels = archive.kernels
     bodies = spk_coverage([path for path in kernels if path.suffix.lower() == ".bsp"])
     endings = {path.suffix.lower() for path in kernels}
-    there = {"leapseconds": ".tls" in endings, "constants": ".tpc" in endings, "orbit": len(bodies["-25"]), "planets": len(bodies["10"])}
+    there = {
+        "leapseconds": ".tls" in endings,
+        "constants": ".tpc" in endings,
+        "orbit": len(bodies["-25"]),
+        "planets": len(bodies["10"]),
+    }
     lacks = tuple(product for product, found in there.items() if not found)
     if lacks:
-        raise NoData(f"no kernel for {', '.join(lacks)} below {archive.root}", fetch(archive, lacks, first, last))
+        raise NoData(
+            f"no kernel for {', '.join(lacks)} below {archive.root}",
+            fetch(archive, lacks, first, last),
+        )
     furnish(kernels)
     return attitude
 
@@ -162,9 +215,20 @@ def place(
     days = unix_seconds(utc).astype("datetime64[s]").astype("datetime64[D]")
     first, last = days.min().item(), days.max().item()
     geometry = compute_geometry(utc, b_scd, load_positions(archive, first, last))
-    for flag, product in ((Flag.NO_KERNEL_COVERAGE, "orbit"), (Flag.NO_ATTITUDE, "attitude")):
+    for flag, product in (
+        (Flag.NO_KERNEL_COVERAGE, "orbit"),
+        (Flag.NO_ATTITUDE, "attitude"),
+    ):
         if (geometry.reason & flag > 0).all():
-            raise NoData(f"the {product} files do not reach {first} to {last}", fetch(archive, (product, *(["planets"] if product == "orbit" else [])), first, last))
+            raise NoData(
+                f"the {product} files do not reach {first} to {last}",
+                fetch(
+                    archive,
+                    (product, *(["planets"] if product == "orbit" else [])),
+                    first,
+                    last,
+                ),
+            )
     return geometry
 
 # %% ../../nbs/quality/02_validate.ipynb #a25f103f
@@ -176,8 +240,12 @@ def check_first_table(
     anchors: Anchors = Anchors(),  # published numbers
 ) -> Check:
     "The bytes of the first day's table."
+
     def look():
-        path, day = daily_table(archive, anchors.first_table), file_date(anchors.first_table)
+        path, day = (
+            daily_table(archive, anchors.first_table),
+            file_date(anchors.first_table),
+        )
         found = file_hash(path)
         advice = f"another version of the file, or a damaged one: remove {path}, then {fetch(archive, ('flux',), day, day)}"
         return found == anchors.first_sha256, f"sha256 {found[:16]}...", advice
@@ -197,7 +265,9 @@ def check_first_sweep(
 
         path = daily_table(archive, anchors.first_table)
         table, bad = read_er_table(path)
-        for line, reason in bad.loc[(bad.spec_no == 1) | (bad.line <= rows), ["line", "reason"]].itertuples(index=False):
+        for line, reason in bad.loc[
+            (bad.spec_no == 1) | (bad.line <= rows), ["line", "reason"]
+        ].itertuples(index=False):
             raise ValueError(f"{path}, line {line}: {reason}")
         energy = table.energy[table.spec_no == 1]
         if not len(energy):
@@ -206,9 +276,18 @@ def check_first_sweep(
             found = len(file.readline().split())
         same = len(np.unique(energy)) == len(energy) == rows and found == fields
         close = abs(energy.min() - low) < 5e-4 and abs(energy.max() - high) < 5e-4
-        return same and close, f"{len(energy)} rows of {found} fields, {energy.min():.3f} to {energy.max():.3f} eV", f"look at the first lines of {path}"
+        return (
+            same and close,
+            f"{len(energy)} rows of {found} fields, {energy.min():.3f} to {energy.max():.3f} eV",
+            f"look at the first lines of {path}",
+        )
 
-    return judge("first sweep", f"{rows} rows of {fields} fields, {low:.3f} to {high:.3f} eV", TABLES, look)
+    return judge(
+        "first sweep",
+        f"{rows} rows of {fields} fields, {low:.3f} to {high:.3f} eV",
+        TABLES,
+        look,
+    )
 
 # %% ../../nbs/quality/02_validate.ipynb #a6aeb512
 FOOTPOINTS = "LP-L-ER-4-ELECTRON-DATA-V1.0, pds-ppi.igpp.ucla.edu/data/lp-er-derived"
@@ -224,14 +303,31 @@ def check_footpoint(
     def look():
         from lunar_potential.view.globe import great_circle_angle
 
-        here = place(archive, np.array([anchors.footpoint_utc], "datetime64[s]"), np.array([anchors.footpoint_b]))
+        here = place(
+            archive,
+            np.array([anchors.footpoint_utc], "datetime64[s]"),
+            np.array([anchors.footpoint_b]),
+        )
         if here.polarity[0] == 0:
-            return False, "the field line misses the Moon", "compare orbit kernel and attitude.tab with those of the archive"
+            return (
+                False,
+                "the field line misses the Moon",
+                "compare orbit kernel and attitude.tab with those of the archive",
+            )
         apart = float(great_circle_angle(here.foot_lat, here.foot_lon, lat, lon)[0])
         words = f"{here.foot_lat[0]:.3f}, {here.foot_lon[0] % 360:.3f} E: {apart:.2f} deg away"
-        return apart <= anchors.footpoint_error, words, "compare orbit kernel and attitude.tab with those of the archive"
+        return (
+            apart <= anchors.footpoint_error,
+            words,
+            "compare orbit kernel and attitude.tab with those of the archive",
+        )
 
-    return judge(f"footpoint {anchors.footpoint_utc}", f"{lat:.3f}, {lon % 360:.3f} E within {anchors.footpoint_error:g} deg", FOOTPOINTS, look)
+    return judge(
+        f"footpoint {anchors.footpoint_utc}",
+        f"{lat:.3f}, {lon % 360:.3f} E within {anchors.footpoint_error:g} deg",
+        FOOTPOINTS,
+        look,
+    )
 
 # %% ../../nbs/quality/02_validate.ipynb #8b844480
 def plot_footpoint(
@@ -240,23 +336,47 @@ def plot_footpoint(
     ax=None,  # Matplotlib axes; a new figure if None
 ):  # the axes
     "Map of the track around the time of the published footpoint, the footpoint found, and the published one with its tolerance."
-    import matplotlib.pyplot as plt
 
     ax = ax or plt.subplots(figsize=(6, 3.8), layout="constrained")[1]
     utc = np.datetime64(anchors.footpoint_utc, "s") + np.arange(-90, 91, 5)
     here = place(archive, utc, np.tile(anchors.footpoint_b, (len(utc), 1)))
-    (lat, lon), middle, turn = anchors.footpoint, len(utc) // 2, np.linspace(0, 2 * np.pi, 73)
+    (lat, lon), middle, turn = (
+        anchors.footpoint,
+        len(utc) // 2,
+        np.linspace(0, 2 * np.pi, 73),
+    )
     shrink, error = np.cos(np.radians(lat)), anchors.footpoint_error
-    for name, x, y, colour in (("spacecraft, 3 minutes", here.lon, here.lat, "0.6"), ("footpoint of the same field", here.foot_lon, here.foot_lat, "tab:orange")):
+    for name, x, y, colour in (
+        ("spacecraft, 3 minutes", here.lon, here.lat, "0.6"),
+        ("footpoint of the same field", here.foot_lon, here.foot_lat, "tab:orange"),
+    ):
         x = lon + (x - lon + 180) % 360 - 180
         ax.plot(x, y, color=colour, label=name)
         ax.plot(x[middle], y[middle], "o", color=colour, ms=6)
     ax.plot(lon, lat, "x", color="navy", ms=9, mew=2, label="published")
-    ax.plot(lon + error * np.cos(turn) / shrink, lat + error * np.sin(turn), color="navy", lw=1, label=f"{error:g}° around it")
+    ax.plot(
+        lon + error * np.cos(turn) / shrink,
+        lat + error * np.sin(turn),
+        color="navy",
+        lw=1,
+        label=f"{error:g}° around it",
+    )
     (left, right), (low, high) = ax.get_xlim(), ax.get_ylim()
     half = max((right - lon) * shrink, (lon - left) * shrink, high - lat, lat - low)
-    ax.set(xlim=(lon - half / shrink, lon + half / shrink), ylim=(lat - half, lat + half), aspect=1 / shrink, xlabel="east longitude (°)", ylabel="latitude (°)")
-    ax.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1.02, 1), borderaxespad=0)
+    ax.set(
+        xlim=(lon - half / shrink, lon + half / shrink),
+        ylim=(lat - half, lat + half),
+        aspect=1 / shrink,
+        xlabel="east longitude (°)",
+        ylabel="latitude (°)",
+    )
+    ax.legend(
+        frameon=False,
+        fontsize=8,
+        loc="upper left",
+        bbox_to_anchor=(1.02, 1),
+        borderaxespad=0,
+    )
     return ax
 
 # %% ../../nbs/quality/02_validate.ipynb #0d950338
@@ -268,12 +388,17 @@ def read_some(
     from lunar_potential.data.er import ERData
 
     if not len(paths):
-        raise NoData(f"no daily table below {archive.root}", fetch(archive, (), "1998-04-01", "1998-04-03"))
+        raise NoData(
+            f"no daily table below {archive.root}",
+            fetch(archive, (), "1998-04-01", "1998-04-03"),
+        )
     er = ERData.from_files(paths, ancillary(archive, "theta"))
     for number, path in enumerate(paths):
         if not (er.ds.file_id.values == number).any():
             why = er.reasons[er.reasons["file"] == str(path)].iloc[0]
-            raise ValueError(f"{path}, line {max(why.line, 1)}: {why.reason}; the file holds no sweep")
+            raise ValueError(
+                f"{path}, line {max(why.line, 1)}: {why.reason}; the file holds no sweep"
+            )
     return er
 
 # %% ../../nbs/quality/02_validate.ipynb #ffebb165
@@ -282,30 +407,67 @@ def spread(
     most: int,  # how many to take
 ) -> list:
     "At most so many of a list, evenly spread over it, first and last among them."
-    return [things[i] for i in np.unique(np.linspace(0, len(things) - 1, min(most, len(things))).round().astype(int))] if len(things) else []
+    return (
+        [
+            things[i]
+            for i in np.unique(
+                np.linspace(0, len(things) - 1, min(most, len(things)))
+                .round()
+                .astype(int)
+            )
+        ]
+        if len(things)
+        else []
+    )
 
 # %% ../../nbs/quality/02_validate.ipynb #b1704652
 def check_direction(
     archive: Archive,  # files to check
-    direction: str = "travel",  # what the package takes (phi, theta) for: "travel" or "look"
+    # what the package takes (phi, theta) for: "travel" or "look"
+    direction: str = "travel",
     most: int = 3,  # tables to read
 ) -> Check:
     "Whether the data agree with the convention in use."
+
     def look():
         from lunar_potential.physics.geometry import direction_diagnostic
 
         er = read_some(archive, spread(archive.files(), most))
         block = er.padded()
         here = place(archive, block["time"], block["b"])
-        found = direction_diagnostic(block["flux"], block["phi"], er.theta, block["b"], here.polarity, here.sc_sun)
-        contradict = all(abs(value) > 5 * error for value, error in ((found.sun, found.sun_error), (found.cone, found.cone_error)))
+        found = direction_diagnostic(
+            block["flux"],
+            block["phi"],
+            er.theta,
+            block["b"],
+            here.polarity,
+            here.sc_sun,
+        )
+        contradict = all(
+            abs(value) > 5 * error
+            for value, error in (
+                (found.sun, found.sun_error),
+                (found.cone, found.cone_error),
+            )
+        )
         if found.verdict == "undecided" and not contradict:
-            raise NoData(str(found), "download more days; some hundred connected sweeps decide")
+            raise NoData(
+                str(found), "download more days; some hundred connected sweeps decide"
+            )
         other = "look" if direction == "travel" else "travel"
-        advice = "the two tests contradict each other: look at both by hand" if found.verdict == "undecided" else f"run with the direction set to {other!r}, and ask why"
+        advice = (
+            "the two tests contradict each other: look at both by hand"
+            if found.verdict == "undecided"
+            else f"run with the direction set to {other!r}, and ask why"
+        )
         return found.verdict == direction, str(found), advice
 
-    return judge("direction of phi, theta", f"{direction}: less comes up than goes down, by 5 standard errors", "Halekas et al. 2008, doi:10.1029/2008JA013194 (loss cone)", look)
+    return judge(
+        "direction of phi, theta",
+        f"{direction}: less comes up than goes down, by 5 standard errors",
+        "Halekas et al. 2008, doi:10.1029/2008JA013194 (loss cone)",
+        look,
+    )
 
 # %% ../../nbs/quality/02_validate.ipynb #9ca30b9c
 def plot_direction(
@@ -314,7 +476,6 @@ def plot_direction(
     ax=None,  # Matplotlib axes; a new figure if None
 ):  # the axes
     "Mean flux against pitch angle over the connected sweeps, phi and theta read both ways."
-    import matplotlib.pyplot as plt
 
     from lunar_potential.physics.geometry import cell_pitch
     from lunar_potential.view.spectrogram import pitch_spectrum
@@ -324,12 +485,33 @@ def plot_direction(
     block = er.padded()
     here = place(archive, block["time"], block["b"])
     for direction, colour in (("travel", "tab:blue"), ("look", "tab:red")):
-        mu = cell_pitch(block["phi"], er.theta, block["b"], here.polarity, direction)[here.polarity != 0]
-        by_pitch = pitch_spectrum(*(block[name][here.polarity != 0] for name in ("energy", "flux")), mu, er.theta, edges=tuple(edges))
-        ax.stairs(np.nanmedian(by_pitch, axis=0), edges, color=colour, lw=1.8, label=f"if φ, θ name where electrons {'go' if direction == 'travel' else 'come from'}")
+        mu = cell_pitch(block["phi"], er.theta, block["b"], here.polarity, direction)[
+            here.polarity != 0
+        ]
+        by_pitch = pitch_spectrum(
+            *(block[name][here.polarity != 0] for name in ("energy", "flux")),
+            mu,
+            er.theta,
+            edges=tuple(edges),
+        )
+        ax.stairs(
+            np.nanmedian(by_pitch, axis=0),
+            edges,
+            color=colour,
+            lw=1.8,
+            label=f"if φ, θ name where electrons {'go' if direction == 'travel' else 'come from'}",
+        )
     ax.axhline(1, color="0.7", lw=0.8, zorder=0)
-    ax.set(xlabel="pitch angle (°): 0 to the Moon, 180 from it", ylabel="flux over mean incident flux", xlim=(0, 180), xticks=range(0, 181, 30), ylim=(0, None))
-    ax.legend(frameon=False, fontsize=8, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2)
+    ax.set(
+        xlabel="pitch angle (°): 0 to the Moon, 180 from it",
+        ylabel="flux over mean incident flux",
+        xlim=(0, 180),
+        xticks=range(0, 181, 30),
+        ylim=(0, None),
+    )
+    ax.legend(
+        frameon=False, fontsize=8, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2
+    )
     return ax
 
 # %% ../../nbs/quality/02_validate.ipynb #ad39cedd
@@ -340,7 +522,9 @@ def _record(line, numbers):
     "Unix seconds and `numbers` numbers of a line; ValueError for anything else."
     stamp, *fields = line.replace(",", " ").split()
     if not _STAMP.fullmatch(stamp) or len(fields) != numbers:
-        raise ValueError(f"expected a time and {numbers} numbers, found {line.strip()[:60]!r}")
+        raise ValueError(
+            f"expected a time and {numbers} numbers, found {line.strip()[:60]!r}"
+        )
     values = [float(field) for field in fields]
     if not np.isfinite(values).all():
         raise ValueError(f"a number is not finite in {line.strip()[:60]!r}")
@@ -348,19 +532,25 @@ def _record(line, numbers):
 
 
 def read_records(
-    path,  # text file, a record a line: an ISO time and numbers, separated by blanks or commas
+    # text file, a record a line: an ISO time and numbers, separated by blanks or commas
+    path,
     numbers: int,  # numbers in a record
 ) -> tuple:  # unix s (n,), values (n, numbers), number of the line of each record (n,)
     "Reads records; raises NoData when no line has this layout, ValueError that names the line when some have not, OSError."
     records, lines, wrong = [], [], None
-    for number, line in enumerate(Path(path).read_text(encoding="ascii", errors="replace").splitlines(), 1):
+    for number, line in enumerate(
+        Path(path).read_text(encoding="ascii", errors="replace").splitlines(), 1
+    ):
         try:
             records += [_record(line, numbers)] if line.strip() else []
             lines += [number] if line.strip() else []
         except ValueError as error:
             wrong = wrong or f"{path}, line {number}: {error}"
     if wrong and not records:
-        raise NoData(f"{path} is not laid out as a time and {numbers} numbers, which is all that is known of it here ({wrong.partition(': ')[2]})", "read its label and compare by hand")
+        raise NoData(
+            f"{path} is not laid out as a time and {numbers} numbers, which is all that is known of it here ({wrong.partition(': ')[2]})",
+            "read its label and compare by hand",
+        )
     if wrong or not records:
         raise ValueError(wrong or f"{path}, line 1: the file is empty")
     table = np.array(records)
@@ -375,7 +565,11 @@ def footpoint_files(
 ) -> list:  # paths
     "Tables of the footpoint product: .TAB below a folder level2 (as the download lays them), LEVEL2ER, ER_220EV or data-electron."
     below = lambda path: path.relative_to(archive.root).parts[:-1]
-    return [path for path in walk_files(archive.root) if path.suffix.lower() == ".tab" and any(map(_LEVEL2.fullmatch, below(path)))]
+    return [
+        path
+        for path in walk_files(archive.root)
+        if path.suffix.lower() == ".tab" and any(map(_LEVEL2.fullmatch, below(path)))
+    ]
 
 # %% ../../nbs/quality/02_validate.ipynb #62a73f36
 def read_footpoints(
@@ -385,7 +579,9 @@ def read_footpoints(
     time, values, lines = read_records(path, 7)
     lon, lat = values[:, 0], values[:, 1]
     for odd in np.flatnonzero((np.abs(lat) > 90) | (lon < -180) | (lon > 360)):
-        raise ValueError(f"{path}, line {lines[odd]}: longitude {lon[odd]:g} and latitude {lat[odd]:g} are no place")
+        raise ValueError(
+            f"{path}, line {lines[odd]}: longitude {lon[odd]:g} and latitude {lat[odd]:g} are no place"
+        )
     return time, lat, lon
 
 # %% ../../nbs/quality/02_validate.ipynb #951dad4c
@@ -405,7 +601,9 @@ def nearest(
     "Where in a sorted array the closest values stand."
     after = np.searchsorted(times, wanted).clip(0, len(times) - 1)
     before = np.maximum(after - 1, 0)
-    return np.where(np.abs(times[before] - wanted) <= np.abs(times[after] - wanted), before, after)
+    return np.where(
+        np.abs(times[before] - wanted) <= np.abs(times[after] - wanted), before, after
+    )
 
 # %% ../../nbs/quality/02_validate.ipynb #4d088eee
 def fields_near(
@@ -419,7 +617,11 @@ def fields_near(
 
     table, bad = read_er_table(path)
     if not len(table.line):
-        line, why = (bad.line.iloc[0], bad.reason.iloc[0]) if len(bad) else (1, "the file is empty")
+        line, why = (
+            (bad.line.iloc[0], bad.reason.iloc[0])
+            if len(bad)
+            else (1, "the file is empty")
+        )
         raise ValueError(f"{path}, line {line}: {why}; the file holds no row")
     order = np.argsort(table.utc, kind="stable")
     rows = unix_seconds(table.utc)[order]
@@ -429,22 +631,36 @@ def fields_near(
 # %% ../../nbs/quality/02_validate.ipynb #06bb6611
 def compare_footpoints(
     archive: Archive,  # tables, kernels and attitude
-    time, lat, lon,  # published: unix s, deg, deg east; (n,)
+    time,
+    lat,
+    lon,  # published: unix s, deg, deg east; (n,)
     within: float = 3.0,  # largest distance to a row, s
     most: int = 31,  # tables to read
 ) -> tuple:  # separation of the connected ones, deg, (c,); number of records with a row
     "Separations between published footpoints and ours, each with the field of the nearest row; raises NoData without rows."
     from lunar_potential.view.globe import great_circle_angle
 
-    day, b, close = time.astype("datetime64[s]").astype("datetime64[D]"), np.zeros((len(time), 3)), np.zeros(len(time), bool)
-    for path in spread([path for path in archive.files() if np.datetime64(file_date(path)) in day], most):
+    day, b, close = (
+        time.astype("datetime64[s]").astype("datetime64[D]"),
+        np.zeros((len(time), 3)),
+        np.zeros(len(time), bool),
+    )
+    for path in spread(
+        [path for path in archive.files() if np.datetime64(file_date(path)) in day],
+        most,
+    ):
         mine = day == np.datetime64(file_date(path))
         b[mine], close[mine] = fields_near(path, time[mine], within)
     if not close.any():
-        raise NoData(f"no row of a table within {within:g} s of a record ({day.min()} to {day.max()})", fetch(archive, ("flux",), f"{day.min()}", f"{day.max()}"))
+        raise NoData(
+            f"no row of a table within {within:g} s of a record ({day.min()} to {day.max()})",
+            fetch(archive, ("flux",), f"{day.min()}", f"{day.max()}"),
+        )
     here = place(archive, time[close], b[close])
     met = here.polarity != 0
-    return great_circle_angle(here.foot_lat[met], here.foot_lon[met], lat[close][met], lon[close][met]), int(close.sum())
+    return great_circle_angle(
+        here.foot_lat[met], here.foot_lon[met], lat[close][met], lon[close][met]
+    ), int(close.sum())
 
 # %% ../../nbs/quality/02_validate.ipynb #e0819d41
 LEAST = 30  # records or sweeps below which a statistic is no data
@@ -460,21 +676,52 @@ def check_footpoint_product(
     def look():
         paths = footpoint_files(archive)
         if not paths:
-            raise NoData(f"no table of the footpoint product below {archive.root}", fetch(archive, ("level2",), "1998-06-08", "1998-06-30"))
-        time, lat, lon = (np.concatenate(part) for part in zip(*map(read_footpoints, paths)))
-        time, once = np.unique(time, return_index=True)  # one series an energy: the same footpoints again
-        apart, n = compare_footpoints(archive, time, lat[once], lon[once], anchors.within)
+            raise NoData(
+                f"no table of the footpoint product below {archive.root}",
+                fetch(archive, ("level2",), "1998-06-08", "1998-06-30"),
+            )
+        time, lat, lon = (
+            np.concatenate(part) for part in zip(*map(read_footpoints, paths))
+        )
+        time, once = np.unique(
+            time, return_index=True
+        )  # one series an energy: the same footpoints again
+        apart, n = compare_footpoints(
+            archive, time, lat[once], lon[once], anchors.within
+        )
         if n < LEAST:
-            raise NoData(f"only {n} records have a row near them, fewer than {LEAST}", "download more days of both products")
+            raise NoData(
+                f"only {n} records have a row near them, fewer than {LEAST}",
+                "download more days of both products",
+            )
         if not len(apart):
-            return False, f"none of {n} records is connected", "check the frame of the magnetic field"
-        held = [np.mean(apart <= limit) >= share_needed(share, len(apart), both) for share, limit in quantiles]
+            return (
+                False,
+                f"none of {n} records is connected",
+                "check the frame of the magnetic field",
+            )
+        held = [
+            np.mean(apart <= limit) >= share_needed(share, len(apart), both)
+            for share, limit in quantiles
+        ]
         linked = len(apart) / n >= share_needed(both / all_of_them, n, all_of_them)
-        found = ", ".join(f"{share:.0%} below {np.quantile(apart, share):.3f}" for share, _ in quantiles)
-        return linked and all(held), f"{len(apart)} of {n} connected; {found} deg", "check attitude.tab, orbit kernel and the frame of the magnetic field"
+        found = ", ".join(
+            f"{share:.0%} below {np.quantile(apart, share):.3f}"
+            for share, _ in quantiles
+        )
+        return (
+            linked and all(held),
+            f"{len(apart)} of {n} connected; {found} deg",
+            "check attitude.tab, orbit kernel and the frame of the magnetic field",
+        )
 
     expected = ", ".join(f"{share:.0%} below {limit:.3f}" for share, limit in quantiles)
-    return judge("footpoint product", f"{both} of {all_of_them} connected; {expected} deg; 3 standard errors", f"{FOOTPOINTS}; compared in alazarteka/espg-lunar-potential-map, docs", look)
+    return judge(
+        "footpoint product",
+        f"{both} of {all_of_them} connected; {expected} deg; 3 standard errors",
+        f"{FOOTPOINTS}; compared in alazarteka/espg-lunar-potential-map, docs",
+        look,
+    )
 
 # %% ../../nbs/quality/02_validate.ipynb #c6d067c0
 _LOWRES = re.compile(r"EL(\d{6})\.TAB", re.IGNORECASE)
@@ -488,23 +735,43 @@ def low_resolution_files(
     for path in walk_files(archive.root):
         name = _LOWRES.fullmatch(path.name)
         day = name and file_date(f"3D{name[1]}.TAB")
-        if day and found.setdefault(day, path) != path and file_hash(found[day]) != file_hash(path):
-            raise ArchiveError(f"{found[day]} and {path} hold the same day and differ. Move one of them out of {archive.root}.")
+        if (
+            day
+            and found.setdefault(day, path) != path
+            and file_hash(found[day]) != file_hash(path)
+        ):
+            raise ArchiveError(
+                f"{found[day]} and {path} hold the same day and differ. Move one of them out of {archive.root}."
+            )
     return found
 
 # %% ../../nbs/quality/02_validate.ipynb #97e10ff1
 def flux_ratio(
-    ours,  # mean flux over all directions, channels by falling energy, (S, 15); NaN where not measured
+    # mean flux over all directions, channels by falling energy, (S, 15); NaN where not
+    # measured
+    ours,
     theirs,  # of the product, in the order of its columns, (S, 15)
 ) -> tuple:  # median of theirs over ours in each channel, (15,), NaN below `LEAST` values; True where the product runs from high to low
     "Ratio of the two products in the order of channels that fits better."
+
     def medians(values):
         good = (values >= 0.1) & (ours > 0)
         ratio = np.where(good, values, np.nan) / np.where(good, ours, 1)
-        return np.array([np.median(r[np.isfinite(r)]) if np.isfinite(r).sum() >= LEAST else np.nan for r in ratio.T])
+        return np.array(
+            [
+                np.median(r[np.isfinite(r)])
+                if np.isfinite(r).sum() >= LEAST
+                else np.nan
+                for r in ratio.T
+            ]
+        )
 
     def misfit(ratio):
-        return np.mean(np.abs(np.log(ratio[np.isfinite(ratio)]))) if np.isfinite(ratio).any() else np.inf
+        return (
+            np.mean(np.abs(np.log(ratio[np.isfinite(ratio)])))
+            if np.isfinite(ratio).any()
+            else np.inf
+        )
 
     falling, rising = medians(theirs), medians(theirs[:, ::-1])
     return (falling, True) if misfit(falling) <= misfit(rising) else (rising, False)
@@ -516,21 +783,42 @@ def check_low_resolution(
     most: int = 3,  # days to compare
 ) -> Check:
     "Whether the mean over the 88 cells gives the team's own omnidirectional flux."
+
     def look():
-        tables, theirs = {file_date(path): path for path in archive.files()}, low_resolution_files(archive)
+        tables, theirs = (
+            {file_date(path): path for path in archive.files()},
+            low_resolution_files(archive),
+        )
         days = spread(sorted(tables.keys() & theirs.keys()), most)
         if not days:
-            span = (min(tables), max(tables)) if tables else ("1998-04-01", "1998-04-03")
-            raise NoData(f"no ELyymmdd.TAB below {archive.root} for a day that has a 3-D table", fetch(archive, ("flux", "lowres"), *span))
+            span = (
+                (min(tables), max(tables)) if tables else ("1998-04-01", "1998-04-03")
+            )
+            raise NoData(
+                f"no ELyymmdd.TAB below {archive.root} for a day that has a 3-D table",
+                fetch(archive, ("flux", "lowres"), *span),
+            )
         pairs = [_flux_pairs(archive, tables[day], theirs[day]) for day in days]
         ratio, falling = flux_ratio(*(np.concatenate(part) for part in zip(*pairs)))
         known = ratio[np.isfinite(ratio)]
         if len(known) < 5:
-            raise NoData(f"only {len(known)} channels with {LEAST} fluxes above 0.1 in {len(days)} day(s)", "download more days of both products")
+            raise NoData(
+                f"only {len(known)} channels with {LEAST} fluxes above 0.1 in {len(days)} day(s)",
+                "download more days of both products",
+            )
         words = f"{known.min():.3f} to {known.max():.3f} in {len(known)} channels, columns from {'high to low' if falling else 'low to high'} energy, {len(days)} days"
-        return bool((np.abs(known - 1) <= anchors.flux_error).all()), words, "12.6 in all channels: a sum where a mean is meant; else check theta.tab and the masked values"
+        return (
+            bool((np.abs(known - 1) <= anchors.flux_error).all()),
+            words,
+            "12.6 in all channels: a sum where a mean is meant; else check theta.tab and the masked values",
+        )
 
-    return judge("low-resolution flux", f"ratio 1 within {anchors.flux_error:.0%} in every channel", "Lunar Prospector ER omnidirectional fluxes, doi:10.17189/6141-xx15", look)
+    return judge(
+        "low-resolution flux",
+        f"ratio 1 within {anchors.flux_error:.0%} in every channel",
+        "Lunar Prospector ER omnidirectional fluxes, doi:10.17189/6141-xx15",
+        look,
+    )
 
 # %% ../../nbs/quality/02_validate.ipynb #4b61ce97
 def _flux_pairs(archive, table, product):
@@ -548,7 +836,8 @@ def _flux_pairs(archive, table, product):
 def figure_sweep(
     archive: Archive,  # table, kernels, theta.tab, attitude.tab
     anchors: Anchors = Anchors(),  # which sweep
-    results=None,  # `PotentialResults` that may hold it already; else the day is processed
+    # `PotentialResults` that may hold it already; else the day is processed
+    results=None,
 ) -> dict:  # name -> value, the sweep's entry in `PotentialResults.spec`
     "Result of the sweep of the figure; raises NoData without its table, ValueError that names the damage when the sweep is lost."
     from lunar_potential.pipeline import process_lp_file
@@ -559,11 +848,22 @@ def figure_sweep(
         ancillary(archive, "theta"), load_positions(archive, day, day)
         results = process_lp_file(path, archive=archive)
     file = list(map(str.lower, results.meta["files"])).index(table)
-    here = np.flatnonzero((results.spec["file_index"] == file) & (results.spec["file_spec_no"] == number))
+    here = np.flatnonzero(
+        (results.spec["file_index"] == file) & (results.spec["file_spec_no"] == number)
+    )
     if not len(here):
-        lost = results.rejected[(results.rejected["file"].astype(str).str.lower() == table) & (results.rejected["spec_no"] == number)]
-        why = f"line {lost.line.iloc[0]}: {lost.reason.iloc[0]}" if len(lost) else "the file has no such number"
-        raise ValueError(f"{results.meta['files'][file]}: sweep {number} is not there, {why}")
+        lost = results.rejected[
+            (results.rejected["file"].astype(str).str.lower() == table)
+            & (results.rejected["spec_no"] == number)
+        ]
+        why = (
+            f"line {lost.line.iloc[0]}: {lost.reason.iloc[0]}"
+            if len(lost)
+            else "the file has no such number"
+        )
+        raise ValueError(
+            f"{results.meta['files'][file]}: sweep {number} is not there, {why}"
+        )
     return {name: values[here[0]] for name, values in results.spec.items()}
 
 # %% ../../nbs/quality/02_validate.ipynb #3b654dad
@@ -574,23 +874,50 @@ def check_figure_5(
 ) -> Check:
     "Spacecraft potential, surface potential and field ratio of the printed sweep."
     (number, start), names = anchors.figure_sweep, ("U_sc", "U_M", "B_S/B_M")
-    printed = (anchors.figure_u_spacecraft, anchors.figure_u_surface, anchors.figure_ratio)
+    printed = (
+        anchors.figure_u_spacecraft,
+        anchors.figure_u_surface,
+        anchors.figure_ratio,
+    )
 
     def look():
         one = figure_sweep(archive, anchors, results)
         if abs(one["time_start"] - start) > 1:
-            return False, f"sweep {number} starts at {_utc(one['time_start'])}, not {_utc(start)}", "the file numbers its sweeps otherwise: find the sweep by its time"
+            return (
+                False,
+                f"sweep {number} starts at {_utc(one['time_start'])}, not {_utc(start)}",
+                "the file numbers its sweeps otherwise: find the sweep by its time",
+            )
         (u_sc, sc_error), (u, u_error), (ratio, ratio_error) = printed
-        spare = sc_error + 2 * np.hypot(one["u_spacecraft_error"], one["u_spacecraft_constants_error"])
+        spare = sc_error + 2 * np.hypot(
+            one["u_spacecraft_error"], one["u_spacecraft_constants_error"]
+        )
         low, high = one["u_surface_lower_95"], one["u_surface_upper_95"]
         if not (one["identified"] and np.isfinite([low, high]).all()):
-            return False, f"sweep {number}: the potential is not bounded on both sides ({one['set_kind']})", "look at the sweep: lunar_potential.physics.losscone"
-        held = (abs(one["u_spacecraft"] - u_sc) <= spare, low - u_error <= u <= high + u_error, abs(one["bs_over_bm"] - ratio) <= ratio_error)
+            return (
+                False,
+                f"sweep {number}: the potential is not bounded on both sides ({one['set_kind']})",
+                "look at the sweep: lunar_potential.physics.losscone",
+            )
+        held = (
+            abs(one["u_spacecraft"] - u_sc) <= spare,
+            low - u_error <= u <= high + u_error,
+            abs(one["bs_over_bm"] - ratio) <= ratio_error,
+        )
         words = f"U_sc {one['u_spacecraft']:+.1f} V, U_M {one['u_surface']:+.0f} V [{low:.0f}, {high:.0f}], B_S/B_M {one['bs_over_bm']:.3f}"
-        return all(held), words, f"off: {', '.join(name for name, good in zip(names, held) if not good)}; look at the sweep: lunar_potential.physics.losscone"
+        return (
+            all(held),
+            words,
+            f"off: {', '.join(name for name, good in zip(names, held) if not good)}; look at the sweep: lunar_potential.physics.losscone",
+        )
 
     expected = f"U_sc {printed[0][0]:+.0f} V within {printed[0][1]:g}, U_M {printed[1][0]:+.0f} V within {printed[1][1]:g}, B_S/B_M {printed[2][0]:.3f} within {printed[2][1]:g}"
-    return judge(f"Fig. 5, sweep {number}", expected, "Halekas et al. 2008, doi:10.1029/2008JA013194, Fig. 5", look)
+    return judge(
+        f"Fig. 5, sweep {number}",
+        expected,
+        "Halekas et al. 2008, doi:10.1029/2008JA013194, Fig. 5",
+        look,
+    )
 
 
 def _utc(unix):
@@ -599,20 +926,37 @@ def _utc(unix):
 # %% ../../nbs/quality/02_validate.ipynb #f3856e21
 def validate(
     data_dir=None,  # folder of the archive; None: as `default_data_dir`
-    results=None,  # `PotentialResults`, or a file or folder of them, of the same archive; spares processing the day of Fig. 5
+    # `PotentialResults`, or a file or folder of them, of the same archive; spares
+    # processing the day of Fig. 5
+    results=None,
     anchors: Anchors | None = None,  # published numbers; None: the true ones
     announce=lambda name: None,  # called with the name of each check before it starts
 ) -> list:  # of `Check`
     "Compares an archive with every published anchor; raises ArchiveError for a folder that is not there, and what reading results raises."
-    from lunar_potential.results import read_results
     from lunar_potential.pipeline import Config
+    from lunar_potential.results import read_results
 
-    archive, anchors = Archive(Path(data_dir or default_data_dir())), anchors or Anchors()
+    archive, anchors = (
+        Archive(Path(data_dir or default_data_dir())),
+        anchors or Anchors(),
+    )
     walk_files(archive.root)
     if isinstance(results, (str, Path)):
         results = read_results(results)
-    direction = results.meta["config"]["direction"] if results is not None else Config().direction
-    checks = (check_first_table, check_first_sweep, check_footpoint, check_direction, check_footpoint_product, check_low_resolution, check_figure_5)
+    direction = (
+        results.meta["config"]["direction"]
+        if results is not None
+        else Config().direction
+    )
+    checks = (
+        check_first_table,
+        check_first_sweep,
+        check_footpoint,
+        check_direction,
+        check_footpoint_product,
+        check_low_resolution,
+        check_figure_5,
+    )
     more = {check_direction: (direction,), check_figure_5: (anchors, results)}
     answers = []
     for check in checks:
@@ -636,45 +980,108 @@ def on_simulated(
     name: str,  # of a check
 ) -> str:  # empty for a name that is none of them
     "What the answer of a check means when the archive is simulated."
-    return next((words for start, words in _ON_SIMULATED.items() if name.startswith(start)), "")
+    return next(
+        (words for start, words in _ON_SIMULATED.items() if name.startswith(start)), ""
+    )
 
 # %% ../../nbs/quality/02_validate.ipynb #6661e0f9
 def format_checks(
     checks: list,  # of `Check`
-    simulated=(),  # paths that only the simulator writes, see `simulated_signs`; none: the files are taken for real
+    # paths that only the simulator writes, see `simulated_signs`; none: the files are
+    # taken for real
+    simulated=(),
 ) -> str:
     "The answers, aligned, and a last line that counts them and names what is still unknown; a simulated archive is called one first."
-    lines = [f"SIMULATED ARCHIVE ({', '.join(Path(path).name for path in simulated)}): no answer below says anything about real data.", ""] if simulated else []
+    lines = (
+        [
+            f"SIMULATED ARCHIVE ({', '.join(Path(path).name for path in simulated)}): no answer below says anything about real data.",
+            "",
+        ]
+        if simulated
+        else []
+    )
     for check in checks:
         lines.append(f"{check.status:9}{check.name}")
         for word in ("measured", "expected", "source", "advice"):
-            lines += [f"{'':9}{word:10}{getattr(check, word)}"] if getattr(check, word) else []
-        lines += [f"{'':9}{'simulated':10}{on_simulated(check.name)}"] if simulated else []
-    count = {status: [check.name for check in checks if check.status == status] for status in ("pass", "fail", "no data")}
-    unknown = f"; nothing is known about: {', '.join(count['no data'])}" if count["no data"] else ""
-    return "\n".join([*lines, "", f"{len(count['pass'])} passed, {len(count['fail'])} failed, {len(count['no data'])} had no data{unknown}"])
+            lines += (
+                [f"{'':9}{word:10}{getattr(check, word)}"]
+                if getattr(check, word)
+                else []
+            )
+        lines += (
+            [f"{'':9}{'simulated':10}{on_simulated(check.name)}"] if simulated else []
+        )
+    count = {
+        status: [check.name for check in checks if check.status == status]
+        for status in ("pass", "fail", "no data")
+    }
+    unknown = (
+        f"; nothing is known about: {', '.join(count['no data'])}"
+        if count["no data"]
+        else ""
+    )
+    return "\n".join(
+        [
+            *lines,
+            "",
+            f"{len(count['pass'])} passed, {len(count['fail'])} failed, {len(count['no data'])} had no data{unknown}",
+        ]
+    )
 
 # %% ../../nbs/quality/02_validate.ipynb #6f46af5f
 def add_validate_arguments(
     parser: argparse.ArgumentParser,  # receives the options
 ):
     "The options of the validate command."
-    parser.add_argument("data_dir", type=Path, nargs="?", help="folder of the archive (default: $LUNAR_POTENTIAL_DATA, else ./data)")
-    parser.add_argument("--results", type=Path, metavar="FILE", help="potentials of this archive, a file or folder written by batch; spares processing 1999-04-29 again")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the answers here, too")
-    parser.add_argument("-v", "--verbose", action="store_true", help="log at DEBUG level")
+    parser.add_argument(
+        "data_dir",
+        type=Path,
+        nargs="?",
+        help="folder of the archive (default: $LUNAR_POTENTIAL_DATA, else ./data)",
+    )
+    parser.add_argument(
+        "--results",
+        type=Path,
+        metavar="FILE",
+        help="potentials of this archive, a file or folder written by batch; spares processing 1999-04-29 again",
+    )
+    parser.add_argument(
+        "--json", type=Path, metavar="FILE", help="write the answers here, too"
+    )
+    parser.add_argument(
+        "-v", "--verbose", action="store_true", help="log at DEBUG level"
+    )
 
 
 def validate_command(
     args: argparse.Namespace,  # parsed options
 ) -> int:  # exit status; 1 when a check failed, 2 when nothing could be checked
     "Checks, prints and writes the answers."
-    checks = validate(args.data_dir, args.results, announce=lambda name: log.info("checking: %s", name))
-    print(format_checks(checks, simulated_signs(walk_files(Path(args.data_dir or default_data_dir())))))
+    checks = validate(
+        args.data_dir,
+        args.results,
+        announce=lambda name: log.info("checking: %s", name),
+    )
+    print(
+        format_checks(
+            checks,
+            simulated_signs(walk_files(Path(args.data_dir or default_data_dir()))),
+        )
+    )
     if args.json:
         with atomic_file(args.json) as file:
-            file.write((json.dumps([dataclasses.asdict(check) for check in checks], indent=1) + "\n").encode())
+            file.write(
+                (
+                    json.dumps(
+                        [dataclasses.asdict(check) for check in checks], indent=1
+                    )
+                    + "\n"
+                ).encode()
+            )
     if all(check.status == "no data" for check in checks):
-        print("nothing could be checked: none of the files that the checks need is here", file=sys.stderr)
+        print(
+            "nothing could be checked: none of the files that the checks need is here",
+            file=sys.stderr,
+        )
         return 2
     return 1 if any(check.status == "fail" for check in checks) else 0

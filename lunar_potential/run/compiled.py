@@ -19,8 +19,17 @@ from .. import __file__ as package_file
 @functools.cache
 def source_stamp() -> str:  # hexadecimal digits
     "Hash of the source files that hold compiled functions, and of the constants they have in common."
-    sources = {path: path.read_bytes() for path in sorted(Path(package_file).parent.rglob("*.py"))}
-    return hashlib.sha256(b"\0".join(source for path, source in sources.items() if b"@compiled" in source or path.name == "units.py")).hexdigest()
+    sources = {
+        path: path.read_bytes()
+        for path in sorted(Path(package_file).parent.rglob("*.py"))
+    }
+    return hashlib.sha256(
+        b"\0".join(
+            source
+            for path, source in sources.items()
+            if b"@compiled" in source or path.name == "units.py"
+        )
+    ).hexdigest()
 
 # %% ../../nbs/run/01_compiled.ipynb #381b5b13
 class _PackageCache(FunctionCache):
@@ -28,16 +37,22 @@ class _PackageCache(FunctionCache):
 
     def __init__(self, function):
         super().__init__(function)
-        self._cache_file._source_stamp = (self._cache_file._source_stamp, source_stamp())
+        self._cache_file._source_stamp = (
+            self._cache_file._source_stamp,
+            source_stamp(),
+        )
 
 
 def compiled(
-    function=None,  # Python function of numbers and arrays; None: a decorator is returned
+    # Python function of numbers and arrays; None: a decorator is returned
+    function=None,
     **options,  # of `numba.njit`
 ):  # the compiled function
     "`numba.njit` with a cache that any change of a compiled file of the package makes void."
     if function is None:
         return functools.partial(compiled, **options)
     dispatcher = numba.njit(**options)(function)
-    dispatcher._cache = _PackageCache(function)  # as njit(cache=True) does, with numba's own
+    dispatcher._cache = _PackageCache(
+        function
+    )  # as njit(cache=True) does, with numba's own
     return dispatcher

@@ -36,9 +36,11 @@ log = logging.getLogger(__name__)
 @dataclasses.dataclass(frozen=True)
 class Outcome:
     "What became of one item."
+
     item: object = None  # as it was given
     value: object = None  # what the function returned
-    category: str = ""  # empty when it worked; "timeout", "died", or the caller's word for an exception
+    # empty when it worked; "timeout", "died", or the caller's word for an exception
+    category: str = ""
     reason: str = ""  # one sentence
     traceback: str = ""  # of the exception
     started: float = float("nan")  # unix time, s; NaN unknown
@@ -63,8 +65,10 @@ def attempt(
     function,  # item -> value
     item,  # its argument
     categorize=generic_error,  # exception -> category
-    fatal: tuple = (),  # exceptions that end the whole run: the answer carries them under "fatal"
-    away: bool = False,  # the value has to travel: one that cannot is an error of this item
+    # exceptions that end the whole run: the answer carries them under "fatal"
+    fatal: tuple = (),
+    # the value has to travel: one that cannot is an error of this item
+    away: bool = False,
 ) -> dict:  # fields of an `Outcome`, without the item
     "Calls the function and turns its exception into a category and a reason."
     started, clock, made = time.time(), time.perf_counter(), {}
@@ -75,8 +79,17 @@ def attempt(
     except fatal as error:
         made = {"fatal": _portable(error)}
     except (Exception, SystemExit) as error:
-        made = {"category": categorize(error), "reason": f"{type(error).__name__}: {error}", "traceback": traceback.format_exc()}
-    return {**made, "started": started, "seconds": time.perf_counter() - clock, "worker": os.getpid()}
+        made = {
+            "category": categorize(error),
+            "reason": f"{type(error).__name__}: {error}",
+            "traceback": traceback.format_exc(),
+        }
+    return {
+        **made,
+        "started": started,
+        "seconds": time.perf_counter() - clock,
+        "worker": os.getpid(),
+    }
 
 
 def _portable(error):
@@ -95,12 +108,18 @@ class Buffer:
         self,
         receive,  # called with a list of outcomes; None: nobody wants them
         size: int = 10,  # outcomes in a batch
-        seconds: float | None = None,  # the longest that one waits, s; None: until the batch is full
+        # the longest that one waits, s; None: until the batch is full
+        seconds: float | None = None,
     ):
         if size < 1:
             raise ValueError(f"a batch of {size} holds nothing; give 1 or more")
         self.receive, self.size, self.seconds = receive, size, seconds
-        self.waiting, self.lock, self.timer, self.error = [], threading.RLock(), None, None
+        self.waiting, self.lock, self.timer, self.error = (
+            [],
+            threading.RLock(),
+            None,
+            None,
+        )
 
     def add(self, outcome):
         "Takes one outcome; raises what an earlier handing-over by the clock raised."
@@ -165,6 +184,7 @@ class StateError(ValueError):
 @dataclasses.dataclass
 class State:
     "Which items are done and which failed, by their keys, in one JSON file."
+
     path: Path  # the file
     done: list = dataclasses.field(default_factory=list)  # keys, in order of completion
     failed: dict = dataclasses.field(default_factory=dict)  # key -> category
@@ -178,19 +198,27 @@ class State:
         "The state of an earlier run; raises StateError for a damaged file."
         try:
             held = {} if ignore else json.loads(Path(path).read_text(encoding="utf-8"))
-            return cls(Path(path), list(held.get("done", [])), dict(held.get("failed", {})))
+            return cls(
+                Path(path), list(held.get("done", [])), dict(held.get("failed", {}))
+            )
         except FileNotFoundError:
             return cls(Path(path))
         except (ValueError, TypeError, AttributeError) as error:
-            raise StateError(f"{path} is damaged ({error}); delete it, or ignore it, and the run begins anew") from error
+            raise StateError(
+                f"{path} is damaged ({error}); delete it, or ignore it, and the run begins anew"
+            ) from error
 
     def todo(
         self,
         keys,  # of all items
-        leave: tuple = (),  # categories of failures that are not tried again, such as ("timeout",)
+        # categories of failures that are not tried again, such as ("timeout",)
+        leave: tuple = (),
     ) -> list:  # the keys that are left, in their order
         "What is neither done nor given up."
-        settled = {*self.done, *(key for key, category in self.failed.items() if category in leave)}
+        settled = {
+            *self.done,
+            *(key for key, category in self.failed.items() if category in leave),
+        }
         return [key for key in keys if key not in settled]
 
     def record(
@@ -209,7 +237,11 @@ class State:
                 known.add(name)
                 self.done.append(name)
         with atomic_file(self.path) as handle:
-            handle.write(json.dumps({"done": self.done, "failed": self.failed}, indent=1).encode())
+            handle.write(
+                json.dumps(
+                    {"done": self.done, "failed": self.failed}, indent=1
+                ).encode()
+            )
 
 # %% ../../nbs/run/02_jobs.ipynb #ae11d02f
 def progress_bar(
@@ -229,7 +261,10 @@ class _LogFile(logging.handlers.RotatingFileHandler):
     def handleError(self, record):
         if not getattr(self, "silent", False):
             self.silent = True
-            print(f"warning: the log {self.baseFilename} cannot be written: {sys.exc_info()[1]}", file=sys.stderr)
+            print(
+                f"warning: the log {self.baseFilename} cannot be written: {sys.exc_info()[1]}",
+                file=sys.stderr,
+            )
 
 # %% ../../nbs/run/02_jobs.ipynb #5e08616a
 @contextlib.contextmanager
@@ -245,8 +280,12 @@ def log_to(
         return
     with contextlib.suppress(OSError):  # writing says so
         Path(path).parent.mkdir(parents=True, exist_ok=True)
-    file = _LogFile(path, maxBytes=max_bytes, backupCount=1, encoding="utf-8", delay=True)
-    file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(process)d %(name)s: %(message)s"))
+    file = _LogFile(
+        path, maxBytes=max_bytes, backupCount=1, encoding="utf-8", delay=True
+    )
+    file.setFormatter(
+        logging.Formatter("%(asctime)s %(levelname)s %(process)d %(name)s: %(message)s")
+    )
     handler = logging.handlers.MemoryHandler(batch_size, logging.CRITICAL + 1, file)
     handler.setLevel(level)
     handler.addFilter(lambda record: not getattr(record, "written", False))
@@ -269,8 +308,16 @@ class Line:
     ):
         key = secrets.token_bytes(16)
         self.listener = multiprocessing.connection.Listener(backlog=64, authkey=key)
-        self.reporter = Reporter(self.listener.address, key, level, os.getpid(), os.getcwd())
-        self.on_record, self.busy, self.links, self.threads, self.open = on_record, {}, [], [], True
+        self.reporter = Reporter(
+            self.listener.address, key, level, os.getpid(), os.getcwd()
+        )
+        self.on_record, self.busy, self.links, self.threads, self.open = (
+            on_record,
+            {},
+            [],
+            [],
+            True,
+        )
         self._start(self._accept)
 
     def _start(self, function, *args):
@@ -280,7 +327,9 @@ class Line:
 
     def _accept(self):
         while self.open:
-            with contextlib.suppress(OSError, EOFError, multiprocessing.AuthenticationError):
+            with contextlib.suppress(
+                OSError, EOFError, multiprocessing.AuthenticationError
+            ):
                 link = self.listener.accept()
                 self.links.append(link)
                 self._start(self._read, link)
@@ -298,11 +347,17 @@ class Line:
         try:
             self.on_record(record)
         except Exception as error:  # or the worker would wait for this thread for ever
-            print(f"warning: a log record of a worker was lost: {error}", file=sys.stderr)
+            print(
+                f"warning: a log record of a worker was lost: {error}", file=sys.stderr
+            )
 
     def workers(self, number):
         "Process ids and starting times of the workers whose last item this was."
-        return [(worker, started) for worker, (at, started) in list(self.busy.items()) if at == number]
+        return [
+            (worker, started)
+            for worker, (at, started) in list(self.busy.items())
+            if at == number
+        ]
 
     def close(self):
         "Lets the workers go and takes in what they still sent."
@@ -318,13 +373,18 @@ class Line:
 
     def _ring(self):
         "Wakes `_accept`, which may just have gone: then this call waits until the listener is closed."
-        with contextlib.suppress(OSError, EOFError, multiprocessing.AuthenticationError):
-            multiprocessing.connection.Client(self.reporter.address, authkey=self.reporter.key).close()
+        with contextlib.suppress(
+            OSError, EOFError, multiprocessing.AuthenticationError
+        ):
+            multiprocessing.connection.Client(
+                self.reporter.address, authkey=self.reporter.key
+            ).close()
 
 # %% ../../nbs/run/02_jobs.ipynb #fa711c65
 @dataclasses.dataclass(frozen=True)
 class Reporter:
     "The worker's end; travels to it with its work."
+
     address: str  # of the parent's socket
     key: bytes  # that opens it
     level: int  # log records below it stay here
@@ -335,11 +395,18 @@ class Reporter:
         "Sends a message; a parent that does not listen is no error here."
         if os.getpid() == self.parent:
             return
-        with _sending, contextlib.suppress(OSError, EOFError, multiprocessing.AuthenticationError):
+        with (
+            _sending,
+            contextlib.suppress(OSError, EOFError, multiprocessing.AuthenticationError),
+        ):
             if self.address not in _links:
                 _links.clear()
-                _links[self.address] = multiprocessing.connection.Client(self.address, authkey=self.key)
-                threading.Thread(target=_hang_up, args=(self.address,), daemon=True).start()
+                _links[self.address] = multiprocessing.connection.Client(
+                    self.address, authkey=self.key
+                )
+                threading.Thread(
+                    target=_hang_up, args=(self.address,), daemon=True
+                ).start()
                 _forward(self)
                 os.chdir(self.folder)
             _links[self.address].send((kind, os.getpid(), what))
@@ -396,6 +463,7 @@ def _forward(reporter):
 @dataclasses.dataclass(frozen=True)
 class Task:
     "The work on items as it travels to a worker."
+
     function: object  # item -> value
     categorize: object = generic_error  # exception -> category
     fatal: tuple = ()  # exceptions that end the run
@@ -410,7 +478,13 @@ class Task:
         if self.reporter:
             self.reporter.send("begin", number)
         with _alone:
-            return number, attempt(self.function, item, self.categorize, self.fatal, bool(self.reporter) and os.getpid() != self.reporter.parent)
+            return number, attempt(
+                self.function,
+                item,
+                self.categorize,
+                self.fatal,
+                bool(self.reporter) and os.getpid() != self.reporter.parent,
+            )
 
 # %% ../../nbs/run/02_jobs.ipynb #34d73464
 def work_here(
@@ -439,7 +513,11 @@ def work_with_joblib(
     while left:
         line.busy.clear()
         try:
-            with _closed_quietly(_parallel(n_jobs)(joblib.delayed(task)(number, items[number]) for number in list(left))) as answers:
+            with _closed_quietly(
+                _parallel(n_jobs)(
+                    joblib.delayed(task)(number, items[number]) for number in list(left)
+                )
+            ) as answers:
                 for number, found in answers:
                     del left[number]
                     yield number, found
@@ -450,7 +528,9 @@ def work_with_joblib(
                 del left[number]
                 yield number, None
         except OSError as error:
-            log.warning("no pool of workers (%s); everything runs in this process", error)
+            log.warning(
+                "no pool of workers (%s); everything runs in this process", error
+            )
             yield from work_here(task, items, left)
             return
 
@@ -470,12 +550,22 @@ def _parallel(n_jobs):
     import joblib
 
     default = type(joblib.parallel.get_active_backend()[0]).__name__ == "LokyBackend"
-    settings = joblib.parallel_config(backend="loky", inner_max_num_threads=1, initializer=_follow_parent) if default else contextlib.nullcontext()
+    settings = (
+        joblib.parallel_config(
+            backend="loky", inner_max_num_threads=1, initializer=_follow_parent
+        )
+        if default
+        else contextlib.nullcontext()
+    )
     with settings:
-        return joblib.Parallel(n_jobs=n_jobs, batch_size=1, return_as="generator_unordered")
+        return joblib.Parallel(
+            n_jobs=n_jobs, batch_size=1, return_as="generator_unordered"
+        )
 
 # %% ../../nbs/run/02_jobs.ipynb #85d1fb52
-_HOST = multiprocessing.get_context("forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn")
+_HOST = multiprocessing.get_context(
+    "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
+)
 _starting = threading.Lock()
 
 
@@ -485,7 +575,11 @@ def _without_script():
     mine = threading.get_ident()
 
     def data(name):
-        return {key: value for key, value in usual(name).items() if threading.get_ident() != mine or not key.startswith("init_main")}
+        return {
+            key: value
+            for key, value in usual(name).items()
+            if threading.get_ident() != mine or not key.startswith("init_main")
+        }
 
     with _starting:
         usual = multiprocessing.spawn.get_preparation_data
@@ -504,6 +598,7 @@ class _Worker(_HOST.Process):
 
 class _Workers(type(_HOST)):
     "A context of multiprocessing whose processes know nothing of the caller's script."
+
     Process = _Worker
 
 # %% ../../nbs/run/02_jobs.ipynb #b4546d9e
@@ -522,16 +617,33 @@ def work_with_deadline(
     import joblib
     import pebble
 
-    pool = pebble.ProcessPool(n_jobs, initializer=_lead_group, initargs=[line.reporter], context=_Workers())
+    pool = pebble.ProcessPool(
+        n_jobs, initializer=_lead_group, initargs=[line.reporter], context=_Workers()
+    )
     lost = 0
     try:
-        call = lambda number: joblib.wrap_non_picklable_objects(functools.partial(_with_alarm, task, deadline + 5, number, items[number]))
-        waiting = {pool.schedule(call(number), timeout=deadline): number for number in numbers}
+        call = lambda number: joblib.wrap_non_picklable_objects(
+            functools.partial(_with_alarm, task, deadline + 5, number, items[number])
+        )
+        waiting = {
+            pool.schedule(call(number), timeout=deadline): number for number in numbers
+        }
         for future in as_completed(waiting):
             lost += future.exception() is not None
-            yield waiting[future], _answer(future, waiting[future], line, deadline, (pebble.ProcessExpired, BrokenProcessPool))
+            yield (
+                waiting[future],
+                _answer(
+                    future,
+                    waiting[future],
+                    line,
+                    deadline,
+                    (pebble.ProcessExpired, BrokenProcessPool),
+                ),
+            )
     finally:
-        _wait_for(lambda: len(line.busy) - lost >= n_jobs, 1.0)  # pebble stops badly while a new worker starts
+        _wait_for(
+            lambda: len(line.busy) - lost >= n_jobs, 1.0
+        )  # pebble stops badly while a new worker starts
         pool.stop()
         pool.join()
         for worker in list(line.busy):
@@ -545,7 +657,11 @@ def _answer(future, number, line, deadline, lost):
     except lost:
         found = None
     except TimeoutError:
-        found = {"category": "timeout", "reason": f"not finished within {deadline:g} s", "seconds": deadline}
+        found = {
+            "category": "timeout",
+            "reason": f"not finished within {deadline:g} s",
+            "seconds": deadline,
+        }
     for worker, started in line.workers(number):
         _end_group(worker)
         found = found and found | {"worker": worker, "started": started}
@@ -585,7 +701,9 @@ def dask_client():  # a distributed.Client, or None
     import joblib
 
     backend = joblib.parallel.get_active_backend()[0]
-    return backend.client if type(backend).__name__ == "DaskDistributedBackend" else None
+    return (
+        backend.client if type(backend).__name__ == "DaskDistributedBackend" else None
+    )
 
 # %% ../../nbs/run/02_jobs.ipynb #a1cb59d0
 def work_on_dask(
@@ -593,11 +711,17 @@ def work_on_dask(
     items: list,  # all items
     numbers,  # which of them
     client,  # of the cluster
-    patience: float = 60.0,  # seconds without any worker after which the rest is given up
+    # seconds without any worker after which the rest is given up
+    patience: float = 60.0,
 ):  # generator as of `work_with_joblib`
     "Works on items on the workers of a dask cluster."
     run, seen, asked = secrets.token_hex(4), time.monotonic(), time.monotonic()
-    waiting = {client.submit(task, number, items[number], key=f"item-{run}-{number}", pure=False): number for number in numbers}
+    waiting = {
+        client.submit(
+            task, number, items[number], key=f"item-{run}-{number}", pure=False
+        ): number
+        for number in numbers
+    }
     try:
         while waiting:
             for future in [future for future in waiting if future.status != "pending"]:
@@ -608,7 +732,10 @@ def work_on_dask(
                 asked = time.monotonic()
                 seen = asked if _has_workers(client) else seen
             if time.monotonic() - seen > patience:
-                lost = {"category": "died", "reason": f"the cluster has had no worker for {patience:g} s"}
+                lost = {
+                    "category": "died",
+                    "reason": f"the cluster has had no worker for {patience:g} s",
+                }
                 yield from ((number, lost) for number in waiting.values())
                 return
             time.sleep(0.05)
@@ -630,7 +757,11 @@ def _dask_answer(future):
     except TimeoutError:
         raise
     except Exception as error:
-        return {"category": "generic", "reason": f"{type(error).__name__}: {error}", "traceback": traceback.format_exc()}
+        return {
+            "category": "generic",
+            "reason": f"{type(error).__name__}: {error}",
+            "traceback": traceback.format_exc(),
+        }
 
 
 def _has_workers(client):
@@ -650,7 +781,9 @@ def stream_outcomes(
     on_record=lambda record: None,  # called with each log record of a worker
 ):  # generator of (number of the item, `Outcome`), in the order in which they end
     "Works on items; raises what is fatal, loses none, and ends its workers when it is closed."
-    with contextlib.closing(_twice(Task(function, categorize, fatal), items, n_jobs, deadline, on_record)) as answers:
+    with contextlib.closing(
+        _twice(Task(function, categorize, fatal), items, n_jobs, deadline, on_record)
+    ) as answers:
         for number, found in answers:
             if "fatal" in found:
                 raise found["fatal"]
@@ -660,16 +793,24 @@ def stream_outcomes(
 def _twice(task, items, n_jobs, deadline, on_record):
     "Works on every item, and again on those whose worker died."
     died = []
-    with contextlib.closing(_once(task, items, range(len(items)), n_jobs, deadline, on_record)) as answers:
+    with contextlib.closing(
+        _once(task, items, range(len(items)), n_jobs, deadline, on_record)
+    ) as answers:
         for number, found in answers:
             if found is None:
                 died.append(number)
             else:
                 yield number, found
     if died:
-        log.warning("items that lost their worker and run again, each alone: %d", len(died))
+        log.warning(
+            "items that lost their worker and run again, each alone: %d", len(died)
+        )
     for number in died:
-        with contextlib.closing(_once(task, items, [number], 2 if deadline is None else 1, deadline, on_record)) as answers:
+        with contextlib.closing(
+            _once(
+                task, items, [number], 2 if deadline is None else 1, deadline, on_record
+            )
+        ) as answers:
             for _, found in answers:
                 lost = {"category": "died", "reason": "its worker process died twice"}
                 yield number, (lost if found is None else found) | {"attempts": 2}
@@ -683,7 +824,9 @@ def _once(task, items, numbers, n_jobs, deadline, on_record):
         yield from work_here(task, items, numbers)
     elif client := dask_client():
         if deadline is not None:
-            raise ValueError("a dask cluster cannot end an item at its deadline; leave the deadline out, or work without the cluster")
+            raise ValueError(
+                "a dask cluster cannot end an item at its deadline; leave the deadline out, or work without the cluster"
+            )
         yield from work_on_dask(task, items, numbers, client)
     else:
         yield from _with_line(task, items, numbers, n_jobs, deadline, on_record)
@@ -691,7 +834,10 @@ def _once(task, items, numbers, n_jobs, deadline, on_record):
 # %% ../../nbs/run/02_jobs.ipynb #199a3f68
 def _with_line(task, items, numbers, n_jobs, deadline, on_record):
     try:
-        line = Line(on_record, min(logging.INFO, logging.getLogger("lunar_potential").getEffectiveLevel()))
+        line = Line(
+            on_record,
+            min(logging.INFO, logging.getLogger("lunar_potential").getEffectiveLevel()),
+        )
     except OSError as error:
         if deadline is not None:
             raise
@@ -703,7 +849,9 @@ def _with_line(task, items, numbers, n_jobs, deadline, on_record):
         if deadline is None:
             yield from work_with_joblib(task, items, numbers, n_jobs, line)
         else:
-            yield from work_with_deadline(task, items, numbers, min(n_jobs, len(numbers)), line, deadline)
+            yield from work_with_deadline(
+                task, items, numbers, min(n_jobs, len(numbers)), line, deadline
+            )
     finally:
         line.close()
 
@@ -716,7 +864,9 @@ def map_items(
 ) -> list:  # answers in the order of `items`; None for an item that killed two workers
     "Maps `function` over `items`; no trouble with the pool loses an item."
     answers = [None] * len(items)
-    with contextlib.closing(stream_outcomes(function, items, n_jobs, fatal=(Exception,))) as stream:
+    with contextlib.closing(
+        stream_outcomes(function, items, n_jobs, fatal=(Exception,))
+    ) as stream:
         for number, outcome in stream:
             answers[number] = outcome.value
             on_done(outcome.item, outcome.value)
@@ -774,27 +924,46 @@ def run_jobs(
     items: list,  # arguments
     n_jobs: int = 1,  # worker processes; 1 without deadline: everything happens here
     *,
-    on_results=None,  # called with lists of finished `Outcome`, to persist them; may see one twice, never not at all
-    flush_batch_size: int = 10,  # outcomes in such a list; more: fewer writes, more to do again after a crash
+    # called with lists of finished `Outcome`, to persist them; may see one twice, never
+    # not at all
+    on_results=None,
+    # outcomes in such a list; more: fewer writes, more to do again after a crash
+    flush_batch_size: int = 10,
     flush_seconds: float | None = None,  # the longest that an outcome waits, s
     on_outcome=lambda outcome: None,  # called at once with each
-    deadline: float | None = None,  # seconds for one item, then its worker is killed; None: none
+    # seconds for one item, then its worker is killed; None: none
+    deadline: float | None = None,
     categorize=generic_error,  # exception -> category
     fatal: tuple = (),  # exceptions that end the run
     progress: bool | None = None,  # a bar; None: only when standard error is a terminal
     unit: str = "item",  # what the bar counts
     log_file=None,  # a line for each item and the log of the workers; None: no file
-    log_flush_batch_size: int | None = None,  # lines that are written together; None: as `flush_batch_size`
+    # lines that are written together; None: as `flush_batch_size`
+    log_flush_batch_size: int | None = None,
     install_signal_handlers: bool = False,  # SIGINT and SIGTERM end the run in order
-    resume: str = "they are kept, and the same call does the rest",  # end of the sentence of `Interrupted`
+    # end of the sentence of `Interrupted`
+    resume: str = "they are kept, and the same call does the rest",
 ) -> list:  # of `Outcome`, in the order of the items
     "Works on items and hands over what is finished; raises what is fatal, and Interrupted when it is stopped."
     found = {}
-    with stop_signals(install_signal_handlers), log_to(log_file, log_flush_batch_size or flush_batch_size) as handler:
+    with (
+        stop_signals(install_signal_handlers),
+        log_to(log_file, log_flush_batch_size or flush_batch_size) as handler,
+    ):
         try:
-            with Buffer(on_results, flush_batch_size, flush_seconds) as buffer, progress_bar(len(items), unit, progress) as bar:
-                options = {"deadline": deadline, "categorize": categorize, "fatal": fatal, "on_record": functools.partial(_take_record, handler)}
-                with contextlib.closing(stream_outcomes(function, items, n_jobs, **options)) as stream:
+            with (
+                Buffer(on_results, flush_batch_size, flush_seconds) as buffer,
+                progress_bar(len(items), unit, progress) as bar,
+            ):
+                options = {
+                    "deadline": deadline,
+                    "categorize": categorize,
+                    "fatal": fatal,
+                    "on_record": functools.partial(_take_record, handler),
+                }
+                with contextlib.closing(
+                    stream_outcomes(function, items, n_jobs, **options)
+                ) as stream:
                     for number, outcome in stream:
                         found[number] = outcome
                         buffer.add(outcome)
@@ -802,7 +971,10 @@ def run_jobs(
                         on_outcome(outcome)
                         bar.update(1)
         except KeyboardInterrupt as stop:
-            raise Interrupted(f"stopped with {len(found)} of {len(items)} {unit}s finished; {resume}", getattr(stop, "number", signal.SIGINT)) from None
+            raise Interrupted(
+                f"stopped with {len(found)} of {len(items)} {unit}s finished; {resume}",
+                getattr(stop, "number", signal.SIGINT),
+            ) from None
     return [found[number] for number in range(len(items))]
 
 # %% ../../nbs/run/02_jobs.ipynb #782b842f
@@ -818,7 +990,11 @@ def _take_record(handler, record):
 
 def _log_outcome(handler, outcome):
     if handler:
-        level, state = (logging.INFO, "done") if outcome.ok else (logging.WARNING, f"{outcome.category}: {outcome.reason}")
+        level, state = (
+            (logging.INFO, "done")
+            if outcome.ok
+            else (logging.WARNING, f"{outcome.category}: {outcome.reason}")
+        )
         text = f"{outcome.item} {state} after {outcome.seconds:.2f} s\n{outcome.traceback}".rstrip()
         handler.handle(logging.LogRecord(log.name, level, __file__, 0, text, (), None))
 
@@ -833,12 +1009,41 @@ def plot_timeline(
     ax = ax or plt.subplots(figsize=(8, 2.4), layout="constrained")[1]
     shown = [outcome for outcome in outcomes if outcome.started == outcome.started]
     begin = min((outcome.started for outcome in shown), default=0.0)
-    lines = {worker: line for line, worker in enumerate(dict.fromkeys(o.worker for o in sorted(shown, key=lambda o: o.started)))}
+    lines = {
+        worker: line
+        for line, worker in enumerate(
+            dict.fromkeys(o.worker for o in sorted(shown, key=lambda o: o.started))
+        )
+    }
     for number, outcome in enumerate(outcomes):
         if outcome in shown:
-            color = "tab:red" if not outcome.ok else "tab:orange" if outcome.attempts > 1 else "tab:blue"
-            ax.barh(lines[outcome.worker], outcome.seconds, left=outcome.started - begin, height=0.7, color=color, edgecolor="white")
-            ax.text(outcome.started - begin + outcome.seconds / 2, lines[outcome.worker], f"{number}", ha="center", va="center", color="white")
-    ax.set(yticks=range(len(lines)), yticklabels=[f"worker {line + 1}" for line in lines.values()], xlabel="time (s)")
+            color = (
+                "tab:red"
+                if not outcome.ok
+                else "tab:orange"
+                if outcome.attempts > 1
+                else "tab:blue"
+            )
+            ax.barh(
+                lines[outcome.worker],
+                outcome.seconds,
+                left=outcome.started - begin,
+                height=0.7,
+                color=color,
+                edgecolor="white",
+            )
+            ax.text(
+                outcome.started - begin + outcome.seconds / 2,
+                lines[outcome.worker],
+                f"{number}",
+                ha="center",
+                va="center",
+                color="white",
+            )
+    ax.set(
+        yticks=range(len(lines)),
+        yticklabels=[f"worker {line + 1}" for line in lines.values()],
+        xlabel="time (s)",
+    )
     ax.invert_yaxis()
     return ax

@@ -23,8 +23,14 @@ LEAP_DATES = (
     "1972-JAN 1972-JUL 1973-JAN 1974-JAN 1975-JAN 1976-JAN 1977-JAN 1978-JAN 1979-JAN 1980-JAN 1981-JUL 1982-JUL "
     "1983-JUL 1985-JUL 1988-JAN 1990-JAN 1991-JAN 1992-JUL 1993-JUL 1994-JUL 1996-JAN 1997-JUL 1999-JAN 2006-JAN "
     "2009-JAN 2012-JUL 2015-JUL 2017-JAN"
-).split()                                                    # first days on which TAI - UTC is 10, 11, 12 ... s
-DELTA_T_A, K_TDB, EB, M0, M1 = 32.184, 1.657e-3, 1.671e-2, 6.239996, 1.99096871e-7  # s, s, 1, rad, rad/s
+).split()  # first days on which TAI - UTC is 10, 11, 12 ... s
+DELTA_T_A, K_TDB, EB, M0, M1 = (
+    32.184,
+    1.657e-3,
+    1.671e-2,
+    6.239996,
+    1.99096871e-7,
+)  # s, s, 1, rad, rad/s
 
 # %% ../../nbs/synthetic/01_kernels.ipynb #2919e74f
 def leap_second_text() -> str:  # content of a leap-second kernel (LSK)
@@ -44,28 +50,97 @@ def utc_to_et(
     utc,  # UTC as anything that `numpy.datetime64` accepts; scalar or array
 ) -> np.ndarray:  # ephemeris time, s past J2000 TDB, same shape
     "Ephemeris time without any kernel loaded."
-    steps = np.array([f"{d[:4]}-{_MONTHS[d[5:]]}-01" for d in LEAP_DATES], "datetime64[us]")
+    steps = np.array(
+        [f"{d[:4]}-{_MONTHS[d[5:]]}-01" for d in LEAP_DATES], "datetime64[us]"
+    )
     utc = np.asarray(utc, "datetime64[us]")
     tai_minus_utc = 9 + np.searchsorted(steps, utc, side="right")
-    tt = (utc - np.datetime64("2000-01-01T12:00:00", "us")) / np.timedelta64(1, "s") + tai_minus_utc + DELTA_T_A
+    tt = (
+        (utc - np.datetime64("2000-01-01T12:00:00", "us")) / np.timedelta64(1, "s")
+        + tai_minus_utc
+        + DELTA_T_A
+    )
     mean_anomaly = M0 + M1 * tt
     return tt + K_TDB * np.sin(mean_anomaly + EB * np.sin(mean_anomaly))
 
 # %% ../../nbs/synthetic/01_kernels.ipynb #8679d304
 PCK_CONSTANTS = {
     "BODY3_NUT_PREC_ANGLES": (
-        125.045, -1935.5364525, 250.089, -3871.072905, 260.008, 475263.3328725, 176.625, 487269.629985,
-        357.529, 35999.0509575, 311.589, 964468.49931, 134.963, 477198.869325, 276.617, 12006.300765,
-        34.226, 63863.5132425, 15.134, -5806.6093575, 119.743, 131.84064, 239.961, 6003.1503825, 25.053, 473327.79642,
+        125.045,
+        -1935.5364525,
+        250.089,
+        -3871.072905,
+        260.008,
+        475263.3328725,
+        176.625,
+        487269.629985,
+        357.529,
+        35999.0509575,
+        311.589,
+        964468.49931,
+        134.963,
+        477198.869325,
+        276.617,
+        12006.300765,
+        34.226,
+        63863.5132425,
+        15.134,
+        -5806.6093575,
+        119.743,
+        131.84064,
+        239.961,
+        6003.1503825,
+        25.053,
+        473327.79642,
     ),
     "BODY301_POLE_RA": (269.9949, 0.0031, 0.0),
     "BODY301_POLE_DEC": (66.5392, 0.0130, 0.0),
     "BODY301_PM": (38.3213, 13.17635815, -1.4e-12),
     "BODY301_LONG_AXIS": (0.0,),
-    "BODY301_NUT_PREC_RA": (-3.8787, -0.1204, 0.0700, -0.0172, 0.0, 0.0072, 0.0, 0.0, 0.0, -0.0052, 0.0, 0.0, 0.0043),
-    "BODY301_NUT_PREC_DEC": (1.5419, 0.0239, -0.0278, 0.0068, 0.0, -0.0029, 0.0009, 0.0, 0.0, 0.0008, 0.0, 0.0, -0.0009),
+    "BODY301_NUT_PREC_RA": (
+        -3.8787,
+        -0.1204,
+        0.0700,
+        -0.0172,
+        0.0,
+        0.0072,
+        0.0,
+        0.0,
+        0.0,
+        -0.0052,
+        0.0,
+        0.0,
+        0.0043,
+    ),
+    "BODY301_NUT_PREC_DEC": (
+        1.5419,
+        0.0239,
+        -0.0278,
+        0.0068,
+        0.0,
+        -0.0029,
+        0.0009,
+        0.0,
+        0.0,
+        0.0008,
+        0.0,
+        0.0,
+        -0.0009,
+    ),
     "BODY301_NUT_PREC_PM": (
-        3.5610, 0.1208, -0.0642, 0.0158, 0.0252, -0.0066, -0.0047, -0.0046, 0.0028, 0.0052, 0.0040, 0.0019, -0.0044,
+        3.5610,
+        0.1208,
+        -0.0642,
+        0.0158,
+        0.0252,
+        -0.0066,
+        -0.0047,
+        -0.0046,
+        0.0028,
+        0.0052,
+        0.0040,
+        0.0019,
+        -0.0044,
     ),
     "BODY301_RADII": (R_MOON_KM,) * 3,
     "BODY399_RADII": (6378.1366, 6378.1366, 6356.7519),
@@ -75,7 +150,10 @@ PCK_CONSTANTS = {
 # %% ../../nbs/synthetic/01_kernels.ipynb #8f9aea7e
 def planetary_constants_text() -> str:  # content of a planetary constants kernel (PCK)
     "Orientation of the Moon and radii of Moon, Earth and Sun as a SPICE text kernel."
-    rows = (f"{name} = (\n    " + "\n    ".join(str(v) for v in values) + " )" for name, values in PCK_CONSTANTS.items())
+    rows = (
+        f"{name} = (\n    " + "\n    ".join(str(v) for v in values) + " )"
+        for name, values in PCK_CONSTANTS.items()
+    )
     return "KPL/PCK\n\n\\begindata\n" + "\n".join(rows) + "\n\\begintext\n"
 
 # %% ../../nbs/synthetic/01_kernels.ipynb #88f11297
@@ -88,9 +166,18 @@ def moon_rotation(
     centuries = days / 36525
     start, rate = value["BODY3_NUT_PREC_ANGLES"].reshape(-1, 2).T
     angles = np.radians(start + rate * centuries[..., None])
-    ra = np.polyval(value["BODY301_POLE_RA"][::-1], centuries) + np.sin(angles) @ value["BODY301_NUT_PREC_RA"]
-    dec = np.polyval(value["BODY301_POLE_DEC"][::-1], centuries) + np.cos(angles) @ value["BODY301_NUT_PREC_DEC"]
-    meridian = np.polyval(value["BODY301_PM"][::-1], days) + np.sin(angles) @ value["BODY301_NUT_PREC_PM"]
+    ra = (
+        np.polyval(value["BODY301_POLE_RA"][::-1], centuries)
+        + np.sin(angles) @ value["BODY301_NUT_PREC_RA"]
+    )
+    dec = (
+        np.polyval(value["BODY301_POLE_DEC"][::-1], centuries)
+        + np.cos(angles) @ value["BODY301_NUT_PREC_DEC"]
+    )
+    meridian = (
+        np.polyval(value["BODY301_PM"][::-1], days)
+        + np.sin(angles) @ value["BODY301_NUT_PREC_PM"]
+    )
     return _turn(2, meridian) @ _turn(0, 90 - dec) @ _turn(2, 90 + ra)
 
 
@@ -106,17 +193,39 @@ def _turn(axis, degrees):
 
 # %% ../../nbs/synthetic/01_kernels.ipynb #e20c5a9e
 MOON_LONGITUDE = (  # arcsec, l, l', F, D: sine terms
-    (22640, 1, 0, 0, 0), (769, 2, 0, 0, 0), (-4586, 1, 0, 0, -2), (2370, 0, 0, 0, 2), (-668, 0, 1, 0, 0),
-    (-412, 0, 0, 2, 0), (-212, 2, 0, 0, -2), (-206, 1, 1, 0, -2), (192, 1, 0, 0, 2), (-165, 0, 1, 0, -2),
-    (148, 1, -1, 0, 0), (-125, 0, 0, 0, 1), (-110, 1, 1, 0, 0), (-55, 0, 0, 2, -2),
+    (22640, 1, 0, 0, 0),
+    (769, 2, 0, 0, 0),
+    (-4586, 1, 0, 0, -2),
+    (2370, 0, 0, 0, 2),
+    (-668, 0, 1, 0, 0),
+    (-412, 0, 0, 2, 0),
+    (-212, 2, 0, 0, -2),
+    (-206, 1, 1, 0, -2),
+    (192, 1, 0, 0, 2),
+    (-165, 0, 1, 0, -2),
+    (148, 1, -1, 0, 0),
+    (-125, 0, 0, 0, 1),
+    (-110, 1, 1, 0, 0),
+    (-55, 0, 0, 2, -2),
 )
 MOON_LATITUDE = (  # arcsec: sine terms beside 18520 sin(F + ...)
-    (-526, 0, 0, 1, -2), (44, 1, 0, 1, -2), (-31, -1, 0, 1, -2), (-25, -2, 0, 1, 0), (-23, 0, 1, 1, -2),
-    (21, -1, 0, 1, 0), (11, 0, -1, 1, -2),
+    (-526, 0, 0, 1, -2),
+    (44, 1, 0, 1, -2),
+    (-31, -1, 0, 1, -2),
+    (-25, -2, 0, 1, 0),
+    (-23, 0, 1, 1, -2),
+    (21, -1, 0, 1, 0),
+    (11, 0, -1, 1, -2),
 )
 MOON_DISTANCE = (  # km: cosine terms beside 385000
-    (-20905, 1, 0, 0, 0), (-3699, -1, 0, 0, 2), (-2956, 0, 0, 0, 2), (-570, 2, 0, 0, 0), (246, 2, 0, 0, -2),
-    (-205, 0, 1, 0, -2), (-171, 1, 0, 0, 2), (-152, 1, 1, 0, -2),
+    (-20905, 1, 0, 0, 0),
+    (-3699, -1, 0, 0, 2),
+    (-2956, 0, 0, 0, 2),
+    (-570, 2, 0, 0, 0),
+    (246, 2, 0, 0, -2),
+    (-205, 0, 1, 0, -2),
+    (-171, 1, 0, 0, 2),
+    (-152, 1, 1, 0, -2),
 )
 
 
@@ -131,7 +240,11 @@ OBLIQUITY = np.radians(23.43929111)  # of the ecliptic of J2000, rad
 
 def _equatorial(distance, longitude, latitude):
     "Ecliptic polar coordinates (km, rad) to J2000 vectors, (..., 3) km."
-    x, y, z = np.cos(latitude) * np.cos(longitude), np.cos(latitude) * np.sin(longitude), np.sin(latitude)
+    x, y, z = (
+        np.cos(latitude) * np.cos(longitude),
+        np.cos(latitude) * np.sin(longitude),
+        np.sin(latitude),
+    )
     c, s = np.cos(OBLIQUITY), np.sin(OBLIQUITY)
     return distance[..., None] * np.stack([x, c * y - s * z, s * y + c * z], axis=-1)
 
@@ -142,7 +255,11 @@ def sun_position(
     "Position of the Sun: an ellipse, good to 0.011 deg in 1998 and 1999."
     centuries = np.asarray(et, float) / 86400 / 36525
     anomaly = np.radians(357.5256 + 35999.049 * centuries)
-    longitude = np.radians(282.94) + anomaly + np.radians((6892 * np.sin(anomaly) + 72 * np.sin(2 * anomaly)) / 3600)
+    longitude = (
+        np.radians(282.94)
+        + anomaly
+        + np.radians((6892 * np.sin(anomaly) + 72 * np.sin(2 * anomaly)) / 3600)
+    )
     distance = (149.619 - 2.499 * np.cos(anomaly) - 0.021 * np.cos(2 * anomaly)) * 1e6
     return _equatorial(distance, longitude, 0 * longitude)
 
@@ -152,15 +269,30 @@ def moon_position(
 ) -> np.ndarray:  # (..., 3) km, J2000, from the centre of the Earth
     "Position of the Moon, good to 0.07 deg and 500 km in 1998 and 1999."
     centuries = np.asarray(et, float)[..., None] / 86400 / 36525
-    start, rate = np.array([(134.96292, 477198.86753), (357.52543, 35999.04944),
-                            (93.27283, 483202.01873), (297.85027, 445267.11135)]).T
+    start, rate = np.array(
+        [
+            (134.96292, 477198.86753),
+            (357.52543, 35999.04944),
+            (93.27283, 483202.01873),
+            (297.85027, 445267.11135),
+        ]
+    ).T
     arguments = np.radians(start + rate * centuries)
     arcsec = np.radians(1 / 3600)
     shift = _series(MOON_LONGITUDE, arguments, np.sin)
-    longitude = np.radians(218.31617 + (481267.88088 - 1.3972) * centuries[..., 0]) + arcsec * shift
-    node_term = shift + _series([(412, 0, 0, 2, 0), (541, 0, 1, 0, 0)], arguments, np.sin)
-    latitude = 18520 * np.sin(arguments[..., 2] + arcsec * node_term) + _series(MOON_LATITUDE, arguments, np.sin)
-    return _equatorial(385000 + _series(MOON_DISTANCE, arguments, np.cos), longitude, arcsec * latitude)
+    longitude = (
+        np.radians(218.31617 + (481267.88088 - 1.3972) * centuries[..., 0])
+        + arcsec * shift
+    )
+    node_term = shift + _series(
+        [(412, 0, 0, 2, 0), (541, 0, 1, 0, 0)], arguments, np.sin
+    )
+    latitude = 18520 * np.sin(arguments[..., 2] + arcsec * node_term) + _series(
+        MOON_LATITUDE, arguments, np.sin
+    )
+    return _equatorial(
+        385000 + _series(MOON_DISTANCE, arguments, np.cos), longitude, arcsec * latitude
+    )
 
 # %% ../../nbs/synthetic/01_kernels.ipynb #fb2976bd
 MOON_SHARE = 1 / (1 + 81.30057)  # the Moon's share of the mass of Earth and Moon
@@ -189,7 +321,9 @@ def circular_orbit(
     node = np.arctan2(sun[1], sun[0]) + np.radians(15 * (node_local_time - 12))
     tilt = np.radians(inclination)
     ascending = np.array([np.cos(node), np.sin(node), 0])
-    ahead = np.array([-np.sin(node) * np.cos(tilt), np.cos(node) * np.cos(tilt), np.sin(tilt)])
+    ahead = np.array(
+        [-np.sin(node) * np.cos(tilt), np.cos(node) * np.cos(tilt), np.sin(tilt)]
+    )
     radius = R_MOON_KM + altitude
     rate = np.sqrt(GM_MOON / radius**3)
     phase = rate * (np.asarray(et, float) - et_start)[:, None]
@@ -200,7 +334,9 @@ def circular_orbit(
 # %% ../../nbs/synthetic/01_kernels.ipynb #650e33f2
 def _sampled(position, margin=20.0):
     "Function (times) -> (n, 6) states whose velocity is a central difference of `position`."
-    return lambda et: np.hstack([position(et), (position(et + margin) - position(et - margin)) / (2 * margin)])
+    return lambda et: np.hstack(
+        [position(et), (position(et + margin) - position(et - margin)) / (2 * margin)]
+    )
 
 
 def _write_spk(path, segments, first, last):
@@ -213,9 +349,23 @@ def _write_spk(path, segments, first, last):
         try:
             for body, centre, step, states in segments:
                 pad = degree // 2 + 1
-                times = first + step * np.arange(-pad, int(np.ceil((last - first) / step)) + pad + 1)
-                sp.spkw08(spk, body, centre, "J2000", first, last, f"{body} about {centre}", degree,
-                          len(times), np.ascontiguousarray(states(times)), times[0], step)
+                times = first + step * np.arange(
+                    -pad, int(np.ceil((last - first) / step)) + pad + 1
+                )
+                sp.spkw08(
+                    spk,
+                    body,
+                    centre,
+                    "J2000",
+                    first,
+                    last,
+                    f"{body} about {centre}",
+                    degree,
+                    len(times),
+                    np.ascontiguousarray(states(times)),
+                    times[0],
+                    step,
+                )
         finally:
             sp.dafcls(spk)
         os.replace(Path(scratch) / path.name, path)
@@ -227,7 +377,8 @@ def write_kernels(
     end,  # last UTC that the kernels cover
     altitude: float = 100.0,  # of the circular orbit above the mean radius, km
     inclination: float = 90.0,  # of the orbit to the Moon's equator, deg
-    node_local_time: float = 12.0,  # local solar time of the northward equator crossing at `start`, h
+    # local solar time of the northward equator crossing at `start`, h
+    node_local_time: float = 12.0,
 ) -> list:  # paths of the four kernels, sorted by name
     "Writes leap seconds, Moon orientation, Moon and Sun ephemeris and a spacecraft orbit as SPICE kernels; raises ValueError for an empty span."
     first, last = (float(utc_to_et(t)) for t in (start, end))
@@ -243,7 +394,26 @@ def write_kernels(
         (10, 3, 86400.0, _sampled(sun_position)),
     ]
     _write_spk(folder / "lpephemu.bsp", planets, first, last)
-    orbit = [(-25, 301, 300.0, lambda et: circular_orbit(et, first, altitude, inclination, node_local_time))]
-    dates = "-".join(np.datetime64(t, "D").item().strftime("%y%m%d") for t in (start, end))
+    orbit = [
+        (
+            -25,
+            301,
+            300.0,
+            lambda et: circular_orbit(
+                et, first, altitude, inclination, node_local_time
+            ),
+        )
+    ]
+    dates = "-".join(
+        np.datetime64(t, "D").item().strftime("%y%m%d") for t in (start, end)
+    )
     _write_spk(folder / f"lp_ask_{dates}.bsp", orbit, first, last)
-    return sorted(folder / name for name in ("latest_leapseconds.tls", "pck00011.tpc", "lpephemu.bsp", f"lp_ask_{dates}.bsp"))
+    return sorted(
+        folder / name
+        for name in (
+            "latest_leapseconds.tls",
+            "pck00011.tpc",
+            "lpephemu.bsp",
+            f"lp_ask_{dates}.bsp",
+        )
+    )

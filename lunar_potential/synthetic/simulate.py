@@ -20,39 +20,73 @@ from pathlib import Path
 import numpy as np
 from scipy.special import gammaln, ndtr, roots_genlaguerre, roots_hermitenorm
 
-from . import kernels
 from ..data.archive import find_er_files
+from lunar_potential.data.er import (
+    COLUMNS,
+    FLUX_ERRONEOUS,
+    FLUX_MISSING,
+    PHI_ERRONEOUS,
+    PHI_MISSING,
+    write_er_table,
+)
 from ..run.compiled import compiled
-from ..data.er import COLUMNS, FLUX_ERRONEOUS, FLUX_MISSING, PHI_ERRONEOUS, PHI_MISSING, write_er_table
-from ..units import E_CHARGE, M_ELECTRON, M_PROTON, MAX_ROWS, N_CELLS, R_MOON_KM, cells_in_ring
+from . import kernels
+from lunar_potential.units import (
+    E_CHARGE,
+    M_ELECTRON,
+    M_PROTON,
+    MAX_ROWS,
+    N_CELLS,
+    R_MOON_KM,
+    cells_in_ring,
+)
 
 # %% ../../nbs/synthetic/02_simulate.ipynb #3832ef73
 @dataclasses.dataclass(frozen=True)
 class SimulationOptions:
     "Properties of the simulated instrument, electrons and surface."
 
-    energy_min: float = 38.641          # centre of the lowest energy step, eV; 7.2 is the instrument's other mode
-    response_fwhm: float = 0.5          # width of the energy response at half height, as a fraction of the energy
-    response_shape: str = "log"         # "log": Gaussian in ln E; "lin": Gaussian in E
-    response_cut: float = 2.4           # where the response ends, standard deviations from the centre
-    response_shift: float = 0.0         # centre of the response over the recorded energy, minus 1
-    gain_error: float = 0.04            # rms of the cells' relative gains, fixed for an archive
-    background: float = 10.0            # counts that are no electrons, 1/s, over the whole detector
-    count_scale: float = 1.0            # counts over those of the real instrument; the flux stays, its noise changes
-    flag_rate: float = 0.002            # fraction of cells that carry a missing-data constant
-    missing_rows: float = 0.0           # fraction of energy rows left out of the files
-    hard: bool = False                  # sunlight enters the aperture when it looks at the Sun
-    anisotropy: float = 0.0             # field-aligned against perpendicular electrons: largest exponent, either sign
-    backscatter: tuple = (0.03, 0.10)   # range of the flux that comes back out of the loss cone, fraction at 300 eV
-    backscatter_slope: float = 0.0      # that fraction falls as energy to the power of minus this
-    beam_temperature: float = 2.0       # of the secondaries that the surface emits, eV
-    beam_sigma: float = 12.0            # spread of their pitch angles around 180 deg, deg
-    edge_blur: float = 0.0              # spread of the loss-cone angle during an energy step, deg
+    # centre of the lowest energy step, eV; 7.2 is the instrument's other mode
+    energy_min: float = 38.641
+    # width of the energy response at half height, as a fraction of the energy
+    response_fwhm: float = 0.5
+    response_shape: str = "log"  # "log": Gaussian in ln E; "lin": Gaussian in E
+    # where the response ends, standard deviations from the centre
+    response_cut: float = 2.4
+    # centre of the response over the recorded energy, minus 1
+    response_shift: float = 0.0
+    # rms of the cells' relative gains, fixed for an archive
+    gain_error: float = 0.04
+    # counts that are no electrons, 1/s, over the whole detector
+    background: float = 10.0
+    # counts over those of the real instrument; the flux stays, its noise changes
+    count_scale: float = 1.0
+    # fraction of cells that carry a missing-data constant
+    flag_rate: float = 0.002
+    missing_rows: float = 0.0  # fraction of energy rows left out of the files
+    # sunlight enters the aperture when it looks at the Sun
+    hard: bool = False
+    # field-aligned against perpendicular electrons: largest exponent, either sign
+    anisotropy: float = 0.0
+    # range of the flux that comes back out of the loss cone, fraction at 300 eV
+    backscatter: tuple = (0.03, 0.10)
+    # that fraction falls as energy to the power of minus this
+    backscatter_slope: float = 0.0
+    beam_temperature: float = 2.0  # of the secondaries that the surface emits, eV
+    # spread of their pitch angles around 180 deg, deg
+    beam_sigma: float = 12.0
+    # spread of the loss-cone angle during an energy step, deg
+    edge_blur: float = 0.0
 
 # %% ../../nbs/synthetic/02_simulate.ipynb #2f254751
 ENERGY_MAX = 16680.334  # centre of the highest step, eV
-THETA = np.repeat([78.75, 56.25, 33.75, 11.25, -11.25, -33.75, -56.25, -78.75], [4, 8, 16, 16, 16, 16, 8, 4])  # deg
-RING_CELLS = np.array([cells_in_ring(t) for t in THETA])  # azimuth cells in the ring of each cell
+THETA = np.repeat(
+    [78.75, 56.25, 33.75, 11.25, -11.25, -33.75, -56.25, -78.75],
+    [4, 8, 16, 16, 16, 16, 8, 4],
+)  # deg
+RING_CELLS = np.array(
+    [cells_in_ring(t) for t in THETA]
+)  # azimuth cells in the ring of each cell
 
 
 def energy_table(
@@ -64,26 +98,37 @@ def energy_table(
 # %% ../../nbs/synthetic/02_simulate.ipynb #cfca5dc3
 def ambient_flux(
     energy,  # kinetic energy far from any body, eV
-    n,       # density, m^-3
-    T,       # temperature, eV
-    kappa,   # index, above 3/2
+    n,  # density, m^-3
+    T,  # temperature, eV
+    kappa,  # index, above 3/2
 ):  # flux, cm^-2 s^-1 sr^-1 eV^-1; arguments broadcast
     "Flux of kappa electrons, the same in every direction."
     w = T * (kappa - 1.5) / kappa
     norm = np.exp(gammaln(kappa + 1) - gammaln(kappa - 0.5)) / (np.pi * kappa) ** 1.5
-    per_m2 = n * math.sqrt(E_CHARGE / (2 * M_ELECTRON)) * norm * energy / w**1.5 * (1 + energy / (kappa * w)) ** (-kappa - 1)
+    per_m2 = (
+        n
+        * math.sqrt(E_CHARGE / (2 * M_ELECTRON))
+        * norm
+        * energy
+        / w**1.5
+        * (1 + energy / (kappa * w)) ** (-kappa - 1)
+    )
     return 1e-4 * per_m2
 
 # %% ../../nbs/synthetic/02_simulate.ipynb #a757f82f
 def measured_flux(
     energy,  # kinetic energy at the spacecraft, eV
-    u_sc,    # potential of the spacecraft, V; negative repels electrons
-    n, T, kappa,  # ambient electrons as in `ambient_flux`
+    u_sc,  # potential of the spacecraft, V; negative repels electrons
+    n,
+    T,
+    kappa,  # ambient electrons as in `ambient_flux`
 ):  # flux at the spacecraft, cm^-2 s^-1 sr^-1 eV^-1; arguments broadcast
     "Ambient electrons after the potential step at the spacecraft."
     ambient = energy - u_sc
     reachable = np.maximum(ambient, 1e-9)
-    return np.where(ambient > 0, ambient_flux(reachable, n, T, kappa) * energy / reachable, 0.0)
+    return np.where(
+        ambient > 0, ambient_flux(reachable, n, T, kappa) * energy / reachable, 0.0
+    )
 
 # %% ../../nbs/synthetic/02_simulate.ipynb #682b6bd4
 def photo_current(
@@ -96,13 +141,19 @@ def photo_current(
 def electron_current(n, T, kappa):  # m^-3, eV, index
     "Current of ambient electrons to an uncharged plane, A m^-2."
     maxwell = E_CHARGE * n * np.sqrt(E_CHARGE * T / (2 * np.pi * M_ELECTRON))
-    return maxwell * np.sqrt(kappa - 1.5) * np.exp(gammaln(kappa - 1) - gammaln(kappa - 0.5))
+    return (
+        maxwell
+        * np.sqrt(kappa - 1.5)
+        * np.exp(gammaln(kappa - 1) - gammaln(kappa - 0.5))
+    )
 
 # %% ../../nbs/synthetic/02_simulate.ipynb #afc16e21
 def sunlit_potential(n, T, kappa):  # ambient electrons: m^-3, eV, index; arrays (S,)
     "Potential of a sunlit spacecraft, V, (S,)."
     current = electron_current(n, T, kappa)
-    positive = _decreasing_root(lambda u: photo_current(u) - current, 0 * T, 0 * T + 1000)
+    positive = _decreasing_root(
+        lambda u: photo_current(u) - current, 0 * T, 0 * T + 1000
+    )
     excess = np.maximum(current / photo_current(0.0), 1)
     negative = T * (kappa - 1.5) * (excess ** (1 / (kappa - 1)) - 1)
     return np.where(excess > 1, -negative, positive)
@@ -124,14 +175,22 @@ def secondary_yield(
     return 7.4 * 1.5 * (energy / 500) * np.exp(-2 * np.sqrt(energy / 500))
 
 
-def dark_currents(u, T, kappa):  # potential up to 0, V; temperature, eV; index; arrays (S,)
+def dark_currents(
+    u, T, kappa
+):  # potential up to 0, V; temperature, eV; index; arrays (S,)
     "Ion, secondary and electron current to a body in the dark, per density, A m, three arrays (S,)."
     energy = np.geomspace(0.01, 1e5, 200)
-    landing = measured_flux(energy, np.asarray(u)[:, None], 1.0, T[:, None], kappa[:, None])
+    landing = measured_flux(
+        energy, np.asarray(u)[:, None], 1.0, T[:, None], kappa[:, None]
+    )
     unit = E_CHARGE * np.pi * 1e4
     electrons = unit * np.trapezoid(landing * energy, np.log(energy))
-    secondaries = unit * np.trapezoid(landing * energy * secondary_yield(energy), np.log(energy))
-    ions = E_CHARGE * np.sqrt(E_CHARGE * T / (2 * np.pi * M_PROTON)) * np.sqrt(1 - u / T)
+    secondaries = unit * np.trapezoid(
+        landing * energy * secondary_yield(energy), np.log(energy)
+    )
+    ions = (
+        E_CHARGE * np.sqrt(E_CHARGE * T / (2 * np.pi * M_PROTON)) * np.sqrt(1 - u / T)
+    )
     return ions, secondaries, electrons
 
 # %% ../../nbs/synthetic/02_simulate.ipynb #761c6c15
@@ -145,19 +204,33 @@ def shaded_potential(T, kappa, secondary_temperature=2.0):  # eV, index; arrays 
 
     def positive_side(u):
         escaping = (1 + u / secondary_temperature) * np.exp(-u / secondary_temperature)
-        return secondaries * escaping + ions * np.sqrt(np.maximum(1 - u / T, 0)) - electrons * (1 + u / T)
+        return (
+            secondaries * escaping
+            + ions * np.sqrt(np.maximum(1 - u / T, 0))
+            - electrons * (1 + u / T)
+        )
 
     negative = _decreasing_root(negative_side, -30 * T, 0 * T, steps=36)
-    positive = _decreasing_root(positive_side, 0 * T, 0 * T + 20 * secondary_temperature)
+    positive = _decreasing_root(
+        positive_side, 0 * T, 0 * T + 20 * secondary_temperature
+    )
     return np.where(ions + secondaries > electrons, positive, negative)
 
 # %% ../../nbs/synthetic/02_simulate.ipynb #52331238
-def response_sigma(options: SimulationOptions) -> float:  # in ln E, or over the energy of the step
+def response_sigma(
+    options: SimulationOptions,
+) -> float:  # in ln E, or over the energy of the step
     "Standard deviation of the Gaussian response; raises ValueError for an unknown shape."
     half = math.sqrt(2 * math.log(2))
     if options.response_shape not in ("log", "lin"):
-        raise ValueError(f'response_shape is "log" or "lin", not {options.response_shape!r}')
-    return (math.asinh(options.response_fwhm / 2) if options.response_shape == "log" else options.response_fwhm / 2) / half
+        raise ValueError(
+            f'response_shape is "log" or "lin", not {options.response_shape!r}'
+        )
+    return (
+        math.asinh(options.response_fwhm / 2)
+        if options.response_shape == "log"
+        else options.response_fwhm / 2
+    ) / half
 
 
 def response_height(
@@ -168,7 +241,9 @@ def response_height(
     ratio = ratio / (1 + options.response_shift)
     offset = np.log(ratio) if options.response_shape == "log" else ratio - 1
     deviation = offset / response_sigma(options)
-    return np.where(np.abs(deviation) <= options.response_cut, np.exp(-(deviation**2) / 2), 0.0)
+    return np.where(
+        np.abs(deviation) <= options.response_cut, np.exp(-(deviation**2) / 2), 0.0
+    )
 
 
 def response_nodes(
@@ -176,7 +251,10 @@ def response_nodes(
     n_nodes: int = 41,  # energies inside the band
 ) -> tuple:  # energies over that of the step, (n_nodes,); weights, (n_nodes,); area under the response
     "Quadrature over the band of an energy step."
-    log, span = options.response_shape == "log", options.response_cut * response_sigma(options)
+    log, span = (
+        options.response_shape == "log",
+        options.response_cut * response_sigma(options),
+    )
     edges = np.linspace(-span if log else max(-span, -0.95), span, n_nodes + 1)
     offset = (edges[1:] + edges[:-1]) / 2
     ratio = (np.exp(offset) if log else 1 + offset) * (1 + options.response_shift)
@@ -188,28 +266,31 @@ def response_nodes(
 class Truth:
     "True state of each sweep; arrays of one length, angles in degrees, NaN where a quantity has no meaning."
 
-    time: np.ndarray        # start of the sweep, unix s
-    spec_no: np.ndarray     # number of the sweep in its file, from 1
-    day: np.ndarray         # number of its file, from 0
-    regime: np.ndarray      # plasma around the Moon, a key of `REGIMES`
-    n: np.ndarray           # electron density, m^-3
-    T: np.ndarray           # electron temperature, eV
-    kappa: np.ndarray       # index of the kappa distribution
-    u_sc: np.ndarray        # potential of the spacecraft, V
-    u_surface: np.ndarray   # potential of the surface at the footpoint, V
+    time: np.ndarray  # start of the sweep, unix s
+    spec_no: np.ndarray  # number of the sweep in its file, from 1
+    day: np.ndarray  # number of its file, from 0
+    regime: np.ndarray  # plasma around the Moon, a key of `REGIMES`
+    n: np.ndarray  # electron density, m^-3
+    T: np.ndarray  # electron temperature, eV
+    kappa: np.ndarray  # index of the kappa distribution
+    u_sc: np.ndarray  # potential of the spacecraft, V
+    u_surface: np.ndarray  # potential of the surface at the footpoint, V
     bs_over_bm: np.ndarray  # magnetic field at the spacecraft over that at the surface
-    beam_amp: np.ndarray    # height of the secondary beam over the incident flux at its energy
-    backscatter: np.ndarray # flux out of the loss cone at 300 eV, over the incident flux
+    # height of the secondary beam over the incident flux at its energy
+    beam_amp: np.ndarray
+    # flux out of the loss cone at 300 eV, over the incident flux
+    backscatter: np.ndarray
     anisotropy: np.ndarray  # exponent of the pitch-angle dependence, 0: isotropic
-    b: np.ndarray           # magnetic field, (S, 3), nT, SCD
-    polarity: np.ndarray    # 1: the line along +b meets the Moon, -1: along -b, 0: neither
-    connected: np.ndarray   # polarity is not 0
-    foot_lat: np.ndarray    # footpoint, IAU_MOON
+    b: np.ndarray  # magnetic field, (S, 3), nT, SCD
+    # 1: the line along +b meets the Moon, -1: along -b, 0: neither
+    polarity: np.ndarray
+    connected: np.ndarray  # polarity is not 0
+    foot_lat: np.ndarray  # footpoint, IAU_MOON
     foot_lon: np.ndarray
-    sc_lat: np.ndarray      # spacecraft, IAU_MOON
+    sc_lat: np.ndarray  # spacecraft, IAU_MOON
     sc_lon: np.ndarray
-    sc_sun: np.ndarray      # spacecraft in sunlight
-    foot_sun: np.ndarray    # footpoint in sunlight; False without a footpoint
+    sc_sun: np.ndarray  # spacecraft in sunlight
+    foot_sun: np.ndarray  # footpoint in sunlight; False without a footpoint
 
     def __len__(self):
         return len(self.time)
@@ -223,7 +304,9 @@ class Truth:
         import pandas as pd
 
         columns = {name: values for name, values in vars(self).items() if name != "b"}
-        return pd.DataFrame(columns | {"bx": self.b[:, 0], "by": self.b[:, 1], "bz": self.b[:, 2]})
+        return pd.DataFrame(
+            columns | {"bx": self.b[:, 0], "by": self.b[:, 1], "bz": self.b[:, 2]}
+        )
 
     def save(self, path):
         "Writes the arrays to an NPZ file."
@@ -233,15 +316,37 @@ class Truth:
     def of(cls, n_sweeps: int = 1, **values) -> "Truth":
         "Sweeps with the given values, scalars or arrays of length `n_sweeps`; raises TypeError for an unknown name."
         ordinary = dict(
-            time=891388800 + 80 * np.arange(n_sweeps), spec_no=1 + np.arange(n_sweeps), day=0, regime="solar_wind",
-            n=5e6, T=12.0, kappa=4.5, u_sc=5.0, u_surface=-80.0, bs_over_bm=0.5, beam_amp=0.0, backscatter=0.06,
-            anisotropy=0.0, b=(1.0, 2.0, 5.0), polarity=-1, foot_lat=0.0, foot_lon=0.0, sc_lat=0.0, sc_lon=0.0,
-            sc_sun=True, foot_sun=False,
+            time=891388800 + 80 * np.arange(n_sweeps),
+            spec_no=1 + np.arange(n_sweeps),
+            day=0,
+            regime="solar_wind",
+            n=5e6,
+            T=12.0,
+            kappa=4.5,
+            u_sc=5.0,
+            u_surface=-80.0,
+            bs_over_bm=0.5,
+            beam_amp=0.0,
+            backscatter=0.06,
+            anisotropy=0.0,
+            b=(1.0, 2.0, 5.0),
+            polarity=-1,
+            foot_lat=0.0,
+            foot_lon=0.0,
+            sc_lat=0.0,
+            sc_lon=0.0,
+            sc_sun=True,
+            foot_sun=False,
         )
         polarity = values.get("polarity", ordinary["polarity"])
         fields = ordinary | {"connected": np.asarray(polarity) != 0} | values
         shape = lambda name: (n_sweeps, 3) if name == "b" else (n_sweeps,)
-        return cls(**{name: np.broadcast_to(v, shape(name)).copy() for name, v in fields.items()})
+        return cls(
+            **{
+                name: np.broadcast_to(v, shape(name)).copy()
+                for name, v in fields.items()
+            }
+        )
 
 
 def load_truth(
@@ -253,8 +358,8 @@ def load_truth(
 
 # %% ../../nbs/synthetic/02_simulate.ipynb #7658103c
 def loss_cone_sine2(
-    energy,      # ambient energy, eV, positive
-    u_surface,   # potential of the surface, V
+    energy,  # ambient energy, eV, positive
+    u_surface,  # potential of the surface, V
     bs_over_bm,  # field at the spacecraft over field at the surface
 ):  # sin^2 of the loss-cone angle; below 0 nothing is lost, above 1 everything
     "Size of the loss cone; arguments broadcast."
@@ -266,17 +371,33 @@ def _upward_tables(truth, energy, options):
     ratio, weight, _ = response_nodes(options)
     nodes = energy[:, None] * ratio
     column = lambda values: values[:, None, None]
-    u_sc, plasma = column(truth.u_sc), [column(truth.n), column(truth.T), column(truth.kappa)]
+    u_sc, plasma = (
+        column(truth.u_sc),
+        [column(truth.n), column(truth.T), column(truth.kappa)],
+    )
     part = weight * measured_flux(nodes, u_sc, *plasma)
-    cone = loss_cone_sine2(np.maximum(nodes - u_sc, 1e-6), column(truth.u_surface), column(truth.bs_over_bm))
+    cone = loss_cone_sine2(
+        np.maximum(nodes - u_sc, 1e-6),
+        column(truth.u_surface),
+        column(truth.bs_over_bm),
+    )
     cone = np.where(column(truth.connected), cone, -1.0)
     order = np.argsort(cone, axis=-1)
-    cone, part = np.take_along_axis(cone, order, -1), np.take_along_axis(part, order, -1)
-    fraction = np.minimum(column(truth.backscatter) * (nodes / 300) ** -options.backscatter_slope, 0.6)
-    scattered = part * np.where(column(truth.connected), np.take_along_axis(fraction, order, -1), 0.0)
+    cone, part = (
+        np.take_along_axis(cone, order, -1),
+        np.take_along_axis(part, order, -1),
+    )
+    fraction = np.minimum(
+        column(truth.backscatter) * (nodes / 300) ** -options.backscatter_slope, 0.6
+    )
+    scattered = part * np.where(
+        column(truth.connected), np.take_along_axis(fraction, order, -1), 0.0
+    )
     zero = np.zeros(part.shape[:2] + (1,))
     reflected_below = np.concatenate([zero, np.cumsum(part, axis=-1)], axis=-1)
-    scattered_above = scattered.sum(-1, keepdims=True) - np.concatenate([zero, np.cumsum(scattered, axis=-1)], axis=-1)
+    scattered_above = scattered.sum(-1, keepdims=True) - np.concatenate(
+        [zero, np.cumsum(scattered, axis=-1)], axis=-1
+    )
     return part.sum(-1), cone, reflected_below + scattered_above
 
 # %% ../../nbs/synthetic/02_simulate.ipynb #313ae037
@@ -285,10 +406,14 @@ def _beam_flux(truth, energy, options):
     emitted, share = roots_genlaguerre(8, 1)
     centre = np.where(truth.connected, truth.u_sc - truth.u_surface, -1.0)
     positive = np.maximum(centre, 1e-3)
-    there = truth.beam_amp * measured_flux(positive, truth.u_sc, truth.n, truth.T, truth.kappa)
+    there = truth.beam_amp * measured_flux(
+        positive, truth.u_sc, truth.n, truth.T, truth.kappa
+    )
     arriving = positive[:, None] + options.beam_temperature * emitted
     width = arriving[:, None, :] if options.response_shape == "log" else energy[:, None]
-    height = (response_height(arriving[:, None, :] / energy[:, None], options) / width) @ share
+    height = (
+        response_height(arriving[:, None, :] / energy[:, None], options) / width
+    ) @ share
     nominal, own = response_nodes(SimulationOptions())[2], response_nodes(options)[2]
     flux = (there * positive)[:, None] * height * nominal / own
     return np.where((centre > 0)[:, None], np.nan_to_num(flux), 0.0)
@@ -303,7 +428,22 @@ def cell_pieces(
 
 # %% ../../nbs/synthetic/02_simulate.ipynb #870ff137
 @compiled
-def _fold(moonward, connected, anisotropy, phi, latitude, azimuth, incident, cone, upward, beam, beam_sigma, blur, blur_weight, glint):
+def _fold(
+    moonward,
+    connected,
+    anisotropy,
+    phi,
+    latitude,
+    azimuth,
+    incident,
+    cone,
+    upward,
+    beam,
+    beam_sigma,
+    blur,
+    blur_weight,
+    glint,
+):
     "Mean over each cell of the flux (S, C, 88), and the share of the cell within `glint` (cosine) of sunlight."
     flux, sunlit = np.zeros(phi.shape), np.zeros(phi.shape)
     n_pieces = azimuth.shape[1]
@@ -318,13 +458,21 @@ def _fold(moonward, connected, anisotropy, phi, latitude, azimuth, incident, con
                     along = bx * x + by * y
                     for q in range(n_pieces):
                         mu = along * cos_t[c, q] + bz * sin_t[c, q]
-                        shape = np.exp(1.5 * anisotropy[s] * (mu * mu - 1 / 3)) if anisotropy[s] != 0 else 1.0
+                        shape = (
+                            np.exp(1.5 * anisotropy[s] * (mu * mu - 1 / 3))
+                            if anisotropy[s] != 0
+                            else 1.0
+                        )
                         if mu >= 0 or not connected[s]:
                             flux[s, i, c] += shape * incident[s, i]
                         else:
-                            flux[s, i, c] += shape * _returning(mu, cone[s, i], upward[s, i], blur, blur_weight)
+                            flux[s, i, c] += shape * _returning(
+                                mu, cone[s, i], upward[s, i], blur, blur_weight
+                            )
                             if beam[s, i] > 0:
-                                flux[s, i, c] += beam[s, i] * np.exp(-0.5 * (np.arccos(min(-mu, 1.0)) / beam_sigma) ** 2)
+                                flux[s, i, c] += beam[s, i] * np.exp(
+                                    -0.5 * (np.arccos(min(-mu, 1.0)) / beam_sigma) ** 2
+                                )
                         if -x * cos_t[c, q] > glint:
                             sunlit[s, i, c] += 1
     return flux / n_pieces**2, sunlit / n_pieces**2
@@ -363,13 +511,30 @@ def expected_flux(
 ) -> tuple:  # flux (S, C, 88), cm^-2 s^-1 sr^-1 eV^-1; share of each cell that sunlight enters, (S, C, 88)
     "What an instrument without noise reads."
     incident, cone, upward = _upward_tables(truth, energy, options)
-    moonward = truth.b / np.linalg.norm(truth.b, axis=1, keepdims=True) * np.where(truth.connected, truth.polarity, 1)[:, None]
+    moonward = (
+        truth.b
+        / np.linalg.norm(truth.b, axis=1, keepdims=True)
+        * np.where(truth.connected, truth.polarity, 1)[:, None]
+    )
     latitude, azimuth = cell_pieces()
-    blur, blur_weight = roots_hermitenorm(5) if options.edge_blur else (np.zeros(1), np.ones(1))
+    blur, blur_weight = (
+        roots_hermitenorm(5) if options.edge_blur else (np.zeros(1), np.ones(1))
+    )
     flux, sunlit = _fold(
-        moonward, truth.connected, truth.anisotropy, np.radians(phi), np.radians(latitude), np.radians(azimuth),
-        incident, cone, upward, _beam_flux(truth, energy, options), math.radians(options.beam_sigma),
-        np.radians(options.edge_blur) * blur, blur_weight / blur_weight.sum(), math.cos(math.radians(7)),
+        moonward,
+        truth.connected,
+        truth.anisotropy,
+        np.radians(phi),
+        np.radians(latitude),
+        np.radians(azimuth),
+        incident,
+        cone,
+        upward,
+        _beam_flux(truth, energy, options),
+        math.radians(options.beam_sigma),
+        np.radians(options.edge_blur) * blur,
+        blur_weight / blur_weight.sum(),
+        math.cos(math.radians(7)),
     )
     return flux, sunlit * truth.sc_sun[:, None, None]
 
@@ -378,7 +543,9 @@ def cell_azimuths(
     start,  # azimuth of the first cell of each sweep's first row, (S,), deg
 ) -> np.ndarray:  # (S, 15, 88), deg, two decimals as in the files
     "Azimuth of the direction of travel in each cell, SCD."
-    in_ring = np.concatenate([np.arange(n) * 360 / n for n in (4, 8, 16, 16, 16, 16, 8, 4)])
+    in_ring = np.concatenate(
+        [np.arange(n) * 360 / n for n in (4, 8, 16, 16, 16, 16, 8, 4)]
+    )
     row = 7.0 * np.arange(MAX_ROWS)
     return (np.asarray(start)[:, None, None] + row[:, None] + in_ring).round(2) % 360
 
@@ -392,9 +559,11 @@ def log_compress(
     return counts >> lost_bits << lost_bits
 
 # %% ../../nbs/synthetic/02_simulate.ipynb #4c51aa86
-OPEN_TIME = 2.5 / RING_CELLS            # s that a cell is open in one energy step
-COUNT_FACTOR = 0.02 * OPEN_TIME         # counts per (flux x energy): 0.02 cm^2 sr times the open time
-SUN_RATE = 4e3                          # false counts of a cell full of sunlight at 40 eV, 1/s; as energy^-1/2
+OPEN_TIME = 2.5 / RING_CELLS  # s that a cell is open in one energy step
+COUNT_FACTOR = (
+    0.02 * OPEN_TIME
+)  # counts per (flux x energy): 0.02 cm^2 sr times the open time
+SUN_RATE = 4e3  # false counts of a cell full of sunlight at 40 eV, 1/s; as energy^-1/2
 
 
 def draw_gains(
@@ -407,10 +576,10 @@ def draw_gains(
 
 
 def count(
-    flux,    # expected flux (S, C, 88), cm^-2 s^-1 sr^-1 eV^-1
+    flux,  # expected flux (S, C, 88), cm^-2 s^-1 sr^-1 eV^-1
     sunlit,  # share of each cell that sunlight enters (S, C, 88)
     energy,  # centres of the steps, (C,), eV
-    gain,    # relative sensitivity of the cells, (88,)
+    gain,  # relative sensitivity of the cells, (88,)
     options: SimulationOptions,
     rng: np.random.Generator,
 ) -> np.ndarray:  # (S, C, 88) flux as the archive gives it
@@ -427,21 +596,27 @@ def count(
 class Sweeps:
     "Measured sweeps, rows from high to low energy; direction of travel in SCD."
 
-    time: np.ndarray     # start, (S,), unix s
+    time: np.ndarray  # start, (S,), unix s
     spec_no: np.ndarray  # number in the file, (S,)
-    energy: np.ndarray   # (S, 15), eV
-    b: np.ndarray        # magnetic field, (S, 3), nT, SCD
-    flux: np.ndarray     # (S, 15, 88), cm^-2 s^-1 sr^-1 eV^-1
-    phi: np.ndarray      # azimuth, (S, 15, 88), deg
-    theta: np.ndarray    # latitude, (88,), deg
+    energy: np.ndarray  # (S, 15), eV
+    b: np.ndarray  # magnetic field, (S, 3), nT, SCD
+    flux: np.ndarray  # (S, 15, 88), cm^-2 s^-1 sr^-1 eV^-1
+    phi: np.ndarray  # azimuth, (S, 15, 88), deg
+    theta: np.ndarray  # latitude, (88,), deg
 
     def rows(self) -> dict:
         "One entry per energy row, the arguments of `write_er_table`; rows follow each other by 5 s."
         flat = lambda values: np.repeat(values, MAX_ROWS, axis=0)
         return dict(
-            utc=(self.time[:, None] + 5 * np.arange(MAX_ROWS)).ravel().astype("datetime64[s]"),
-            time=flat(self.time), energy=self.energy.ravel(), spec_no=flat(self.spec_no), b=flat(self.b),
-            flux=self.flux.reshape(-1, N_CELLS), phi=self.phi.reshape(-1, N_CELLS),
+            utc=(self.time[:, None] + 5 * np.arange(MAX_ROWS))
+            .ravel()
+            .astype("datetime64[s]"),
+            time=flat(self.time),
+            energy=self.energy.ravel(),
+            spec_no=flat(self.spec_no),
+            b=flat(self.b),
+            flux=self.flux.reshape(-1, N_CELLS),
+            phi=self.phi.reshape(-1, N_CELLS),
         )
 
     def to_frame(self):
@@ -450,7 +625,9 @@ class Sweeps:
 
         rows = self.rows()
         head = pd.DataFrame({name: rows[name] for name in COLUMNS[:4]})
-        wide = pd.DataFrame(np.column_stack([rows["b"], rows["flux"], rows["phi"]]), columns=COLUMNS[4:])
+        wide = pd.DataFrame(
+            np.column_stack([rows["b"], rows["flux"], rows["phi"]]), columns=COLUMNS[4:]
+        )
         return pd.concat([head, wide], axis=1)
 
 
@@ -459,7 +636,8 @@ def simulate_sweeps(
     options: SimulationOptions = SimulationOptions(),
     seed: int = 0,  # of azimuths, noise and gains
     noise: bool = True,  # False: gains of 1, no counting noise, no code, no flags
-    stream: int = 0,  # another number, other noise and azimuths with the gains of the same seed
+    # another number, other noise and azimuths with the gains of the same seed
+    stream: int = 0,
 ) -> Sweeps:
     "Measures each sweep of the truth once."
     rng = np.random.default_rng([seed, 1, stream])
@@ -469,11 +647,20 @@ def simulate_sweeps(
     if noise:
         flux = count(flux, sunlit, energy, draw_gains(seed, options), options, rng)
         flux, phi = flag_cells(flux, phi, options.flag_rate, rng)
-    return Sweeps(truth.time, truth.spec_no, np.tile(energy, (len(truth), 1)), truth.b, flux, phi, THETA)
+    return Sweeps(
+        truth.time,
+        truth.spec_no,
+        np.tile(energy, (len(truth), 1)),
+        truth.b,
+        flux,
+        phi,
+        THETA,
+    )
 
 # %% ../../nbs/synthetic/02_simulate.ipynb #d45a188f
 def flag_cells(
-    flux, phi,  # (S, C, 88); not changed
+    flux,
+    phi,  # (S, C, 88); not changed
     rate: float,  # fraction of the cells
     rng: np.random.Generator,
 ) -> tuple:  # flux, phi with the constants put in
@@ -497,18 +684,40 @@ def plot_energy_pitch(
     import matplotlib.pyplot as plt
 
     ax = ax or plt.gca()
-    unit = truth.b[index] / np.linalg.norm(truth.b[index]) * (truth.polarity[index] or 1)
+    unit = (
+        truth.b[index] / np.linalg.norm(truth.b[index]) * (truth.polarity[index] or 1)
+    )
     lat, lon = np.radians(sweeps.theta), np.radians(sweeps.phi[index])
-    mu = unit[0] * np.cos(lat) * np.cos(lon) + unit[1] * np.cos(lat) * np.sin(lon) + unit[2] * np.sin(lat)
+    mu = (
+        unit[0] * np.cos(lat) * np.cos(lon)
+        + unit[1] * np.cos(lat) * np.sin(lon)
+        + unit[2] * np.sin(lat)
+    )
     use = (sweeps.phi[index] < 900) & (np.abs(sweeps.flux[index]) > 1e-90)
     flux = np.where(use, sweeps.flux[index], np.nan)
     incident = np.nanmean(np.where(mu > 0.2, flux, np.nan), axis=1, keepdims=True)
     energy = np.broadcast_to(sweeps.energy[index][:, None], mu.shape)
-    points = ax.scatter(np.degrees(np.arccos(mu)), energy, c=flux / incident, s=14, vmin=0, vmax=1.5, cmap="viridis")
+    points = ax.scatter(
+        np.degrees(np.arccos(mu)),
+        energy,
+        c=flux / incident,
+        s=14,
+        vmin=0,
+        vmax=1.5,
+        cmap="viridis",
+    )
     ambient = np.geomspace(*sweeps.energy[index][[0, -1]], 400) - truth.u_sc[index]
-    cone = loss_cone_sine2(np.maximum(ambient, 1e-6), truth.u_surface[index], truth.bs_over_bm[index])
-    ax.plot(180 - np.degrees(np.arcsin(np.sqrt(np.clip(cone, 0, 1)))), ambient + truth.u_sc[index], "k")
-    ax.set(yscale="log", xlabel="pitch angle (deg)", ylabel="energy (eV)", xlim=(0, 180))
+    cone = loss_cone_sine2(
+        np.maximum(ambient, 1e-6), truth.u_surface[index], truth.bs_over_bm[index]
+    )
+    ax.plot(
+        180 - np.degrees(np.arcsin(np.sqrt(np.clip(cone, 0, 1)))),
+        ambient + truth.u_sc[index],
+        "k",
+    )
+    ax.set(
+        yscale="log", xlabel="pitch angle (deg)", ylabel="energy (eV)", xlim=(0, 180)
+    )
     ax.figure.colorbar(points, ax=ax, label="flux over incident flux")
     return ax
 
@@ -517,12 +726,15 @@ def smooth_noise(
     rng: np.random.Generator,
     n: int,  # length
     correlation: float,  # width of the smoothing, samples
-    smooth: float = 0.8,  # share of the slow part, as a standard deviation; the rest is white
+    # share of the slow part, as a standard deviation; the rest is white
+    smooth: float = 0.8,
 ) -> np.ndarray:  # (n,) of mean 0 and variance 1
     "A Gaussian series that varies slowly, with white noise on top."
     pad = int(4 * correlation) + 1
     kernel = np.exp(-0.5 * (np.arange(-pad, pad + 1) / correlation) ** 2)
-    slow = np.convolve(rng.normal(size=n + 2 * pad), kernel / np.sqrt((kernel**2).sum()), mode="valid")
+    slow = np.convolve(
+        rng.normal(size=n + 2 * pad), kernel / np.sqrt((kernel**2).sum()), mode="valid"
+    )
     return smooth * slow + math.sqrt(1 - smooth**2) * rng.normal(size=n)
 
 # %% ../../nbs/synthetic/02_simulate.ipynb #957202d5
@@ -530,11 +742,11 @@ def smooth_noise(
 class Regime:
     "Typical electrons of a region, and the potentials of the surface in it."
 
-    density: float      # median, m^-3
+    density: float  # median, m^-3
     temperature: float  # median, eV
-    kappa: float        # median
-    shade: tuple        # least and most negative surface potential in shade, V
-    sun: tuple          # most and least positive surface potential in sunlight, V
+    kappa: float  # median
+    shade: tuple  # least and most negative surface potential in shade, V
+    sun: tuple  # most and least positive surface potential in sunlight, V
 
 
 REGIMES = {
@@ -548,7 +760,8 @@ REGIMES = {
 # %% ../../nbs/synthetic/02_simulate.ipynb #7c2a92df
 def draw_regimes(
     rng: np.random.Generator,
-    around: str,  # "solar_wind", "magnetosheath" or "tail"; a key of `REGIMES` for that regime alone
+    # "solar_wind", "magnetosheath" or "tail"; a key of `REGIMES` for that regime alone
+    around: str,
     sc_sun,  # spacecraft in sunlight, (S,)
     cadence: float,  # from sweep to sweep, s
 ) -> np.ndarray:  # (S,) keys of `REGIMES`
@@ -559,7 +772,9 @@ def draw_regimes(
     if around == "tail":
         return np.where(sheet, "plasma_sheet", "lobe")
     if around not in REGIMES:
-        raise ValueError(f"regime is None, 'tail' or one of {list(REGIMES)}, not {around!r}")
+        raise ValueError(
+            f"regime is None, 'tail' or one of {list(REGIMES)}, not {around!r}"
+        )
     return np.full(len(sc_sun), around)
 
 # %% ../../nbs/synthetic/02_simulate.ipynb #4c5ed649
@@ -569,9 +784,19 @@ def draw_plasma(
     cadence: float,  # from sweep to sweep, s
 ) -> dict:  # n (m^-3), T (eV), kappa, each (S,)
     "Ambient electrons of each sweep."
-    typical = np.array([[REGIMES[r].density, REGIMES[r].temperature, REGIMES[r].kappa] for r in regime]).T
-    noise = [np.clip(smooth_noise(rng, len(regime), 1200 / cadence), -2.5, 2.5) for _ in range(3)]
-    return dict(zip(("n", "T", "kappa"), typical * np.exp(np.array([[0.28], [0.19], [0.1]]) * noise)))
+    typical = np.array(
+        [[REGIMES[r].density, REGIMES[r].temperature, REGIMES[r].kappa] for r in regime]
+    ).T
+    noise = [
+        np.clip(smooth_noise(rng, len(regime), 1200 / cadence), -2.5, 2.5)
+        for _ in range(3)
+    ]
+    return dict(
+        zip(
+            ("n", "T", "kappa"),
+            typical * np.exp(np.array([[0.28], [0.19], [0.1]]) * noise),
+        )
+    )
 
 
 def draw_surface(
@@ -582,15 +807,33 @@ def draw_surface(
     options: SimulationOptions,
 ) -> dict:  # u_surface (V), bs_over_bm, beam_amp, backscatter, each (S,), NaN without a footpoint
     "State of the surface at the footpoint of each sweep."
-    level, ratio, scatter = (ndtr(smooth_noise(rng, len(regime), 600 / cadence)) for _ in range(3))
-    ends = np.array([REGIMES[r].sun if lit else REGIMES[r].shade for r, lit in zip(regime, place["foot_sun"])]).T
+    level, ratio, scatter = (
+        ndtr(smooth_noise(rng, len(regime), 600 / cadence)) for _ in range(3)
+    )
+    ends = np.array(
+        [
+            REGIMES[r].sun if lit else REGIMES[r].shade
+            for r, lit in zip(regime, place["foot_sun"])
+        ]
+    ).T
     cosine = np.cos(np.radians(place["foot_zenith"]))
     depth = 0.85 * level + 0.15 * np.where(place["foot_sun"], 1 - cosine, -cosine)
-    beam = np.where((rng.random(len(regime)) < 0.5) & ~place["foot_sun"], rng.uniform(0.3, 3, len(regime)), 0.0)
+    beam = np.where(
+        (rng.random(len(regime)) < 0.5) & ~place["foot_sun"],
+        rng.uniform(0.3, 3, len(regime)),
+        0.0,
+    )
     low, high = options.backscatter
-    state = dict(u_surface=ends[0] + (ends[1] - ends[0]) * depth, bs_over_bm=0.08 * (0.98 / 0.08) ** ratio,
-                 beam_amp=beam, backscatter=low + (high - low) * scatter)
-    return {name: np.where(place["polarity"] != 0, values, np.nan) for name, values in state.items()}
+    state = dict(
+        u_surface=ends[0] + (ends[1] - ends[0]) * depth,
+        bs_over_bm=0.08 * (0.98 / 0.08) ** ratio,
+        beam_amp=beam,
+        backscatter=low + (high - low) * scatter,
+    )
+    return {
+        name: np.where(place["polarity"] != 0, values, np.nan)
+        for name, values in state.items()
+    }
 
 # %% ../../nbs/synthetic/02_simulate.ipynb #35e75c73
 def moon_surroundings(
@@ -599,7 +842,9 @@ def moon_surroundings(
     "Plasma around the Moon at noon of a day, from its angle to the tail: below 26 deg, below 50 deg, or more."
     et = kernels.utc_to_et(f"{date}T12:00:00")
     moon, sun = kernels.moon_position(et), kernels.sun_position(et)
-    angle = np.degrees(np.arccos(-moon @ sun / np.linalg.norm(moon) / np.linalg.norm(sun)))
+    angle = np.degrees(
+        np.arccos(-moon @ sun / np.linalg.norm(moon) / np.linalg.norm(sun))
+    )
     return "tail" if angle < 26 else "magnetosheath" if angle < 50 else "solar_wind"
 
 # %% ../../nbs/synthetic/02_simulate.ipynb #0f60a31f
@@ -609,9 +854,13 @@ def draw_field(
     cadence: float,  # from sweep to sweep, s
 ) -> np.ndarray:  # (n, 3) nT, SCD, three decimals as in the files
     "Magnetic field at each sweep."
-    direction = np.stack([smooth_noise(rng, n, 1500 / cadence, smooth=0.99) for _ in range(3)], axis=1)
+    direction = np.stack(
+        [smooth_noise(rng, n, 1500 / cadence, smooth=0.99) for _ in range(3)], axis=1
+    )
     strength = np.clip(6 * np.exp(0.25 * smooth_noise(rng, n, 1500 / cadence)), 3, 12)
-    return (strength[:, None] * direction / np.linalg.norm(direction, axis=1, keepdims=True)).round(3)
+    return (
+        strength[:, None] * direction / np.linalg.norm(direction, axis=1, keepdims=True)
+    ).round(3)
 
 # %% ../../nbs/synthetic/02_simulate.ipynb #77a3669a
 def draw_attitude(
@@ -635,16 +884,21 @@ def _unit(vectors):
 
 def _latlon(vectors):
     "Latitude and east longitude, deg."
-    return np.degrees(np.arcsin(_unit(vectors)[:, 2])), np.degrees(np.arctan2(vectors[:, 1], vectors[:, 0]))
+    return np.degrees(np.arcsin(_unit(vectors)[:, 2])), np.degrees(
+        np.arctan2(vectors[:, 1], vectors[:, 0])
+    )
 
 
 def spacecraft_axes(
     sun,  # direction to the Sun, (S, 3), J2000
-    ra, dec,  # spin axis, ecliptic longitude and latitude, (S,), deg
+    ra,
+    dec,  # spin axis, ecliptic longitude and latitude, (S,), deg
 ) -> np.ndarray:  # (S, 3, 3) rows x, y, z of SCD in J2000
     "Axes of the spacecraft frame."
     lon, lat = np.radians(ra), np.radians(dec)
-    ecliptic = np.stack([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)], axis=1)
+    ecliptic = np.stack(
+        [np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)], axis=1
+    )
     c, s = np.cos(kernels.OBLIQUITY), np.sin(kernels.OBLIQUITY)
     z = ecliptic @ np.array([[1, 0, 0], [0, c, s], [0, -s, c]])
     x = _unit(sun - (sun * z).sum(1, keepdims=True) * z)
@@ -657,21 +911,36 @@ def locate(
     attitude: dict,  # as from `draw_attitude`
     et_start: float,  # start of the orbit, s past J2000 TDB
     **orbit,  # altitude and the other arguments of `kernels.circular_orbit`
-) -> dict:  # polarity, foot_lat, foot_lon, foot_sun, foot_zenith (deg), sc_lat, sc_lon, sc_sun
+) -> dict:  # fields of `Truth`; angles in deg
     "Spacecraft, footpoint and sunlight of each sweep."
     et = kernels.utc_to_et(np.asarray(time).astype("datetime64[s]"))
-    position, sun = kernels.circular_orbit(et, et_start, **orbit)[:, :3], kernels.sun_from_moon(et)
-    ra, dec = (np.interp(time, attitude["time"], attitude[name]) for name in ("ra", "dec"))
+    position, sun = (
+        kernels.circular_orbit(et, et_start, **orbit)[:, :3],
+        kernels.sun_from_moon(et),
+    )
+    ra, dec = (
+        np.interp(time, attitude["time"], attitude[name]) for name in ("ra", "dec")
+    )
     axes = spacecraft_axes(sun - position, ra, dec)
     to_moon = np.stack([kernels.moon_rotation(t) for t in et])
     along = _unit(np.einsum("sij,si->sj", axes, b))
-    position, sun, along = (np.einsum("sij,sj->si", to_moon, v) for v in (position, sun, along))
+    position, sun, along = (
+        np.einsum("sij,sj->si", to_moon, v) for v in (position, sun, along)
+    )
     polarity, foot = _footpoint(position, along)
     sc_lat, sc_lon = _latlon(position)
     foot_lat, foot_lon = _latlon(foot)
     zenith = np.degrees(np.arccos((_unit(foot) * _unit(sun - foot)).sum(1)))
-    return dict(polarity=polarity, foot_lat=foot_lat, foot_lon=foot_lon, foot_sun=zenith < 90, foot_zenith=zenith,
-                sc_lat=sc_lat, sc_lon=sc_lon, sc_sun=_footpoint(position, _unit(sun - position))[0] != 1)
+    return dict(
+        polarity=polarity,
+        foot_lat=foot_lat,
+        foot_lon=foot_lon,
+        foot_sun=zenith < 90,
+        foot_zenith=zenith,
+        sc_lat=sc_lat,
+        sc_lon=sc_lon,
+        sc_sun=_footpoint(position, _unit(sun - position))[0] != 1,
+    )
 
 
 def _footpoint(position, direction):
@@ -696,17 +965,40 @@ def draw_truth(
 ) -> Truth:
     "True state of the sweeps of a day."
     rng = np.random.default_rng([seed, 3, date.toordinal()])
-    time = np.datetime64(date, "s").astype(np.int64) + 4 + np.rint(cadence * np.arange(sweeps)).astype(np.int64)
+    time = (
+        np.datetime64(date, "s").astype(np.int64)
+        + 4
+        + np.rint(cadence * np.arange(sweeps)).astype(np.int64)
+    )
     b = draw_field(rng, sweeps, cadence)
     place = locate(time, b, attitude, et_start, altitude=altitude)
-    regimes = draw_regimes(rng, regime or moon_surroundings(date), place["sc_sun"], cadence)
+    regimes = draw_regimes(
+        rng, regime or moon_surroundings(date), place["sc_sun"], cadence
+    )
     plasma = draw_plasma(rng, regimes, cadence)
-    u_sc = np.where(place["sc_sun"], sunlit_potential(**plasma), shaded_potential(plasma["T"], plasma["kappa"]))
+    u_sc = np.where(
+        place["sc_sun"],
+        sunlit_potential(**plasma),
+        shaded_potential(plasma["T"], plasma["kappa"]),
+    )
     surface = draw_surface(rng, regimes, place, cadence, options)
-    anisotropy = options.anisotropy * (2 * ndtr(smooth_noise(rng, sweeps, 1200 / cadence)) - 1)
+    anisotropy = options.anisotropy * (
+        2 * ndtr(smooth_noise(rng, sweeps, 1200 / cadence)) - 1
+    )
     place.pop("foot_zenith")
-    return Truth(time=time, spec_no=1 + np.arange(sweeps), day=np.zeros(sweeps, int), regime=regimes, **plasma, u_sc=u_sc,
-                 **surface, anisotropy=anisotropy, b=b, connected=place["polarity"] != 0, **place)
+    return Truth(
+        time=time,
+        spec_no=1 + np.arange(sweeps),
+        day=np.zeros(sweeps, int),
+        regime=regimes,
+        **plasma,
+        u_sc=u_sc,
+        **surface,
+        anisotropy=anisotropy,
+        b=b,
+        connected=place["polarity"] != 0,
+        **place,
+    )
 
 # %% ../../nbs/synthetic/02_simulate.ipynb #ee2e8bac
 def day_path(
@@ -722,21 +1014,31 @@ def day_path(
 
 def _write_tables(root, attitude):
     "Writes theta.tab and attitude.tab."
-    (root / "theta.tab").write_bytes("".join(f" {t:6.2f}" for t in THETA).encode() + b"\r\n")
+    (root / "theta.tab").write_bytes(
+        "".join(f" {t:6.2f}" for t in THETA).encode() + b"\r\n"
+    )
     starts = np.datetime_as_string(attitude["time"].astype("datetime64[s]"), unit="m")
     columns = zip(starts, attitude["spin_rate"], attitude["ra"], attitude["dec"])
-    lines = [f"{t},{rate:7.3f},{ra:7.2f},{dec:7.2f}\r\n" for t, rate, ra, dec in columns]
+    lines = [
+        f"{t},{rate:7.3f},{ra:7.2f},{dec:7.2f}\r\n" for t, rate, ra, dec in columns
+    ]
     (root / "attitude.tab").write_bytes("".join(lines).encode())
 
 # %% ../../nbs/synthetic/02_simulate.ipynb #35ba7792
 def _check_root(root, dates):
     "Raises FileExistsError where writing would mix simulated and other data."
     found = find_er_files(root) if root.is_dir() else []
-    others = [path for path in found if path not in {day_path(root, date) for date in dates}]
+    others = [
+        path for path in found if path not in {day_path(root, date) for date in dates}
+    ]
     if others:
-        raise FileExistsError(f"{root} holds {others[0].name}, which is not among the days to simulate; choose an empty folder")
+        raise FileExistsError(
+            f"{root} holds {others[0].name}, which is not among the days to simulate; choose an empty folder"
+        )
     if root.is_dir() and any(root.iterdir()) and not (root / "truth.npz").is_file():
-        raise FileExistsError(f"{root} is not empty and holds no truth.npz, so the simulator did not make it; choose an empty folder")
+        raise FileExistsError(
+            f"{root} is not empty and holds no truth.npz, so the simulator did not make it; choose an empty folder"
+        )
 
 
 def _write_day(root, date, draw, options, seed):
@@ -757,8 +1059,11 @@ def simulate_archive(
     dates=("1998-04-01",),  # days, as ISO text or `datetime.date`
     sweeps_per_day: int = 1080,  # 80 s apart, 1080 fill the day
     seed: int = 0,  # same seed, same bytes
-    regime: str | None = None,  # None: by the Moon's place; "solar_wind", "magnetosheath", "tail"; or a key of `REGIMES` for all sweeps
-    cadence: float = 80.0,  # from sweep to sweep, s; larger to spread few sweeps over the day
+    # None: by the Moon's place; "solar_wind", "magnetosheath", "tail"; or a key of
+    # `REGIMES` for all sweeps
+    regime: str | None = None,
+    # from sweep to sweep, s; larger to spread few sweeps over the day
+    cadence: float = 80.0,
     altitude: float = 100.0,  # of the circular polar orbit, km
     n_jobs: int = 1,  # days made at a time, as joblib counts
     **options,  # fields of `SimulationOptions`
@@ -767,9 +1072,21 @@ def simulate_archive(
     from joblib import Parallel, delayed
 
     root, options = Path(root), SimulationOptions(**options)
-    dates = sorted({d if isinstance(d, datetime.date) else datetime.date.fromisoformat(d) for d in dates})
-    if not dates or sweeps_per_day < 1 or cadence < 75 or sweeps_per_day * cadence > 86400:
-        raise ValueError(f"{len(dates)} days of {sweeps_per_day} sweeps every {cadence} s: need a day or more, and sweeps of 75 s that fit into it")
+    dates = sorted(
+        {
+            d if isinstance(d, datetime.date) else datetime.date.fromisoformat(d)
+            for d in dates
+        }
+    )
+    if (
+        not dates
+        or sweeps_per_day < 1
+        or cadence < 75
+        or sweeps_per_day * cadence > 86400
+    ):
+        raise ValueError(
+            f"{len(dates)} days of {sweeps_per_day} sweeps every {cadence} s: need a day or more, and sweeps of 75 s that fit into it"
+        )
     _check_root(root, dates)
     root.mkdir(parents=True, exist_ok=True)
     start, end = dates[0] - datetime.timedelta(1), dates[-1] + datetime.timedelta(2)
@@ -778,10 +1095,21 @@ def simulate_archive(
     kernels.write_kernels(root / "spice_kernels", start, end, altitude=altitude)
     attitude = draw_attitude(seed, dates[0], dates[-1])
     _write_tables(root, attitude)
-    draw = dict(sweeps=sweeps_per_day, cadence=cadence, regime=regime, attitude=attitude,
-                et_start=float(kernels.utc_to_et(start)), altitude=altitude)
-    days = Parallel(n_jobs=n_jobs)(delayed(_write_day)(root, date, draw, options, seed) for date in dates)
-    fields = {name: np.concatenate([getattr(day, name) for day in days]) for name in vars(days[0])}
+    draw = dict(
+        sweeps=sweeps_per_day,
+        cadence=cadence,
+        regime=regime,
+        attitude=attitude,
+        et_start=float(kernels.utc_to_et(start)),
+        altitude=altitude,
+    )
+    days = Parallel(n_jobs=n_jobs)(
+        delayed(_write_day)(root, date, draw, options, seed) for date in dates
+    )
+    fields = {
+        name: np.concatenate([getattr(day, name) for day in days])
+        for name in vars(days[0])
+    }
     truth = Truth(**fields | {"day": np.repeat(np.arange(len(dates)), sweeps_per_day)})
     truth.save(root / "truth.npz")
     return truth
@@ -798,7 +1126,9 @@ def plot_truth(
     hours = (truth.time - truth.time[0]) / 3600
     for name in [name for name in REGIMES if name in truth.regime]:
         here = truth.regime == name
-        axes[0].plot(hours[here], truth.u_sc[here], ".", ms=4, label=name.replace("_", " "))
+        axes[0].plot(
+            hours[here], truth.u_sc[here], ".", ms=4, label=name.replace("_", " ")
+        )
         axes[1].plot(hours[here], truth.u_surface[here], ".", ms=4)
     axes[0].set(ylabel="spacecraft (V)")
     axes[1].set(ylabel="surface (V)", xlabel="hours since the first sweep")

@@ -19,19 +19,54 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from ..data.archive import Archive, ArchiveError, default_data_dir, file_date
-from ..physics.calibration import Calibration
-from ..results import read_results
+from lunar_potential.data.archive import (
+    Archive,
+    ArchiveError,
+    default_data_dir,
+    file_date,
+)
 from ..data.er import count_factor
+from ..physics.calibration import Calibration
 from ..physics.geometry import compute_geometry, furnish, read_attitude
-from .globe import PotentialScale, footpoints, hover_text, marker_traces, moon_texture
-from .globe import plotly_globe, potential_scale, sweep_table
 from ..physics.kappa import Response
-from ..physics.losscone import METHODS, ROOT_68, ROOT_95, U_BOUNDS, LossConeFitter, critical_angle, make_cells, profile_misfit, sweep_model
-from ..pipeline import Config, load_all_data, moonward_field, row_field, without_sunlight
-from .spectrogram import LPDay, cell_values, finite_mean, lp_day, match_sweeps
-from .spectrogram import make_cells as spectrogram_cells
+from lunar_potential.physics.losscone import (
+    METHODS,
+    ROOT_68,
+    ROOT_95,
+    U_BOUNDS,
+    LossConeFitter,
+    critical_angle,
+    make_cells,
+    profile_misfit,
+    sweep_model,
+)
+from lunar_potential.pipeline import (
+    Config,
+    load_all_data,
+    moonward_field,
+    row_field,
+    without_sunlight,
+)
+from ..results import read_results
 from ..units import cell_solid_angle, describe_flags
+from lunar_potential.view.globe import (
+    PotentialScale,
+    footpoints,
+    hover_text,
+    marker_traces,
+    moon_texture,
+    plotly_globe,
+    potential_scale,
+    sweep_table,
+)
+from lunar_potential.view.spectrogram import (
+    LPDay,
+    cell_values,
+    finite_mean,
+    lp_day,
+    match_sweeps,
+)
+from .spectrogram import make_cells as spectrogram_cells
 
 # %% ../../nbs/view/04_explore.ipynb #c3d58c74
 def still(
@@ -40,7 +75,9 @@ def still(
 ):  # IPython Image; the figure itself where there is no Chrome
     "A Plotly figure as a still picture, for pages on which widgets and scripts do nothing."
     from IPython.display import Image
+
     from lunar_potential.view.movie import find_chrome
+
     if find_chrome() is None:
         return figure
     return Image(go.Figure(figure).to_image(kind, scale=1))
@@ -49,6 +86,7 @@ def still(
 @dataclasses.dataclass(frozen=True, repr=False)
 class DaySweeps:
     "The sweeps of one daily table, with all that their fits used; arrays are (S, …) in the order of `spec`."
+
     name: str  # of the daily table
     er: object  # `ERData` of the sweeps
     results: object  # `PotentialResults` they come from
@@ -65,15 +103,34 @@ class DaySweeps:
     def __repr__(self):
         return f"DaySweeps({self.name}, {len(self)} sweeps, {int(np.sum(self.spec['identified']))} surface potentials)"
 
-    def sweep(self, k: int) -> dict:  # keywords of `sweep_model` and `profile_misfit`; k: 0 to S - 1
+    def sweep(
+        self, k: int
+    ) -> dict:  # keywords of `sweep_model` and `profile_misfit`; k: 0 to S - 1
         "What the fit knew about one sweep."
-        noise = self.calibration.background * self.spec["background_factor"][k] / self.calibration.count_scale
-        return {**{name: self.block[name][k] for name in ("energy", "flux", "phi")}, "cells": self.cells, "b_moonward": self.b_moonward[k],
-                "u_spacecraft": float(self.spec["u_spacecraft"][k]), "gain": self.calibration.gain, "background": float(noise)}
+        noise = (
+            self.calibration.background
+            * self.spec["background_factor"][k]
+            / self.calibration.count_scale
+        )
+        return {
+            **{name: self.block[name][k] for name in ("energy", "flux", "phi")},
+            "cells": self.cells,
+            "b_moonward": self.b_moonward[k],
+            "u_spacecraft": float(self.spec["u_spacecraft"][k]),
+            "gain": self.calibration.gain,
+            "background": float(noise),
+        }
 
-    def fitter(self, method: str | None = None) -> LossConeFitter:  # method: of `losscone.METHODS`; None: that of the run
+    def fitter(
+        self, method: str | None = None
+    ) -> LossConeFitter:  # method: of `losscone.METHODS`; None: that of the run
         "The fitter with the settings of the day."
-        return LossConeFitter(method or self.config.fit_method, self.calibration.response, self.calibration.scatter, self.config.field_error)
+        return LossConeFitter(
+            method or self.config.fit_method,
+            self.calibration.response,
+            self.calibration.scatter,
+            self.config.field_error,
+        )
 
     def place(self, spec_no: int) -> int:  # spec_no: of the results
         "Index of a sweep; the nearest number where there is none."
@@ -82,60 +139,110 @@ class DaySweeps:
 # %% ../../nbs/view/04_explore.ipynb #1bb8beb1
 def open_day(
     results,  # `PotentialResults`
-    archive=None,  # `Archive` or its folder, with the daily tables of the results; None: the default data folder
-    name: str | None = None,  # daily table, as in `results.meta["files"]`; None: the first
+    # `Archive` or its folder, with the daily tables of the results; None: the default
+    # data folder
+    archive=None,
+    # daily table, as in `results.meta["files"]`; None: the first
+    name: str | None = None,
 ) -> DaySweeps:
     "Reads a daily table again, and what its fits used; raises ArchiveError where it is missing, ValueError for a name not in the results."
-    archive = archive if isinstance(archive, Archive) else Archive(Path(archive or default_data_dir()))
+    archive = (
+        archive
+        if isinstance(archive, Archive)
+        else Archive(Path(archive or default_data_dir()))
+    )
     names = _file_names(results)
     name = names[0] if name is None else name
     if name not in names:
-        raise ValueError(f"the results have no file {name}; they hold {', '.join(names[:5])}{' …' if len(names) > 5 else ''}")
+        raise ValueError(
+            f"the results have no file {name}; they hold {', '.join(names[:5])}{' …' if len(names) > 5 else ''}"
+        )
     er = load_all_data([_daily_table(archive, name)], archive.theta)
     index = match_sweeps(er, results)
     er = er.select(np.flatnonzero(index >= 0))
-    spec = {key: np.asarray(values)[index[index >= 0]] for key, values in results.spec.items()}
+    spec = {
+        key: np.asarray(values)[index[index >= 0]]
+        for key, values in results.spec.items()
+    }
     return DaySweeps(name, er, results, spec, *_inputs(er, archive, results.meta, name))
+
 
 def _file_names(results):
     "Names of the daily tables."
     return [Path(str(file)).name for file in results.meta["files"]]
 
+
 def _daily_table(archive, name):
     "The path of a daily table."
-    found = [path for path in archive.files(start=file_date(name), end=file_date(name)) if path.name == name]
+    found = [
+        path
+        for path in archive.files(start=file_date(name), end=file_date(name))
+        if path.name == name
+    ]
     if not found:
-        raise ArchiveError(f"{name} is not below {archive.root}; name the archive the results were made from; `lunar-potential doctor` says which days it holds")
+        raise ArchiveError(
+            f"{name} is not below {archive.root}; name the archive the results were made from; `lunar-potential doctor` says which days it holds"
+        )
     return found[0]
+
 
 def _inputs(er, archive, meta, name):
     "Block, field, cells, calibration and settings, as the run had them."
     config, stored = Config(**meta["config"]), dict(meta["calibration"][name])
-    stored |= {"gain": None if stored["gain"] is None else np.array(stored["gain"]), "response": Response(**stored["response"])}
+    stored |= {
+        "gain": None if stored["gain"] is None else np.array(stored["gain"]),
+        "response": Response(**stored["response"]),
+    }
     calibration, block = Calibration(**stored), er.padded()
     furnish(archive.kernels)
     place = compute_geometry(block["time"], block["b"], read_attitude(archive.attitude))
-    block = without_sunlight(block, er.theta, place.sun_latitude, place.sc_lit, config.direction)
+    block = without_sunlight(
+        block, er.theta, place.sun_latitude, place.sc_lit, config.direction
+    )
     field = moonward_field(row_field(block), place.polarity[:, None], config.direction)
-    return block, field, make_cells(er.theta, count_factor(er.theta) / calibration.count_scale), calibration, config
+    return (
+        block,
+        field,
+        make_cells(er.theta, count_factor(er.theta) / calibration.count_scale),
+        calibration,
+        config,
+    )
 
 # %% ../../nbs/view/04_explore.ipynb #68c112b7
 def fit_sweep(
     day: DaySweeps,
     k: int,  # index of the sweep
-    method: str | None = None,  # "likelihood", "halekas" or "lillis"; None: that of the run
+    # "likelihood", "halekas" or "lillis"; None: that of the run
+    method: str | None = None,
 ):  # `LossConeFit` of one sweep
     "Fits one sweep again."
     one = day.sweep(k)
-    error = float(np.hypot(day.spec["u_spacecraft_error"][k], day.spec["u_spacecraft_constants_error"][k] if day.config.constants_error else 0.0))
+    error = float(
+        np.hypot(
+            day.spec["u_spacecraft_error"][k],
+            day.spec["u_spacecraft_constants_error"][k]
+            if day.config.constants_error
+            else 0.0,
+        )
+    )
     arrays = [one[name][None] for name in ("energy", "flux", "phi")]
-    return day.fitter(method).fit(*arrays, one["cells"], one["b_moonward"][None], one["u_spacecraft"], error, one["gain"], one["background"])
+    return day.fitter(method).fit(
+        *arrays,
+        one["cells"],
+        one["b_moonward"][None],
+        one["u_spacecraft"],
+        error,
+        one["gain"],
+        one["background"],
+    )
 
 # %% ../../nbs/view/04_explore.ipynb #38ce3695
 PITCH_EDGES = tuple(7.5 * k for k in range(25))  # deg
 
+
 class BinnedSweep(NamedTuple):
     "A sweep by energy, low to high, and pitch angle."
+
     energy: np.ndarray  # (C,) eV
     seen: np.ndarray  # (C, P) share of a full cell
     expected: np.ndarray  # (C, P) of the model; 1 where electrons come in
@@ -151,11 +258,34 @@ def bin_sweep(
     known = np.flatnonzero(np.isfinite(model.energy))
     order = known[np.argsort(model.energy[known], kind="stable")]
     weight, which = 1 / cells.rings, np.digitize(model.pitch[order], edges) - 1
-    expected = np.where(np.isfinite(model.expected), model.expected, np.where(np.isfinite(model.seen), 1.0, np.nan))
+    expected = np.where(
+        np.isfinite(model.expected),
+        model.expected,
+        np.where(np.isfinite(model.seen), 1.0, np.nan),
+    )
+
     def binned(values, weight):
-        return np.stack([finite_mean(np.where(which == p, values[order], np.nan), -1, weight) for p in range(len(edges) - 1)], -1)
-    number = np.stack([(np.isfinite(model.residual[order]) & (which == p)).sum(-1) for p in range(len(edges) - 1)], -1)
-    return BinnedSweep(model.energy[order], binned(model.seen, weight), binned(expected, weight), binned(model.residual, 1.0) * np.sqrt(number))
+        return np.stack(
+            [
+                finite_mean(np.where(which == p, values[order], np.nan), -1, weight)
+                for p in range(len(edges) - 1)
+            ],
+            -1,
+        )
+
+    number = np.stack(
+        [
+            (np.isfinite(model.residual[order]) & (which == p)).sum(-1)
+            for p in range(len(edges) - 1)
+        ],
+        -1,
+    )
+    return BinnedSweep(
+        model.energy[order],
+        binned(model.seen, weight),
+        binned(expected, weight),
+        binned(model.residual, 1.0) * np.sqrt(number),
+    )
 
 # %% ../../nbs/view/04_explore.ipynb #71d351df
 def profile_grid(
@@ -169,13 +299,16 @@ def profile_grid(
     high = upper + 0.8 * width + 3 if np.isfinite(upper) else U_BOUNDS[1]
     low, high = max(low, U_BOUNDS[0]), min(high, U_BOUNDS[1])
     scale = 5.0 if low < -100 and not np.isfinite(lower) else 1e4
-    inner = scale * np.sinh(np.linspace(np.arcsinh(low / scale), np.arcsinh(high / scale), size)[1:-1])
+    inner = scale * np.sinh(
+        np.linspace(np.arcsinh(low / scale), np.arcsinh(high / scale), size)[1:-1]
+    )
     return np.concatenate([[low], inner, [high]])
 
 # %% ../../nbs/view/04_explore.ipynb #8f4dfebf
 @dataclasses.dataclass(frozen=True)
 class SweepView:
     "One sweep as its figure needs it."
+
     title: str  # what and when
     sets: dict  # method -> `LossConeFit` of one sweep
     u: np.ndarray  # (N,) potentials of the profile, V
@@ -183,21 +316,39 @@ class SweepView:
     sweep: dict  # of `DaySweeps.sweep`
     fitter: LossConeFitter  # of the run
     trouble: str = ""  # why there is no fit; empty when there is one
-    against: str = "plasma"  # what the surface potential is measured from: "plasma", or "spacecraft" whose own potential is unknown
+    # what the surface potential is measured from: "plasma", or "spacecraft" whose own
+    # potential is unknown
+    against: str = "plasma"
 
     def best(self, method: str) -> tuple:  # method: a key of `sets`
         "U_surface (V), B_s/B_m, backscatter and beam amplitude; NaN where the method found no potential."
-        return tuple(float(getattr(self.sets[method], name)[0]) for name in ("u_surface", "bs_over_bm", "backscatter", "beam_amp"))
+        return tuple(
+            float(getattr(self.sets[method], name)[0])
+            for name in ("u_surface", "bs_over_bm", "backscatter", "beam_amp")
+        )
 
-    def model(self, parameters):  # `SweepModel`; parameters: U_surface (V), B_s/B_m, backscatter, beam amplitude
+    def model(
+        self, parameters
+    ):  # `SweepModel`; parameters: U_surface (V), B_s/B_m, backscatter, beam amplitude
         "The model at these parameters, with the variances that the run's fit had."
         fit = self.best(self.fitter.method)
-        return sweep_model(parameters, **self.sweep, fitter=self.fitter, variances_at=fit if np.isfinite(fit).all() else None)
+        return sweep_model(
+            parameters,
+            **self.sweep,
+            fitter=self.fitter,
+            variances_at=fit if np.isfinite(fit).all() else None,
+        )
 
-    def height(self, parameters) -> float:  # NaN where the run found no potential; parameters: as of `model`
+    def height(
+        self, parameters
+    ) -> float:  # NaN where the run found no potential; parameters: as of `model`
         "Misfit above that of the run's fit."
         fit = self.best(self.fitter.method)
-        return self.model(parameters).misfit - self.model(fit).misfit if np.isfinite(fit).all() else np.nan
+        return (
+            self.model(parameters).misfit - self.model(fit).misfit
+            if np.isfinite(fit).all()
+            else np.nan
+        )
 
 # %% ../../nbs/view/04_explore.ipynb #f2147eab
 def view_sweep(
@@ -206,36 +357,77 @@ def view_sweep(
 ) -> SweepView:
     "Fits a sweep with all methods and follows its profile; a sweep without a fit says why."
     spec, one = day.spec, day.sweep(k)
-    when = spec["time_start"][k].astype("datetime64[s]") if spec["time_start"].dtype.kind in "iuf" else spec["time_start"][k]
-    craft = f"spacecraft {one['u_spacecraft']:+.1f} V" if np.isfinite(one["u_spacecraft"]) else "spacecraft potential unknown"
+    when = (
+        spec["time_start"][k].astype("datetime64[s]")
+        if spec["time_start"].dtype.kind in "iuf"
+        else spec["time_start"][k]
+    )
+    craft = (
+        f"spacecraft {one['u_spacecraft']:+.1f} V"
+        if np.isfinite(one["u_spacecraft"])
+        else "spacecraft potential unknown"
+    )
     title = f"sweep {spec['spec_no'][k]} of {day.name}, {str(when).replace('T', ' ')[:19]} UTC, {craft}"
     sets = {method: fit_sweep(day, k, method) for method in METHODS}
-    u = profile_grid(float(spec["u_surface_lower_95"][k]), float(spec["u_surface_upper_95"][k]))
+    u = profile_grid(
+        float(spec["u_surface_lower_95"][k]), float(spec["u_surface_upper_95"][k])
+    )
     against = "plasma" if np.isfinite(one["u_spacecraft"]) else "spacecraft"
-    known = {**one, "u_spacecraft": one["u_spacecraft"] if against == "plasma" else 0.0}  # as the fit does: volts from the spacecraft on
-    view = SweepView(title, sets, u, np.full(len(u), np.nan), known, day.fitter(), against=against)
+    known = {
+        **one,
+        "u_spacecraft": one["u_spacecraft"] if against == "plasma" else 0.0,
+    }  # as the fit does: volts from the spacecraft on
+    view = SweepView(
+        title, sets, u, np.full(len(u), np.nan), known, day.fitter(), against=against
+    )
     try:
-        return dataclasses.replace(view, rise=profile_misfit(u, **known, fitter=view.fitter))
+        return dataclasses.replace(
+            view, rise=profile_misfit(u, **known, fitter=view.fitter)
+        )
     except ValueError as error:
-        return dataclasses.replace(view, trouble=describe_flags(spec["flags"][k]) or str(error))
+        return dataclasses.replace(
+            view, trouble=describe_flags(spec["flags"][k]) or str(error)
+        )
 
 # %% ../../nbs/view/04_explore.ipynb #08d575fd
-_PANELS = ("measured, share of a full cell", "model", "measured less model, standard deviations", "profile of the misfit")
-_EDGE = {"mode": "lines", "line": {"color": "#d7301f", "width": 2}, "hoverinfo": "skip", "showlegend": False}
+_PANELS = (
+    "measured, share of a full cell",
+    "model",
+    "measured less model, standard deviations",
+    "profile of the misfit",
+)
+_EDGE = {
+    "mode": "lines",
+    "line": {"color": "#d7301f", "width": 2},
+    "hoverinfo": "skip",
+    "showlegend": False,
+}
+
 
 def _between(energy):
     "Edges of channels on a logarithmic scale."
     log = np.log(energy)
     middle = (log[1:] + log[:-1]) / 2
-    return np.exp(np.concatenate([[2 * log[0] - middle[0]], middle, [2 * log[-1] - middle[-1]]]))
+    return np.exp(
+        np.concatenate([[2 * log[0] - middle[0]], middle, [2 * log[-1] - middle[-1]]])
+    )
+
 
 def _blank(values):
     "A picture for Plotly, rounded, with None where there is nothing: widgets send pictures as JSON, which has no NaN."
     return np.where(np.isfinite(values), np.round(values, 3).astype(object), None)
 
+
 def _heat(binned, values, **look):
     "One panel of energy and pitch angle."
-    return go.Heatmap(x=PITCH_EDGES, y=_between(binned.energy), z=_blank(values), hovertemplate="%{y:.0f} eV, %{x:.0f}°: %{z:.2f}<extra></extra>", **look)
+    return go.Heatmap(
+        x=PITCH_EDGES,
+        y=_between(binned.energy),
+        z=_blank(values),
+        hovertemplate="%{y:.0f} eV, %{x:.0f}°: %{z:.2f}<extra></extra>",
+        **look,
+    )
+
 
 def cone_edge(
     u: float,  # surface potential, V
@@ -245,12 +437,18 @@ def cone_edge(
 ) -> np.ndarray:  # (N,) pitch angle, deg; NaN below the spacecraft's potential
     "Pitch angle beyond which electrons are lost; 180 where all return."
     ambient = np.asarray(energy, float) - u_spacecraft
-    return np.array([180 - critical_angle(ratio * (1 + u / e)) if e > 0 else np.nan for e in ambient])
+    return np.array(
+        [
+            180 - critical_angle(ratio * (1 + u / e)) if e > 0 else np.nan
+            for e in ambient
+        ]
+    )
 
 # %% ../../nbs/view/04_explore.ipynb #55c76e32
 def sweep_figure(
     view: SweepView,
-    parameters=None,  # U_surface (V), B_s/B_m, backscatter, beam amplitude of the model; None: the fit's
+    # U_surface (V), B_s/B_m, backscatter, beam amplitude of the model; None: the fit's
+    parameters=None,
     height: int = 760,  # pixels
     width: int = 920,  # pixels
 ) -> go.Figure:
@@ -258,7 +456,10 @@ def sweep_figure(
     if view.trouble:
         return _empty_figure(view, height, width)
     parameters = view.best(view.fitter.method) if parameters is None else parameters
-    p = tuple(given if np.isfinite(given) else plain for given, plain in zip(parameters, (0.0, 0.5, 0.06, 0.0)))
+    p = tuple(
+        given if np.isfinite(given) else plain
+        for given, plain in zip(parameters, (0.0, 0.5, 0.06, 0.0))
+    )
     model = view.model(p)
     binned = bin_sweep(model, view.sweep["cells"])
     figure = _panels(view.title, height, width)
@@ -266,7 +467,15 @@ def sweep_figure(
         figure.add_trace(_heat(binned, values, coloraxis="coloraxis"), 1, panel + 1)
     energy = np.geomspace(*_between(binned.energy)[[0, -1]], 160)
     for panel in (1, 2):
-        figure.add_trace(go.Scatter(x=cone_edge(p[0], p[1], view.sweep["u_spacecraft"], energy), y=energy, **_EDGE), 1, panel)
+        figure.add_trace(
+            go.Scatter(
+                x=cone_edge(p[0], p[1], view.sweep["u_spacecraft"], energy),
+                y=energy,
+                **_EDGE,
+            ),
+            1,
+            panel,
+        )
     figure.add_trace(_heat(binned, binned.residual, coloraxis="coloraxis2"), 2, 1)
     _draw_profile(figure, view, p[0], view.height(p))
     return figure
@@ -274,38 +483,149 @@ def sweep_figure(
 # %% ../../nbs/view/04_explore.ipynb #11fbc82d
 def _panels(title, height, width):
     "The empty figure."
-    figure = make_subplots(2, 2, subplot_titles=_PANELS, horizontal_spacing=0.14, vertical_spacing=0.14)
+    figure = make_subplots(
+        2, 2, subplot_titles=_PANELS, horizontal_spacing=0.14, vertical_spacing=0.14
+    )
     ticks = [10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000, 20000]
     for row, column in ((1, 1), (1, 2), (2, 1)):
-        figure.update_yaxes(type="log", title="energy (eV)", tickvals=ticks, ticktext=[f"{t:,}" for t in ticks], row=row, col=column)
-        figure.update_xaxes(title="pitch angle (°)", range=[0, 180], dtick=30, row=row, col=column)
+        figure.update_yaxes(
+            type="log",
+            title="energy (eV)",
+            tickvals=ticks,
+            ticktext=[f"{t:,}" for t in ticks],
+            row=row,
+            col=column,
+        )
+        figure.update_xaxes(
+            title="pitch angle (°)", range=[0, 180], dtick=30, row=row, col=column
+        )
     bar = {"thickness": 14, "len": 0.42, "x": 1.01}
     return figure.update_layout(
-        title={"text": title, "font": {"size": 15}, "x": 0.01}, height=height, width=width, template="plotly_white", margin={"l": 70, "r": 80, "t": 80, "b": 90}, uirevision="sweep",
-        coloraxis={"cmin": 0, "cmax": 1.5, "colorscale": "Viridis", "colorbar": {**bar, "y": 0.79}},
-        coloraxis2={"cmin": -4, "cmax": 4, "colorscale": "RdBu_r", "colorbar": {**bar, "y": 0.21, "x": 0.44}},
-        legend={"orientation": "h", "x": 1, "xanchor": "right", "y": -0.1, "yanchor": "top", "font": {"size": 12}})
+        title={"text": title, "font": {"size": 15}, "x": 0.01},
+        height=height,
+        width=width,
+        template="plotly_white",
+        margin={"l": 70, "r": 80, "t": 80, "b": 90},
+        uirevision="sweep",
+        coloraxis={
+            "cmin": 0,
+            "cmax": 1.5,
+            "colorscale": "Viridis",
+            "colorbar": {**bar, "y": 0.79},
+        },
+        coloraxis2={
+            "cmin": -4,
+            "cmax": 4,
+            "colorscale": "RdBu_r",
+            "colorbar": {**bar, "y": 0.21, "x": 0.44},
+        },
+        legend={
+            "orientation": "h",
+            "x": 1,
+            "xanchor": "right",
+            "y": -0.1,
+            "yanchor": "top",
+            "font": {"size": 12},
+        },
+    )
+
 
 def _empty_figure(view, height, width):
     "The title, and the reason why there is nothing else."
-    figure = go.Figure(layout={"title": {"text": view.title, "font": {"size": 15}, "x": 0.01}, "height": height, "width": width, "template": "plotly_white", "xaxis": {"visible": False}, "yaxis": {"visible": False}})
-    return figure.add_annotation(text=f"no surface potential: {view.trouble}", showarrow=False, font={"size": 16}, x=0.5, y=0.5, xref="paper", yref="paper")
+    figure = go.Figure(
+        layout={
+            "title": {"text": view.title, "font": {"size": 15}, "x": 0.01},
+            "height": height,
+            "width": width,
+            "template": "plotly_white",
+            "xaxis": {"visible": False},
+            "yaxis": {"visible": False},
+        }
+    )
+    return figure.add_annotation(
+        text=f"no surface potential: {view.trouble}",
+        showarrow=False,
+        font={"size": 16},
+        x=0.5,
+        y=0.5,
+        xref="paper",
+        yref="paper",
+    )
 
 # %% ../../nbs/view/04_explore.ipynb #42acf1b3
 def _draw_profile(figure, view, u, height):
     "Profile, sets, and where the model on show stands."
     fit, top = view.sets[view.fitter.method], 4 * ROOT_95**2
-    figure.add_trace(go.Scatter(x=view.u, y=np.clip(view.rise, 0, 4 * top), mode="lines", line={"color": "#2166ac", "width": 2}, name="profile",
-                                hovertemplate="%{x:.1f} V: %{y:.2f}<extra></extra>"), 2, 2)
-    for name, root, colour in (("95", ROOT_95, "rgba(33,102,172,0.18)"), ("68", ROOT_68, "rgba(33,102,172,0.25)")):
-        ends = np.clip([float(getattr(fit, f"u_surface_{side}_{name}")[0]) for side in ("lower", "upper")], view.u[0], view.u[-1])
+    figure.add_trace(
+        go.Scatter(
+            x=view.u,
+            y=np.clip(view.rise, 0, 4 * top),
+            mode="lines",
+            line={"color": "#2166ac", "width": 2},
+            name="profile",
+            hovertemplate="%{x:.1f} V: %{y:.2f}<extra></extra>",
+        ),
+        2,
+        2,
+    )
+    for name, root, colour in (
+        ("95", ROOT_95, "rgba(33,102,172,0.18)"),
+        ("68", ROOT_68, "rgba(33,102,172,0.25)"),
+    ):
+        ends = np.clip(
+            [
+                float(getattr(fit, f"u_surface_{side}_{name}")[0])
+                for side in ("lower", "upper")
+            ],
+            view.u[0],
+            view.u[-1],
+        )
         x = [ends[0], ends[0], ends[1], ends[1]] if np.isfinite(ends).all() else []
-        figure.add_trace(go.Scatter(x=x, y=[0, root**2, root**2, 0][: len(x)], fill="toself", mode="lines", line={"width": 0}, fillcolor=colour, name=f"{name} % set", hoverinfo="skip"), 2, 2)
-    figure.add_trace(go.Scatter(x=[u, u], y=[0, top], mode="lines", line={"color": "#d7301f", "width": 1.5, "dash": "dash"}, showlegend=False, hoverinfo="skip"), 2, 2)
-    figure.add_trace(go.Scatter(x=[u], y=[min(height, 0.97 * top)], mode="markers", marker={"color": "#d7301f", "size": 10}, name="model on show",
-                                hovertemplate=f"{u:.1f} V: {height:.2f}<extra></extra>"), 2, 2)
+        figure.add_trace(
+            go.Scatter(
+                x=x,
+                y=[0, root**2, root**2, 0][: len(x)],
+                fill="toself",
+                mode="lines",
+                line={"width": 0},
+                fillcolor=colour,
+                name=f"{name} % set",
+                hoverinfo="skip",
+            ),
+            2,
+            2,
+        )
+    figure.add_trace(
+        go.Scatter(
+            x=[u, u],
+            y=[0, top],
+            mode="lines",
+            line={"color": "#d7301f", "width": 1.5, "dash": "dash"},
+            showlegend=False,
+            hoverinfo="skip",
+        ),
+        2,
+        2,
+    )
+    figure.add_trace(
+        go.Scatter(
+            x=[u],
+            y=[min(height, 0.97 * top)],
+            mode="markers",
+            marker={"color": "#d7301f", "size": 10},
+            name="model on show",
+            hovertemplate=f"{u:.1f} V: {height:.2f}<extra></extra>",
+        ),
+        2,
+        2,
+    )
     span, margin = (view.u[0], view.u[-1]), 0.03 * np.ptp([view.u[0], view.u[-1], u])
-    figure.update_xaxes(title=f"surface potential against the {view.against} (V)", range=[min(span[0], u) - margin, max(span[1], u) + margin], row=2, col=2)
+    figure.update_xaxes(
+        title=f"surface potential against the {view.against} (V)",
+        range=[min(span[0], u) - margin, max(span[1], u) + margin],
+        row=2,
+        col=2,
+    )
     figure.update_yaxes(title="misfit above the least", range=[0, top], row=2, col=2)
 
 # %% ../../nbs/view/04_explore.ipynb #7740125c
@@ -314,12 +634,42 @@ def method_table(
 ):  # DataFrame, one row for each method
     "What each method makes of the sweep, and how far the misfit of the run's method at its parameters lies above the fit."
     import pandas as pd
+
     rows = {}
     for method, fit in view.sets.items():
-        values, lower, upper = view.best(method), float(fit.u_surface_lower_95[0]), float(fit.u_surface_upper_95[0])
-        misfit = view.height(values) if np.isfinite(values).all() and not view.trouble else np.nan
-        rows[method] = [*values, lower, upper, str(fit.set_kind[0]), misfit, describe_flags(fit.flags[0]) or "none"]
-    return pd.DataFrame.from_dict(rows, "index", columns=["U_surface (V)", "B_s/B_m", "backscatter", "beam", "95 % from", "to", "set", "misfit above", "flags"])
+        values, lower, upper = (
+            view.best(method),
+            float(fit.u_surface_lower_95[0]),
+            float(fit.u_surface_upper_95[0]),
+        )
+        misfit = (
+            view.height(values)
+            if np.isfinite(values).all() and not view.trouble
+            else np.nan
+        )
+        rows[method] = [
+            *values,
+            lower,
+            upper,
+            str(fit.set_kind[0]),
+            misfit,
+            describe_flags(fit.flags[0]) or "none",
+        ]
+    return pd.DataFrame.from_dict(
+        rows,
+        "index",
+        columns=[
+            "U_surface (V)",
+            "B_s/B_m",
+            "backscatter",
+            "beam",
+            "95 % from",
+            "to",
+            "set",
+            "misfit above",
+            "flags",
+        ],
+    )
 
 # %% ../../nbs/view/04_explore.ipynb #f179b7fe
 def redraw(
@@ -328,7 +678,9 @@ def redraw(
 ):
     "Makes a widget show another figure; its own handlers stay where the traces are of the same number and kind."
     with shown.batch_update():
-        if [trace.type for trace in shown.data] == [trace.type for trace in figure.data]:
+        if [trace.type for trace in shown.data] == [
+            trace.type for trace in figure.data
+        ]:
             for old, new in zip(shown.data, figure.data):
                 old.update(new.to_plotly_json(), overwrite=True)
         else:
@@ -340,7 +692,9 @@ def redraw(
 def _escaped(text):
     "Text for an HTML widget."
     import html
+
     return html.escape(str(text))
+
 
 def _results(results):
     "Results as they are, or read from a file or folder; raises ValueError when they hold no sweep."
@@ -352,24 +706,45 @@ def _results(results):
 # %% ../../nbs/view/04_explore.ipynb #2e39996c
 def save_plotly(
     figure,  # Plotly figure
-    path,  # its suffix says the format: .html needs nothing, .png, .svg and .pdf need Chrome
+    # its suffix says the format: .html needs nothing, .png, .svg and .pdf need Chrome
+    path,
 ) -> Path:  # the file
     "Writes a Plotly figure, whole or not at all; raises ValueError for another suffix, RuntimeError without Chrome."
     from lunar_potential.run.jobs import atomic_file
+
     path = Path(path)
     kind = path.suffix.lower()
     if kind not in (".html", ".png", ".svg", ".pdf"):
         raise ValueError(f"{path} ends in none of .html, .png, .svg and .pdf")
-    content = go.Figure(figure).to_html(include_plotlyjs=True).encode() if kind == ".html" else go.Figure(figure).to_image(kind[1:])
+    content = (
+        go.Figure(figure).to_html(include_plotlyjs=True).encode()
+        if kind == ".html"
+        else go.Figure(figure).to_image(kind[1:])
+    )
     with atomic_file(path) as file:
         file.write(content)
     return path
 
 # %% ../../nbs/view/04_explore.ipynb #466df1b1
 _SLIDERS = {  # name: label, least, most, step, what it is
-    "u": ("U_surface", -500.0, 100.0, 0.5, "potential of the surface, V"), "ratio": ("B_s/B_m", 0.02, 1.2, 0.005, "field at the spacecraft over field at the surface"),
-    "backscatter": ("backscatter", 0.0, 0.6, 0.005, "share of the lost electrons that comes back"), "beam": ("beam", 0.0, 10.0, 0.05, "secondaries relative to the incident flux"),
+    "u": ("U_surface", -500.0, 100.0, 0.5, "potential of the surface, V"),
+    "ratio": (
+        "B_s/B_m",
+        0.02,
+        1.2,
+        0.005,
+        "field at the spacecraft over field at the surface",
+    ),
+    "backscatter": (
+        "backscatter",
+        0.0,
+        0.6,
+        0.005,
+        "share of the lost electrons that comes back",
+    ),
+    "beam": ("beam", 0.0, 10.0, 0.05, "secondaries relative to the incident flux"),
 }
+
 
 class SweepControls(ipw.VBox):
     "Buttons, fields and sliders of `SweepExplorer`, which do nothing yet."
@@ -378,17 +753,59 @@ class SweepControls(ipw.VBox):
         self,
         names,  # of the daily tables
     ):
-        self.days = ipw.Dropdown(options=[(f"{file_date(n)}  {n}", n) for n in names], description="day")
+        self.days = ipw.Dropdown(
+            options=[(f"{file_date(n)}  {n}", n) for n in names], description="day"
+        )
         self.number = ipw.BoundedIntText(min=0, max=2**31 - 1, description="spec_no")
-        self.previous, self.next = ipw.Button(description="◀ previous"), ipw.Button(description="next ▶")
+        self.previous, self.next = (
+            ipw.Button(description="◀ previous"),
+            ipw.Button(description="next ▶"),
+        )
         self.method = ipw.Dropdown(options=list(METHODS), description="method")
         self.back = ipw.Button(description="back to the fit")
-        self.path, self.save = ipw.Text("sweep.html", description="file"), ipw.Button(description="save figure")
-        self.sliders = {name: ipw.FloatSlider(min=low, max=high, step=step, description=label, tooltip=tip, readout_format=".2f", layout=ipw.Layout(width="48%"))
-                        for name, (label, low, high, step, tip) in _SLIDERS.items()}
-        self.message, self.table, self.figure = ipw.HTML(), ipw.HTML(), go.FigureWidget()
-        wrap, navigation = ipw.Layout(flex_flow="row wrap"), [self.previous, self.next, self.days, self.number, self.method, self.back, self.path, self.save]
-        super().__init__([ipw.HBox(navigation, layout=wrap), self.message, ipw.HBox(list(self.sliders.values()), layout=wrap), self.figure, self.table])
+        self.path, self.save = (
+            ipw.Text("sweep.html", description="file"),
+            ipw.Button(description="save figure"),
+        )
+        self.sliders = {
+            name: ipw.FloatSlider(
+                min=low,
+                max=high,
+                step=step,
+                description=label,
+                tooltip=tip,
+                readout_format=".2f",
+                layout=ipw.Layout(width="48%"),
+            )
+            for name, (label, low, high, step, tip) in _SLIDERS.items()
+        }
+        self.message, self.table, self.figure = (
+            ipw.HTML(),
+            ipw.HTML(),
+            go.FigureWidget(),
+        )
+        wrap, navigation = (
+            ipw.Layout(flex_flow="row wrap"),
+            [
+                self.previous,
+                self.next,
+                self.days,
+                self.number,
+                self.method,
+                self.back,
+                self.path,
+                self.save,
+            ],
+        )
+        super().__init__(
+            [
+                ipw.HBox(navigation, layout=wrap),
+                self.message,
+                ipw.HBox(list(self.sliders.values()), layout=wrap),
+                self.figure,
+                self.table,
+            ]
+        )
 
 # %% ../../nbs/view/04_explore.ipynb #428506ed
 class SweepExplorer(SweepControls):
@@ -398,23 +815,46 @@ class SweepExplorer(SweepControls):
         self,
         results,  # `PotentialResults`, a result file or a folder of them
         archive=None,  # `Archive` or its folder; None: the default data folder
-        spec_no: int | None = None,  # the sweep to begin with; None: the first with a potential
+        # the sweep to begin with; None: the first with a potential
+        spec_no: int | None = None,
     ):
         self.results, self.archive = _results(results), archive
-        self.day, self.view, self.index, self.place, self._quiet = None, None, 0, 0, False
+        self.day, self.view, self.index, self.place, self._quiet = (
+            None,
+            None,
+            0,
+            0,
+            False,
+        )
         super().__init__(_file_names(self.results))
         self._listen()
         self._allow(False)
         identified = np.flatnonzero(self.results.spec["identified"])
         first = identified[0] if len(identified) else 0
-        self.show_sweep(int(self.results.spec["spec_no"][first]) if spec_no is None else spec_no)
+        self.show_sweep(
+            int(self.results.spec["spec_no"][first]) if spec_no is None else spec_no
+        )
 
     def _listen(self):
-        for button, answer in ((self.previous, lambda: self.step(-1)), (self.next, lambda: self.step(1)), (self.back, self._to_fit), (self.save, self._save)):
+        for button, answer in (
+            (self.previous, lambda: self.step(-1)),
+            (self.next, lambda: self.step(1)),
+            (self.back, self._to_fit),
+            (self.save, self._save),
+        ):
             button.on_click(lambda _, answer=answer: answer())
-        answers = [(self.days, self._show_day), (self.number, self.show_sweep), (self.method, lambda _: self._to_fit())]
-        for control, answer in answers + [(slider, lambda _: self._draw()) for slider in self.sliders.values()]:
-            control.observe(lambda change, answer=answer: self._quiet or answer(change["new"]), "value")
+        answers = [
+            (self.days, self._show_day),
+            (self.number, self.show_sweep),
+            (self.method, lambda _: self._to_fit()),
+        ]
+        for control, answer in answers + [
+            (slider, lambda _: self._draw()) for slider in self.sliders.values()
+        ]:
+            control.observe(
+                lambda change, answer=answer: self._quiet or answer(change["new"]),
+                "value",
+            )
 
     @contextlib.contextmanager
     def _quietly(self):
@@ -435,7 +875,9 @@ class SweepExplorer(SweepControls):
         spec_no: int,  # of the results; the nearest one is opened
     ):
         "Shows a sweep; where its table cannot be read, says why and stays where it was."
-        place = int(np.argmin(np.abs(self.results.spec["spec_no"].astype(np.int64) - spec_no)))
+        place = int(
+            np.argmin(np.abs(self.results.spec["spec_no"].astype(np.int64) - spec_no))
+        )
         trouble = self._open(place)
         if trouble:
             self.message.value = f"<b>{_escaped(trouble)}</b>"
@@ -454,13 +896,26 @@ class SweepExplorer(SweepControls):
             skipped, unread = [*skipped, trouble], days[place]
             while 0 <= place < len(days) and days[place] == unread:
                 place += by
-        self.message.value = "; ".join([*(f"<b>{_escaped(trouble)}</b>" for trouble in skipped), self.message.value]) if skipped else self.message.value
+        self.message.value = (
+            "; ".join(
+                [
+                    *(f"<b>{_escaped(trouble)}</b>" for trouble in skipped),
+                    self.message.value,
+                ]
+            )
+            if skipped
+            else self.message.value
+        )
 
     def _open(self, place):
         "Shows the sweep at a place of the results; the reason as text when it cannot."
         name = _file_names(self.results)[self.results.spec["file_index"][place]]
         try:
-            self.day = open_day(self.results, self.archive, name) if self.day is None or self.day.name != name else self.day
+            self.day = (
+                open_day(self.results, self.archive, name)
+                if self.day is None or self.day.name != name
+                else self.day
+            )
         except (ArchiveError, ValueError) as error:
             return str(error)
         self.place = place
@@ -468,7 +923,9 @@ class SweepExplorer(SweepControls):
         return ""
 
     def _show_day(self, name):
-        mine = np.flatnonzero(self.results.spec["file_index"] == _file_names(self.results).index(name))
+        mine = np.flatnonzero(
+            self.results.spec["file_index"] == _file_names(self.results).index(name)
+        )
         if len(mine):
             self.show_sweep(int(self.results.spec["spec_no"][mine[0]]))
         else:
@@ -480,7 +937,9 @@ class SweepExplorer(SweepControls):
             self.method.value = self.day.config.fit_method
         self._set_controls()
         self._allow(True)
-        self.path.value = f"sweep_{self.number.value}{Path(self.path.value).suffix or '.html'}"
+        self.path.value = (
+            f"sweep_{self.number.value}{Path(self.path.value).suffix or '.html'}"
+        )
         self.message.value = _escaped(describe_flags(self.day.spec["flags"][index]))
         self.table.value = method_table(self.view).round(2).to_html(na_rep="–")
         self._to_fit()
@@ -489,7 +948,10 @@ class SweepExplorer(SweepControls):
         "Day and number as they are shown."
         with self._quietly():
             if self.view is not None:
-                self.days.value, self.number.value = self.day.name, int(self.day.spec["spec_no"][self.index])
+                self.days.value, self.number.value = (
+                    self.day.name,
+                    int(self.day.spec["spec_no"][self.index]),
+                )
 
     def _allow(self, shown):
         "What needs a sweep works only when one is shown."
@@ -500,7 +962,9 @@ class SweepExplorer(SweepControls):
         "Puts the sliders where the method's best values are."
         with self._quietly():
             best = self.view.best(self.method.value) if self.view else (np.nan,) * 4
-            for value, slider, plain in zip(best, self.sliders.values(), (0.0, 0.5, 0.06, 0.0)):
+            for value, slider, plain in zip(
+                best, self.sliders.values(), (0.0, 0.5, 0.06, 0.0)
+            ):
                 value = value if np.isfinite(value) else plain
                 slider.min, slider.max = min(slider.min, value), max(slider.max, value)
                 slider.value = value
@@ -515,7 +979,9 @@ class SweepExplorer(SweepControls):
             self.message.value = f"<b>{_escaped(f'{self.path.value} exists; choose another name' if self.view else 'no sweep is shown')}</b>"
             return
         try:
-            self.message.value = f"saved {_escaped(save_plotly(self.figure, self.path.value))}"
+            self.message.value = (
+                f"saved {_escaped(save_plotly(self.figure, self.path.value))}"
+            )
         except (OSError, ValueError, RuntimeError) as error:
             self.message.value = f"<b>{_escaped(error)}</b>"
 
@@ -531,27 +997,80 @@ def month_map(
     "Surface potentials by longitude and latitude."
     scale = potential_scale(points["u_surface"]) if scale is None else scale
     texture = moon_texture(240, 480) if texture is None else texture
-    figure = go.Figure(layout={"height": height, "width": width, "template": "plotly_white", "margin": {"l": 60, "r": 20, "t": 30, "b": 50}, "clickmode": "event", "uirevision": "map",
-                               "xaxis": {"title": "longitude (° E)", "range": [-180, 180], "dtick": 60}, "yaxis": {"title": "latitude (°)", "range": [-90, 90], "dtick": 30},
-                               "coloraxis": {"cmin": -1, "cmax": 1, "colorscale": "RdBu_r", "colorbar": _volt_bar(scale)}, "showlegend": False})
-    figure.add_layout_image(source=_image(texture), xref="x", yref="y", x=-180, y=90, sizex=360, sizey=180, sizing="stretch", layer="below")
-    marker = {"size": size, "color": scale(points["u_surface"]), "coloraxis": "coloraxis", "line": {"color": "black", "width": 0.7}}
-    return figure.add_trace(go.Scatter(x=points["longitude"], y=points["latitude"], mode="markers", marker=marker, hovertext=hover_text(points), hoverinfo="text",
-                                       customdata=points["spec_no"].to_numpy()))
+    figure = go.Figure(
+        layout={
+            "height": height,
+            "width": width,
+            "template": "plotly_white",
+            "margin": {"l": 60, "r": 20, "t": 30, "b": 50},
+            "clickmode": "event",
+            "uirevision": "map",
+            "xaxis": {"title": "longitude (° E)", "range": [-180, 180], "dtick": 60},
+            "yaxis": {"title": "latitude (°)", "range": [-90, 90], "dtick": 30},
+            "coloraxis": {
+                "cmin": -1,
+                "cmax": 1,
+                "colorscale": "RdBu_r",
+                "colorbar": _volt_bar(scale),
+            },
+            "showlegend": False,
+        }
+    )
+    figure.add_layout_image(
+        source=_image(texture),
+        xref="x",
+        yref="y",
+        x=-180,
+        y=90,
+        sizex=360,
+        sizey=180,
+        sizing="stretch",
+        layer="below",
+    )
+    marker = {
+        "size": size,
+        "color": scale(points["u_surface"]),
+        "coloraxis": "coloraxis",
+        "line": {"color": "black", "width": 0.7},
+    }
+    return figure.add_trace(
+        go.Scatter(
+            x=points["longitude"],
+            y=points["latitude"],
+            mode="markers",
+            marker=marker,
+            hovertext=hover_text(points),
+            hoverinfo="text",
+            customdata=points["spec_no"].to_numpy(),
+        )
+    )
+
 
 def _volt_bar(scale):
     "A colour bar with round potentials."
     ticks = scale.ticks()
-    return {"title": {"text": "surface potential (V)", "side": "right"}, "thickness": 14, "tickvals": scale(ticks).tolist(), "ticktext": [f"{v:+g}".replace("-", "−") if v else "0" for v in ticks]}
+    return {
+        "title": {"text": "surface potential (V)", "side": "right"},
+        "thickness": 14,
+        "tickvals": scale(ticks).tolist(),
+        "ticktext": [f"{v:+g}".replace("-", "−") if v else "0" for v in ticks],
+    }
+
 
 def _image(texture):
     "A texture as a picture."
     from PIL import Image
+
     return Image.fromarray(texture.palette[texture.index])
 
 # %% ../../nbs/view/04_explore.ipynb #e6cf23e1
 REGIMES = {  # name: what `projection_in_sun` and `spacecraft_in_sun` are there
-    "day": ((1,), (1, 0, -1)), "night, spacecraft in sun": ((0,), (1,)), "night, spacecraft in shade": ((0,), (0,)), "unknown": ((-1, 0), (-1,))}
+    "day": ((1,), (1, 0, -1)),
+    "night, spacecraft in sun": ((0,), (1,)),
+    "night, spacecraft in shade": ((0,), (0,)),
+    "unknown": ((-1, 0), (-1,)),
+}
+
 
 def choose_points(
     results,  # `PotentialResults`
@@ -566,10 +1085,14 @@ def choose_points(
     keep = np.zeros(results.n_sweeps, bool)
     for name in regimes:
         foot, craft = REGIMES[name]
-        keep |= np.isin(spec["projection_in_sun"], foot) & np.isin(spec["spacecraft_in_sun"], craft)
+        keep |= np.isin(spec["projection_in_sun"], foot) & np.isin(
+            spec["spacecraft_in_sun"], craft
+        )
     if np.isfinite(widest):
         keep &= spec["u_surface_upper_95"] - spec["u_surface_lower_95"] <= widest
-    return footpoints({name: values[keep] for name, values in spec.items()}, first, last, max_points)
+    return footpoints(
+        {name: values[keep] for name, values in spec.items()}, first, last, max_points
+    )
 
 # %% ../../nbs/view/04_explore.ipynb #2afedf37
 class MonthControls(ipw.VBox):
@@ -579,12 +1102,45 @@ class MonthControls(ipw.VBox):
         self,
         days,  # ISO dates, ascending
     ):
-        self.dates = ipw.SelectionRangeSlider(options=days or ["no sweep"], index=(0, max(len(days) - 1, 0)), description="dates", readout=False, continuous_update=False, layout=ipw.Layout(width="45%"))
-        self.regimes = ipw.SelectMultiple(options=list(REGIMES), value=list(REGIMES), description="regime", rows=4)
-        self.width = ipw.FloatLogSlider(1e4, min=0, max=4, step=0.1, description="95 % set", tooltip="widest 95 % set that is shown, V; 10,000 shows all", readout_format=".3g", continuous_update=False)
-        self.message, self.below, self.map, self.globe = ipw.HTML(), ipw.VBox(), go.FigureWidget(), go.FigureWidget()
+        self.dates = ipw.SelectionRangeSlider(
+            options=days or ["no sweep"],
+            index=(0, max(len(days) - 1, 0)),
+            description="dates",
+            readout=False,
+            continuous_update=False,
+            layout=ipw.Layout(width="45%"),
+        )
+        self.regimes = ipw.SelectMultiple(
+            options=list(REGIMES), value=list(REGIMES), description="regime", rows=4
+        )
+        self.width = ipw.FloatLogSlider(
+            1e4,
+            min=0,
+            max=4,
+            step=0.1,
+            description="95 % set",
+            tooltip="widest 95 % set that is shown, V; 10,000 shows all",
+            readout_format=".3g",
+            continuous_update=False,
+        )
+        self.message, self.below, self.map, self.globe = (
+            ipw.HTML(),
+            ipw.VBox(),
+            go.FigureWidget(),
+            go.FigureWidget(),
+        )
         self.tabs = ipw.Tab([self.map, self.globe], titles=("map", "globe"))
-        super().__init__([ipw.HBox([self.dates, self.width, self.regimes], layout=ipw.Layout(flex_flow="row wrap")), self.message, self.tabs, self.below])
+        super().__init__(
+            [
+                ipw.HBox(
+                    [self.dates, self.width, self.regimes],
+                    layout=ipw.Layout(flex_flow="row wrap"),
+                ),
+                self.message,
+                self.tabs,
+                self.below,
+            ]
+        )
 
 # %% ../../nbs/view/04_explore.ipynb #97212940
 class MonthExplorer(MonthControls):
@@ -593,11 +1149,16 @@ class MonthExplorer(MonthControls):
     def __init__(
         self,
         results,  # `PotentialResults`, a result file or a folder of them
-        archive=None,  # `Archive` or its folder, for the sweeps; None: the default data folder
+        # `Archive` or its folder, for the sweeps; None: the default data folder
+        archive=None,
         texture=None,  # `globe.Texture`; None: the schematic Moon
         max_points: int = 2500,  # at most so many points are drawn at once
     ):
-        self.results, self.archive, self.max_points = _results(results), archive, max_points
+        self.results, self.archive, self.max_points = (
+            _results(results),
+            archive,
+            max_points,
+        )
         self.table = sweep_table(self.results)
         self.texture = moon_texture(240, 480) if texture is None else texture
         self.scale = potential_scale(self.table["u_surface"])
@@ -613,7 +1174,9 @@ class MonthExplorer(MonthControls):
 
     def _choose(self):
         widest = np.inf if self.width.value >= 1e4 else self.width.value
-        return choose_points(self.results, *self.dates.value, self.regimes.value, widest, self.max_points)
+        return choose_points(
+            self.results, *self.dates.value, self.regimes.value, widest, self.max_points
+        )
 
     def _draw(self):
         self.points = self._choose()
@@ -624,11 +1187,15 @@ class MonthExplorer(MonthControls):
         self._tell()
 
     def _draw_globe(self):
-        figure = plotly_globe(self.points, texture=self.texture, limit=self.scale.limit, size=8.0)
+        figure = plotly_globe(
+            self.points, texture=self.texture, limit=self.scale.limit, size=8.0
+        )
         if not self.globe.data:
             self.globe.add_traces(figure.data)
         else:
-            self.globe.data = [trace for trace in self.globe.data if not trace.legendgroup]
+            self.globe.data = [
+                trace for trace in self.globe.data if not trace.legendgroup
+            ]
             self.globe.add_traces(marker_traces(self.points, self.scale, 8.0))
         self.globe.layout = figure.layout.update(width=920, height=680)
         self._attach(self.globe)
@@ -670,9 +1237,14 @@ def cell_columns(
     middle = np.sqrt(y[1:] * y[:-1]) if (y > 0).all() else (y[1:] + y[:-1]) / 2
     picture = np.full((len(middle), len(cells.start)), np.nan)
     for number, table in enumerate(cells.tables):
-        columns, cell = np.flatnonzero(cells.mode == number), np.searchsorted(table.low, middle, "right") - 1
+        columns, cell = (
+            np.flatnonzero(cells.mode == number),
+            np.searchsorted(table.low, middle, "right") - 1,
+        )
         inside = (cell >= 0) & (middle < table.high[cell])
-        picture[np.ix_(inside, columns)] = cell_values(cells.values[columns], table)[:, cell[inside]].T
+        picture[np.ix_(inside, columns)] = cell_values(cells.values[columns], table)[
+            :, cell[inside]
+        ].T
     gaps = np.flatnonzero(cells.start[1:] > cells.end[:-1]) + 1
     edges = np.insert(np.append(cells.start, cells.end[-1]), gaps, cells.end[gaps - 1])
     return edges, np.insert(picture, gaps, np.nan, axis=1)
@@ -684,19 +1256,54 @@ def day_figure(
     width: int = 920,  # pixels
 ) -> go.Figure:
     "Electrons by energy and pitch angle and both potentials in time, for a click to find the sweep."
-    figure = make_subplots(4, 1, shared_xaxes=True, vertical_spacing=0.035, row_heights=[0.34, 0.24, 0.17, 0.25])
+    figure = make_subplots(
+        4,
+        1,
+        shared_xaxes=True,
+        vertical_spacing=0.035,
+        row_heights=[0.34, 0.24, 0.17, 0.25],
+    )
     electrons = spectrogram_cells(day.span, day.energy, day.flux)
-    low, high = min(table.low[0] for table in electrons.tables), max(table.high[-1] for table in electrons.tables)
+    low, high = (
+        min(table.low[0] for table in electrons.tables),
+        max(table.high[-1] for table in electrons.tables),
+    )
     energy, angle = np.geomspace(low, high, 91), np.arange(0.0, 180.1, 15)
     t, flux = cell_columns(electrons, energy)
     with np.errstate(divide="ignore"):
         flux = np.where(flux > 0, np.log10(flux), np.nan)
-    figure.add_trace(go.Heatmap(x=_dates(t), y=energy, z=_blank(flux), coloraxis="coloraxis", hovertemplate="%{x}<br>%{y:.0f} eV: 10^%{z:.2f}<extra></extra>"), 1, 1)
-    t, pitch = cell_columns(spectrogram_cells(day.span, np.arange(7.5, 180, 15), day.pitch, y_spacing="linear"), angle)
-    figure.add_trace(go.Heatmap(x=_dates(t), y=angle, z=_blank(pitch), coloraxis="coloraxis2", hovertemplate="%{x}<br>%{y:.0f}°: %{z:.2f}<extra></extra>"), 2, 1)
+    figure.add_trace(
+        go.Heatmap(
+            x=_dates(t),
+            y=energy,
+            z=_blank(flux),
+            coloraxis="coloraxis",
+            hovertemplate="%{x}<br>%{y:.0f} eV: 10^%{z:.2f}<extra></extra>",
+        ),
+        1,
+        1,
+    )
+    t, pitch = cell_columns(
+        spectrogram_cells(
+            day.span, np.arange(7.5, 180, 15), day.pitch, y_spacing="linear"
+        ),
+        angle,
+    )
+    figure.add_trace(
+        go.Heatmap(
+            x=_dates(t),
+            y=angle,
+            z=_blank(pitch),
+            coloraxis="coloraxis2",
+            hovertemplate="%{x}<br>%{y:.0f}°: %{z:.2f}<extra></extra>",
+        ),
+        2,
+        1,
+    )
     for row, trace in _potential_traces(day):
         figure.add_trace(trace, row, 1)
     return _dressed(figure, day).update_layout(height=height, width=width)
+
 
 def _dates(unix):
     "Unix seconds as dates."
@@ -706,22 +1313,98 @@ def _dates(unix):
 def _potential_traces(day):
     "Spacecraft and surface, each with the row it belongs to."
     table, middle = day.table, _dates(day.span.mean(1))
-    u, known = table["u_surface"].to_numpy(float), np.isfinite(table["u_surface"].to_numpy(float))
-    ends = {"symmetric": False, "array": (table["upper"] - u).clip(upper=2000)[known], "arrayminus": (u - table["lower"]).clip(upper=2000)[known], "color": "#6baed6", "width": 0, "thickness": 1.5}
-    yield 3, go.Scatter(x=middle, y=table["u_spacecraft"], mode="markers", marker={"size": 5, "color": "#b2182b"}, error_y={"array": table["u_spacecraft_error"], "color": "#ef8a62", "width": 0, "thickness": 1.5})
-    yield 4, go.Scatter(x=middle[known], y=u[known], mode="markers", marker={"size": 6, "color": "#2166ac"}, error_y=ends)
+    u, known = (
+        table["u_surface"].to_numpy(float),
+        np.isfinite(table["u_surface"].to_numpy(float)),
+    )
+    ends = {
+        "symmetric": False,
+        "array": (table["upper"] - u).clip(upper=2000)[known],
+        "arrayminus": (u - table["lower"]).clip(upper=2000)[known],
+        "color": "#6baed6",
+        "width": 0,
+        "thickness": 1.5,
+    }
+    yield (
+        3,
+        go.Scatter(
+            x=middle,
+            y=table["u_spacecraft"],
+            mode="markers",
+            marker={"size": 5, "color": "#b2182b"},
+            error_y={
+                "array": table["u_spacecraft_error"],
+                "color": "#ef8a62",
+                "width": 0,
+                "thickness": 1.5,
+            },
+        ),
+    )
+    yield (
+        4,
+        go.Scatter(
+            x=middle[known],
+            y=u[known],
+            mode="markers",
+            marker={"size": 6, "color": "#2166ac"},
+            error_y=ends,
+        ),
+    )
+
 
 def _dressed(figure, day):
     "Scales, names and colours of the rows."
     known = np.flatnonzero(np.isfinite(day.table["u_surface"].to_numpy(float)))
-    figure.update_layout(title={"text": f"Lunar Prospector, {str(_dates(day.span[0, 0]))[:10]}: {len(day.span)} sweeps, {len(known)} surface potentials; click to open a sweep", "font": {"size": 15}, "x": 0.01},
-                         template="plotly_white", showlegend=False, clickmode="event", uirevision="day", margin={"l": 70, "r": 90, "t": 50, "b": 50},
-                         coloraxis={"colorscale": "Viridis", "colorbar": {"len": 0.34, "y": 0.83, "thickness": 14, "title": {"text": "log₁₀ flux<br>(cm⁻² s⁻¹ sr⁻¹ eV⁻¹)", "side": "right"}}},
-                         coloraxis2={"colorscale": "Cividis", "cmin": 0, "cmax": 1.5, "colorbar": {"len": 0.26, "y": 0.5, "thickness": 14, "title": {"text": "flux over incident<br>200 to 1000 eV", "side": "right"}}})
-    figure.update_yaxes(title="energy (eV)", type="log", tickvals=[10, 100, 1000, 10000], ticktext=["10", "100", "1,000", "10,000"], row=1)
+    figure.update_layout(
+        title={
+            "text": f"Lunar Prospector, {str(_dates(day.span[0, 0]))[:10]}: {len(day.span)} sweeps, {len(known)} surface potentials; click to open a sweep",
+            "font": {"size": 15},
+            "x": 0.01,
+        },
+        template="plotly_white",
+        showlegend=False,
+        clickmode="event",
+        uirevision="day",
+        margin={"l": 70, "r": 90, "t": 50, "b": 50},
+        coloraxis={
+            "colorscale": "Viridis",
+            "colorbar": {
+                "len": 0.34,
+                "y": 0.83,
+                "thickness": 14,
+                "title": {
+                    "text": "log₁₀ flux<br>(cm⁻² s⁻¹ sr⁻¹ eV⁻¹)",
+                    "side": "right",
+                },
+            },
+        },
+        coloraxis2={
+            "colorscale": "Cividis",
+            "cmin": 0,
+            "cmax": 1.5,
+            "colorbar": {
+                "len": 0.26,
+                "y": 0.5,
+                "thickness": 14,
+                "title": {
+                    "text": "flux over incident<br>200 to 1000 eV",
+                    "side": "right",
+                },
+            },
+        },
+    )
+    figure.update_yaxes(
+        title="energy (eV)",
+        type="log",
+        tickvals=[10, 100, 1000, 10000],
+        ticktext=["10", "100", "1,000", "10,000"],
+        row=1,
+    )
     figure.update_yaxes(title="pitch angle (°)", range=[0, 180], dtick=45, row=2)
     figure.update_yaxes(title="U<sub>sc</sub> (V)", row=3)
-    return figure.update_yaxes(title="U<sub>surface</sub> (V)", row=4).update_xaxes(title="time (UTC)", row=4)
+    return figure.update_yaxes(title="U<sub>surface</sub> (V)", row=4).update_xaxes(
+        title="time (UTC)", row=4
+    )
 
 # %% ../../nbs/view/04_explore.ipynb #ce0fe8c4
 class DayExplorer(ipw.VBox):
@@ -731,17 +1414,31 @@ class DayExplorer(ipw.VBox):
         self,
         results,  # `PotentialResults`, a result file or a folder of them
         archive=None,  # `Archive` or its folder; None: the default data folder
-        name: str | None = None,  # daily table, as in `results.meta["files"]`; None: the first
+        # daily table, as in `results.meta["files"]`; None: the first
+        name: str | None = None,
     ):
         self.results, self.archive = _results(results), archive
         names = _file_names(self.results)
         if name is not None and name not in names:
-            raise ValueError(f"the results have no file {name}; they hold {', '.join(names[:5])}{' …' if len(names) > 5 else ''}")
-        self.days = ipw.Dropdown(options=[(f"{file_date(n)}  {n}", n) for n in names], value=name or names[0], description="day")
-        self.message, self.below, self.figure, self.sweep = ipw.HTML(), ipw.VBox(), go.FigureWidget(), None
+            raise ValueError(
+                f"the results have no file {name}; they hold {', '.join(names[:5])}{' …' if len(names) > 5 else ''}"
+            )
+        self.days = ipw.Dropdown(
+            options=[(f"{file_date(n)}  {n}", n) for n in names],
+            value=name or names[0],
+            description="day",
+        )
+        self.message, self.below, self.figure, self.sweep = (
+            ipw.HTML(),
+            ipw.VBox(),
+            go.FigureWidget(),
+            None,
+        )
         self.day, self.shown, self._quiet = None, None, False
         super().__init__([self.days, self.message, self.figure, self.below])
-        self.days.observe(lambda change: self._quiet or self.show_day(change["new"]), "value")
+        self.days.observe(
+            lambda change: self._quiet or self.show_day(change["new"]), "value"
+        )
         self.show_day(self.days.value)
 
     def show_day(
@@ -754,7 +1451,10 @@ class DayExplorer(ipw.VBox):
             self.day, self.shown = day, lp_day(day.er, self.results)
         except (ArchiveError, ValueError) as error:
             self.message.value, self._quiet = f"<b>{_escaped(error)}</b>", True
-            self.days.value, self._quiet = self.day.name if self.day else self.days.value, False
+            self.days.value, self._quiet = (
+                self.day.name if self.day else self.days.value,
+                False,
+            )
             return
         self.message.value = ""
         redraw(self.figure, day_figure(self.shown))
@@ -772,7 +1472,10 @@ class DayExplorer(ipw.VBox):
         "Shows the sweep that is nearest to a time."
         if self.shown is None:
             return
-        middle, wanted = self.shown.span.mean(1), np.datetime64(when, "ms").astype(float) / 1e3
+        middle, wanted = (
+            self.shown.span.mean(1),
+            np.datetime64(when, "ms").astype(float) / 1e3,
+        )
         row = int(np.argmin(np.abs(middle - wanted)))
         spec_no = int(self.day.spec["spec_no"][self.shown.table["spec_no"].iloc[row]])
         if self.sweep is None:

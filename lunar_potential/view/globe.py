@@ -27,13 +27,23 @@ from ..units import R_MOON_KM, Flag
 
 # %% ../../nbs/view/01_globe.ipynb #1267f2b9
 _TABLE = {  # column of the table: (array of the results, value when it is absent; None: it has to be there)
-    "time": ("time_start", None), "latitude": ("projection_latitude", None), "longitude": ("projection_longitude", None),
-    "u_surface": ("u_surface", None), "lower": ("u_surface_lower_95", np.nan), "upper": ("u_surface_upper_95", np.nan),
-    "u_spacecraft": ("u_spacecraft", np.nan), "u_spacecraft_error": ("u_spacecraft_error", np.nan),
-    "in_sun": ("projection_in_sun", -1), "spacecraft_in_sun": ("spacecraft_in_sun", -1),
-    "sun_latitude": ("subsolar_latitude", np.nan), "sun_longitude": ("subsolar_longitude", np.nan),
-    "spec_no": ("spec_no", -1), "flags": ("flags", 0), "regime": ("regime", ""),
+    "time": ("time_start", None),
+    "latitude": ("projection_latitude", None),
+    "longitude": ("projection_longitude", None),
+    "u_surface": ("u_surface", None),
+    "lower": ("u_surface_lower_95", np.nan),
+    "upper": ("u_surface_upper_95", np.nan),
+    "u_spacecraft": ("u_spacecraft", np.nan),
+    "u_spacecraft_error": ("u_spacecraft_error", np.nan),
+    "in_sun": ("projection_in_sun", -1),
+    "spacecraft_in_sun": ("spacecraft_in_sun", -1),
+    "sun_latitude": ("subsolar_latitude", np.nan),
+    "sun_longitude": ("subsolar_longitude", np.nan),
+    "spec_no": ("spec_no", -1),
+    "flags": ("flags", 0),
+    "regime": ("regime", ""),
 }
+
 
 def _columns(results):
     "The arrays behind the columns of `sweep_table`; raises ValueError for missing arrays and for unequal lengths."
@@ -42,7 +52,9 @@ def _columns(results):
     for column, (key, default) in _TABLE.items():
         name = next((k for k in (key, f"spec_{key}") if k in spec), None)
         if name is None and default is None:
-            raise ValueError(f"the results have no array {key!r}; a map needs {[k for k, d in _TABLE.values() if d is None]}")
+            raise ValueError(
+                f"the results have no array {key!r}; a map needs {[k for k, d in _TABLE.values() if d is None]}"
+            )
         found[column] = default if name is None else np.asarray(spec[name])
     sizes = {column: len(v) for column, v in found.items() if np.ndim(v)}
     if len(set(sizes.values())) > 1:
@@ -50,7 +62,10 @@ def _columns(results):
     return found
 
 # %% ../../nbs/view/01_globe.ipynb #98b6f505
-UNTRUSTED = Flag.AT_BOUND | Flag.NOT_IDENTIFIED | Flag.FIT_FAILED | Flag.RELATIVE_TO_SPACECRAFT
+UNTRUSTED = (
+    Flag.AT_BOUND | Flag.NOT_IDENTIFIED | Flag.FIT_FAILED | Flag.RELATIVE_TO_SPACECRAFT
+)
+
 
 def _instant(when, after=False):
     "A date as datetime64[ms]; with `after`, the first instant after that day (or month, or year)."
@@ -58,21 +73,34 @@ def _instant(when, after=False):
     coarse = np.datetime_data(when.dtype)[0] in "YMWD"
     return (when + 1 if after and coarse else when).astype("datetime64[ms]")
 
+
 def sweep_table(
-    results,  # a run's results (with `.spec`), a mapping of per-sweep arrays, or an opened NPZ
+    # a run's results (with `.spec`), a mapping of per-sweep arrays, or an opened NPZ
+    results,
     start=None,  # first day or time to keep: ISO string, date or datetime64, UTC
     end=None,  # last day or time to keep, inclusive
     exclude=UNTRUSTED,  # flags whose sweeps lose their surface potential; 0 keeps all
 ):  # DataFrame, one row a sweep: potentials in V, angles in deg, `in_sun` 1 lit, 0 shade, -1 unknown
     "The per-sweep arrays of `results` as one table, in the order of time; raises ValueError when an array is missing."
     import pandas as pd
+
     columns = _columns(results)
     time = columns["time"]
-    columns["time"] = (time.astype(float) * 1000).round().astype("datetime64[ms]") if time.dtype.kind in "iuf" else time.astype("datetime64[ms]")
+    columns["time"] = (
+        (time.astype(float) * 1000).round().astype("datetime64[ms]")
+        if time.dtype.kind in "iuf"
+        else time.astype("datetime64[ms]")
+    )
     table = pd.DataFrame(columns)
-    table = table[(table.time >= _instant(start or "0001")) & (table.time < _instant(end or "9999", after=True))]
+    table = table[
+        (table.time >= _instant(start or "0001"))
+        & (table.time < _instant(end or "9999", after=True))
+    ]
     table = table.sort_values("time", kind="stable", ignore_index=True)
-    table.loc[(table["flags"].to_numpy(int) & int(exclude)) != 0, ["u_surface", "lower", "upper"]] = np.nan
+    table.loc[
+        (table["flags"].to_numpy(int) & int(exclude)) != 0,
+        ["u_surface", "lower", "upper"],
+    ] = np.nan
     return table
 
 # %% ../../nbs/view/01_globe.ipynb #008cb5d4
@@ -85,14 +113,19 @@ def downsample(
     if size is None or count <= size:
         return np.arange(count)
     edges = np.arange(size + 1) * count // size
-    return edges[:-1] + (np.random.default_rng(seed).random(size) * np.diff(edges)).astype(int)
+    return edges[:-1] + (
+        np.random.default_rng(seed).random(size) * np.diff(edges)
+    ).astype(int)
 
 # %% ../../nbs/view/01_globe.ipynb #c5fc6bb4
 def footpoints(
-    results,  # a run's results, a mapping of per-sweep arrays, an opened NPZ, or a table made by this function
+    # a run's results, a mapping of per-sweep arrays, an opened NPZ, or a table made by
+    # this function
+    results,
     start=None,  # first day or time, UTC
     end=None,  # last day or time, inclusive
-    max_points: int | None = 3000,  # at most so many points, chosen by `downsample`; None: all
+    # at most so many points, chosen by `downsample`; None: all
+    max_points: int | None = 3000,
     exclude=UNTRUSTED,  # flags whose sweeps are left out; 0 keeps all
     seed: int = 0,  # seed of the choice
 ):  # DataFrame of the drawn points; `.attrs` holds the counts `sweeps` and `found`
@@ -100,7 +133,11 @@ def footpoints(
     if hasattr(results, "attrs") and "found" in results.attrs:
         return results
     table = sweep_table(results, start, end, exclude)
-    found = table[np.isfinite(table[["latitude", "longitude", "u_surface"]].to_numpy(float)).all(1)]
+    found = table[
+        np.isfinite(table[["latitude", "longitude", "u_surface"]].to_numpy(float)).all(
+            1
+        )
+    ]
     points = found.iloc[downsample(len(found), max_points, seed)].reset_index(drop=True)
     points.attrs = {"sweeps": len(table), "found": len(found)}
     return points
@@ -109,21 +146,30 @@ def footpoints(
 @dataclass(frozen=True)
 class PotentialScale:
     "Potentials on a symmetric scale, linear near 0 V and logarithmic beyond."
+
     limit: float = 1000.0  # potential at the ends of the colour bar, V
     linear: float = 5.0  # where the scale turns from linear to logarithmic, V
 
     def __call__(self, volts):
         "Position on the colour bar: -1 at `-limit`, 0 at 0 V, 1 at `limit`; clipped."
-        return np.clip(np.arcsinh(np.asarray(volts, float) / self.linear) / np.arcsinh(self.limit / self.linear), -1, 1)
+        return np.clip(
+            np.arcsinh(np.asarray(volts, float) / self.linear)
+            / np.arcsinh(self.limit / self.linear),
+            -1,
+            1,
+        )
 
     def norm(self):
         "The same scale as a Matplotlib norm."
         from matplotlib.colors import AsinhNorm
+
         return AsinhNorm(self.linear, vmin=-self.limit, vmax=self.limit)
 
     def ticks(self):
         "Round potentials for the colour bar, V."
-        positive = [v for v in 10.0 ** np.arange(1, 6) if v < self.limit / 3.5] + [self.limit]
+        positive = [v for v in 10.0 ** np.arange(1, 6) if v < self.limit / 3.5] + [
+            self.limit
+        ]
         return np.array([-v for v in positive[::-1]] + [0.0] + positive)
 
 # %% ../../nbs/view/01_globe.ipynb #58f3e405
@@ -138,8 +184,13 @@ def potential_scale(
     if limit is None:
         covered = max(np.percentile(size, percentile), 20.0) if size.size else 100.0
         power = 10.0 ** math.floor(math.log10(covered))
-        limit = next(step * power for step in (1, 2, 5, 10) if step * power >= covered * (1 - 1e-9))
+        limit = next(
+            step * power
+            for step in (1, 2, 5, 10)
+            if step * power >= covered * (1 - 1e-9)
+        )
     return PotentialScale(float(limit))
+
 
 def _volts(value):
     "A potential with its sign, for a label."
@@ -159,38 +210,73 @@ def confidence_weight(
 
 # %% ../../nbs/view/01_globe.ipynb #0657ac71
 MARIA = (  # name; latitude, longitude of the centre, deg; half-widths east-west and north-south, km; turn, deg; tone
-    ("Imbrium", 33.5, -16.5, 560, 530, 0, 1.0), ("Sinus Iridum", 44.1, -31.5, 125, 110, 0, 1.0),
-    ("Serenitatis", 27.5, 18.0, 335, 310, 0, 1.0), ("Tranquillitatis", 8.5, 30.5, 410, 330, 15, 1.05),
-    ("Sinus Asperitatis", -4.0, 27.5, 120, 150, 0, 0.8), ("Lacus Somniorum", 38.0, 31.0, 190, 120, 20, 0.7),
-    ("Crisium", 17.0, 59.1, 270, 210, 0, 1.1), ("Anguis", 22.6, 67.7, 45, 75, 0, 0.7),
-    ("Undarum", 6.8, 68.4, 110, 70, -30, 0.8), ("Spumans", 1.1, 65.1, 65, 65, 0, 0.8),
-    ("Fecunditatis, north", -4.5, 51.5, 330, 250, 0, 0.95), ("Fecunditatis, south", -14.0, 50.0, 190, 250, -15, 0.9),
-    ("Nectaris", -15.2, 35.0, 170, 165, 0, 0.9), ("Vaporum", 13.3, 3.6, 140, 120, 0, 0.9),
-    ("Sinus Aestuum", 11.5, -8.8, 140, 125, 0, 0.9), ("Sinus Medii", 2.0, 0.5, 170, 100, 0, 0.75),
-    ("Frigoris, west", 57.5, -28.0, 380, 100, -8, 0.8), ("Frigoris, east", 56.5, 12.0, 450, 105, 8, 0.8),
-    ("Procellarum, north", 35.0, -57.0, 330, 560, 12, 0.95), ("Sinus Roris", 53.0, -52.0, 210, 150, 0, 0.75),
-    ("Procellarum, middle", 14.0, -53.0, 480, 480, 0, 1.0), ("Procellarum, south", -3.5, -46.0, 420, 300, 0, 0.95),
-    ("Procellarum, south-east", -11.0, -36.0, 230, 170, 0, 0.85), ("Insularum", 5.5, -28.0, 400, 270, 0, 0.8),
-    ("Cognitum", -9.5, -23.1, 260, 200, 0, 0.95), ("Nubium", -20.5, -15.5, 345, 290, 0, 0.9),
-    ("Humorum", -24.0, -38.6, 200, 205, 0, 1.05), ("Palus Epidemiarum", -32.0, -28.0, 160, 85, 0, 0.75),
-    ("Humboldtianum", 56.8, 81.5, 90, 130, 0, 0.8), ("Marginis", 13.3, 86.1, 160, 115, 0, 0.7),
-    ("Smythii", -1.5, 87.0, 160, 180, 0, 0.8), ("Australe", -45.0, 92.0, 380, 340, 0, 0.4),
-    ("Orientale", -19.6, -94.0, 160, 160, 0, 0.9), ("Lacus Veris", -14.0, -87.0, 55, 170, 35, 0.65),
-    ("Grimaldi", -5.2, -68.6, 80, 95, 0, 1.1), ("Plato", 51.6, -9.4, 50, 50, 0, 1.0), ("Endymion", 53.6, 56.5, 60, 60, 0, 0.8),
-    ("Moscoviense", 27.3, 147.9, 135, 125, 0, 1.05), ("Tsiolkovskiy", -20.6, 129.0, 80, 90, 20, 1.1),
-    ("Ingenii", -33.5, 164.0, 150, 120, 0, 0.8), ("Apollo", -36.1, -151.8, 140, 120, 0, 0.65),
-    ("Poincaré", -57.0, 163.0, 140, 130, 0, 0.6), ("South Pole-Aitken basin", -53.0, -169.0, 950, 1150, 0, 0.22),
+    ("Imbrium", 33.5, -16.5, 560, 530, 0, 1.0),
+    ("Sinus Iridum", 44.1, -31.5, 125, 110, 0, 1.0),
+    ("Serenitatis", 27.5, 18.0, 335, 310, 0, 1.0),
+    ("Tranquillitatis", 8.5, 30.5, 410, 330, 15, 1.05),
+    ("Sinus Asperitatis", -4.0, 27.5, 120, 150, 0, 0.8),
+    ("Lacus Somniorum", 38.0, 31.0, 190, 120, 20, 0.7),
+    ("Crisium", 17.0, 59.1, 270, 210, 0, 1.1),
+    ("Anguis", 22.6, 67.7, 45, 75, 0, 0.7),
+    ("Undarum", 6.8, 68.4, 110, 70, -30, 0.8),
+    ("Spumans", 1.1, 65.1, 65, 65, 0, 0.8),
+    ("Fecunditatis, north", -4.5, 51.5, 330, 250, 0, 0.95),
+    ("Fecunditatis, south", -14.0, 50.0, 190, 250, -15, 0.9),
+    ("Nectaris", -15.2, 35.0, 170, 165, 0, 0.9),
+    ("Vaporum", 13.3, 3.6, 140, 120, 0, 0.9),
+    ("Sinus Aestuum", 11.5, -8.8, 140, 125, 0, 0.9),
+    ("Sinus Medii", 2.0, 0.5, 170, 100, 0, 0.75),
+    ("Frigoris, west", 57.5, -28.0, 380, 100, -8, 0.8),
+    ("Frigoris, east", 56.5, 12.0, 450, 105, 8, 0.8),
+    ("Procellarum, north", 35.0, -57.0, 330, 560, 12, 0.95),
+    ("Sinus Roris", 53.0, -52.0, 210, 150, 0, 0.75),
+    ("Procellarum, middle", 14.0, -53.0, 480, 480, 0, 1.0),
+    ("Procellarum, south", -3.5, -46.0, 420, 300, 0, 0.95),
+    ("Procellarum, south-east", -11.0, -36.0, 230, 170, 0, 0.85),
+    ("Insularum", 5.5, -28.0, 400, 270, 0, 0.8),
+    ("Cognitum", -9.5, -23.1, 260, 200, 0, 0.95),
+    ("Nubium", -20.5, -15.5, 345, 290, 0, 0.9),
+    ("Humorum", -24.0, -38.6, 200, 205, 0, 1.05),
+    ("Palus Epidemiarum", -32.0, -28.0, 160, 85, 0, 0.75),
+    ("Humboldtianum", 56.8, 81.5, 90, 130, 0, 0.8),
+    ("Marginis", 13.3, 86.1, 160, 115, 0, 0.7),
+    ("Smythii", -1.5, 87.0, 160, 180, 0, 0.8),
+    ("Australe", -45.0, 92.0, 380, 340, 0, 0.4),
+    ("Orientale", -19.6, -94.0, 160, 160, 0, 0.9),
+    ("Lacus Veris", -14.0, -87.0, 55, 170, 35, 0.65),
+    ("Grimaldi", -5.2, -68.6, 80, 95, 0, 1.1),
+    ("Plato", 51.6, -9.4, 50, 50, 0, 1.0),
+    ("Endymion", 53.6, 56.5, 60, 60, 0, 0.8),
+    ("Moscoviense", 27.3, 147.9, 135, 125, 0, 1.05),
+    ("Tsiolkovskiy", -20.6, 129.0, 80, 90, 20, 1.1),
+    ("Ingenii", -33.5, 164.0, 150, 120, 0, 0.8),
+    ("Apollo", -36.1, -151.8, 140, 120, 0, 0.65),
+    ("Poincaré", -57.0, 163.0, 140, 130, 0, 0.6),
+    ("South Pole-Aitken basin", -53.0, -169.0, 950, 1150, 0, 0.22),
 )
 
 # %% ../../nbs/view/01_globe.ipynb #15654940
 RAY_CRATERS = (  # name; latitude, longitude, deg; radius of the crater, reach of its rays, km; brightness
-    ("Tycho", -43.3, -11.2, 43, 1500, 1.0), ("Copernicus", 9.6, -20.1, 47, 520, 0.9), ("Kepler", 8.1, -38.0, 16, 330, 0.9),
-    ("Aristarchus", 23.7, -47.5, 20, 280, 1.1), ("Proclus", 16.1, 46.9, 14, 280, 0.8), ("Langrenus", -8.9, 61.0, 66, 350, 0.6),
-    ("Stevinus A", -31.8, 51.6, 12, 420, 0.8), ("Byrgius A", -24.6, -63.8, 12, 380, 0.8), ("Anaxagoras", 73.5, -10.2, 25, 600, 0.7),
-    ("Thales", 61.7, 50.3, 16, 420, 0.6), ("Giordano Bruno", 36.0, 102.9, 11, 450, 1.0), ("King", 5.0, 120.5, 38, 350, 0.6),
-    ("Necho", -5.2, 123.2, 16, 300, 0.7), ("Ohm", 18.3, -113.8, 31, 550, 0.7), ("Jackson", 22.1, -163.3, 36, 750, 0.9),
-    ("Crookes", -10.4, -165.1, 25, 450, 0.7), ("Glushko", 8.1, -77.7, 20, 450, 0.7), ("Aristillus", 33.9, 1.2, 27, 220, 0.5),
-    ("Theophilus", -11.4, 26.4, 50, 200, 0.4), ("Petavius B", -19.9, 57.1, 16, 300, 0.7),
+    ("Tycho", -43.3, -11.2, 43, 1500, 1.0),
+    ("Copernicus", 9.6, -20.1, 47, 520, 0.9),
+    ("Kepler", 8.1, -38.0, 16, 330, 0.9),
+    ("Aristarchus", 23.7, -47.5, 20, 280, 1.1),
+    ("Proclus", 16.1, 46.9, 14, 280, 0.8),
+    ("Langrenus", -8.9, 61.0, 66, 350, 0.6),
+    ("Stevinus A", -31.8, 51.6, 12, 420, 0.8),
+    ("Byrgius A", -24.6, -63.8, 12, 380, 0.8),
+    ("Anaxagoras", 73.5, -10.2, 25, 600, 0.7),
+    ("Thales", 61.7, 50.3, 16, 420, 0.6),
+    ("Giordano Bruno", 36.0, 102.9, 11, 450, 1.0),
+    ("King", 5.0, 120.5, 38, 350, 0.6),
+    ("Necho", -5.2, 123.2, 16, 300, 0.7),
+    ("Ohm", 18.3, -113.8, 31, 550, 0.7),
+    ("Jackson", 22.1, -163.3, 36, 750, 0.9),
+    ("Crookes", -10.4, -165.1, 25, 450, 0.7),
+    ("Glushko", 8.1, -77.7, 20, 450, 0.7),
+    ("Aristillus", 33.9, 1.2, 27, 220, 0.5),
+    ("Theophilus", -11.4, 26.4, 50, 200, 0.4),
+    ("Petavius B", -19.9, 57.1, 16, 300, 0.7),
 )
 
 # %% ../../nbs/view/01_globe.ipynb #15700acb
@@ -200,15 +286,22 @@ def unit_vectors(
 ):  # unit vectors in IAU_MOON, shape (..., 3): x to 0° E, y to 90° E, z north
     "Directions from the centre of the Moon."
     latitude, longitude = np.radians(latitude), np.radians(longitude)
-    parts = np.cos(latitude) * np.cos(longitude), np.cos(latitude) * np.sin(longitude), np.sin(latitude)
+    parts = (
+        np.cos(latitude) * np.cos(longitude),
+        np.cos(latitude) * np.sin(longitude),
+        np.sin(latitude),
+    )
     return np.stack(np.broadcast_arrays(*parts), -1)
+
 
 def pixel_centres(
     height: int,  # rows of the texture
     width: int,  # columns of the texture
 ):  # latitudes (height,) from north to south and longitudes (width,) from -180, deg
     "Latitude of each row and longitude of each column of an equirectangular texture."
-    return 90 - (np.arange(height) + 0.5) * 180 / height, -180 + (np.arange(width) + 0.5) * 360 / width
+    return 90 - (np.arange(height) + 0.5) * 180 / height, -180 + (
+        np.arange(width) + 0.5
+    ) * 360 / width
 
 # %% ../../nbs/view/01_globe.ipynb #16461a8d
 def sphere_noise(
@@ -220,31 +313,51 @@ def sphere_noise(
 ):  # noise of about unit variance, (...)
     "Seamless noise on the sphere."
     from scipy.ndimage import map_coordinates
+
     rng = np.random.default_rng(seed)
     total = 0
     for octave in range(octaves):
         cells = first * 2**octave
         lattice = rng.standard_normal((cells + 1,) * 3, dtype=np.float32)
-        total = total + gain**octave * map_coordinates(lattice, np.moveaxis((xyz + 1) * (cells / 2), -1, 0), order=1, mode="nearest")
+        total = total + gain**octave * map_coordinates(
+            lattice,
+            np.moveaxis((xyz + 1) * (cells / 2), -1, 0),
+            order=1,
+            mode="nearest",
+        )
     return total / np.sqrt(sum(gain ** (2 * k) for k in range(octaves)))
+
 
 def _offsets(xyz, latitude, longitude):
     "Distance east and north of a place, km, along great circles from it."
-    east, north = unit_vectors(0, longitude + 90), unit_vectors(latitude + 90, longitude)
+    east, north = (
+        unit_vectors(0, longitude + 90),
+        unit_vectors(latitude + 90, longitude),
+    )
     cosine = np.clip(xyz @ unit_vectors(latitude, longitude).astype(xyz.dtype), -1, 1)
     angle = np.arccos(cosine)
     stretch = R_MOON_KM * angle / np.maximum(np.sin(angle), 1e-6)
-    return stretch * (xyz @ east.astype(xyz.dtype)), stretch * (xyz @ north.astype(xyz.dtype))
+    return stretch * (xyz @ east.astype(xyz.dtype)), stretch * (
+        xyz @ north.astype(xyz.dtype)
+    )
 
 # %% ../../nbs/view/01_globe.ipynb #1d8e9ac0
 def _mare_tone(xyz, latitude, shore):
     "How dark the maria are at each pixel: 0 highland to about 1."
     pull, tone = np.zeros(shore.shape, np.float32), np.zeros(shore.shape, np.float32)
     for _, lat, lon, east, north, turn, dark in MARIA:
-        rows = np.abs(latitude - lat) < np.degrees((1.25 * max(east, north) + 400) / R_MOON_KM)
+        rows = np.abs(latitude - lat) < np.degrees(
+            (1.25 * max(east, north) + 400) / R_MOON_KM
+        )
         x, y = _offsets(xyz[rows], lat, lon)
-        c, s, small = math.cos(math.radians(turn)), math.sin(math.radians(turn)), min(east, north)
-        outside = (np.hypot((x * c + y * s) / east, (y * c - x * s) / north) - 1) * small + min(85, 0.3 * small) * shore[rows]
+        c, s, small = (
+            math.cos(math.radians(turn)),
+            math.sin(math.radians(turn)),
+            min(east, north),
+        )
+        outside = (
+            np.hypot((x * c + y * s) / east, (y * c - x * s) / north) - 1
+        ) * small + min(85, 0.3 * small) * shore[rows]
         weight = np.exp(-np.clip(outside / (45 if dark > 0.4 else 250), -4, 20))
         pull[rows] += weight
         tone[rows] += weight * dark
@@ -260,19 +373,38 @@ def _ray_light(xyz, latitude, grain, rng):
         x, y = _offsets(xyz[rows], lat, lon)
         distance, azimuth = np.hypot(x, y), np.arctan2(y, x)
         waves = zip(rng.integers(2, 19, 10), rng.uniform(0, 2 * np.pi, 10))
-        streaks = np.clip(sum(np.cos(k * azimuth + shift) for k, shift in waves) / 2.4, 0, 1.6)
-        rays = 0.17 * streaks * np.exp(-distance / (0.42 * reach)) * np.clip(1 + 0.5 * grain[rows], 0.2, 2)
-        light[rows] += bright * (rays * (distance > radius) + 0.16 * np.exp(-((distance / (2.6 * radius)) ** 2)))
+        streaks = np.clip(
+            sum(np.cos(k * azimuth + shift) for k, shift in waves) / 2.4, 0, 1.6
+        )
+        rays = (
+            0.17
+            * streaks
+            * np.exp(-distance / (0.42 * reach))
+            * np.clip(1 + 0.5 * grain[rows], 0.2, 2)
+        )
+        light[rows] += bright * (
+            rays * (distance > radius)
+            + 0.16 * np.exp(-((distance / (2.6 * radius)) ** 2))
+        )
     return light
+
 
 def _crater_light(xyz, latitude, rng, count=900):
     "Faint rims and floors of craters at random places, with sizes on a power law."
     light = np.zeros(xyz.shape[:2], np.float32)
     radii = np.minimum(16 * rng.uniform(0.004, 1, count) ** -0.53, 110)
-    for lat, lon, radius in zip(np.degrees(np.arcsin(rng.uniform(-1, 1, count))), rng.uniform(-180, 180, count), radii):
+    for lat, lon, radius in zip(
+        np.degrees(np.arcsin(rng.uniform(-1, 1, count))),
+        rng.uniform(-180, 180, count),
+        radii,
+    ):
         rows = np.abs(latitude - lat) < np.degrees(2 * radius / R_MOON_KM)
-        distance = np.arccos(np.clip(xyz[rows] @ unit_vectors(lat, lon).astype(np.float32), -1, 1)) * (R_MOON_KM / radius)
-        light[rows] += min(1, (radius / 25) ** 0.5) * (0.045 * np.exp(-(((distance - 1.05) / 0.22) ** 2)) - 0.02 * (distance < 0.9))
+        distance = np.arccos(
+            np.clip(xyz[rows] @ unit_vectors(lat, lon).astype(np.float32), -1, 1)
+        ) * (R_MOON_KM / radius)
+        light[rows] += min(1, (radius / 25) ** 0.5) * (
+            0.045 * np.exp(-(((distance - 1.05) / 0.22) ** 2)) - 0.02 * (distance < 0.9)
+        )
     return light
 
 # %% ../../nbs/view/01_globe.ipynb #80db3865
@@ -283,22 +415,40 @@ def schematic_albedo(
     seed: int = 0,  # of shores, rays, small craters and grain
 ):  # brightness 0 to 1, (height, width), read-only
     "The package's own Moon as an equirectangular picture, row 0 in the north, column 0 at 180° W."
-    latitude, longitude = (axis.astype(np.float32) for axis in pixel_centres(height, width))
+    latitude, longitude = (
+        axis.astype(np.float32) for axis in pixel_centres(height, width)
+    )
     xyz = unit_vectors(latitude[:, None], longitude)
-    broad, shore, grain = (sphere_noise(xyz, n, seed + n + first, first) for n, first in ((3, 4), (5, 4), (5, 16)))
+    broad, shore, grain = (
+        sphere_noise(xyz, n, seed + n + first, first)
+        for n, first in ((3, 4), (5, 4), (5, 16))
+    )
     rng = np.random.default_rng(seed)
     mare = _mare_tone(xyz, latitude, shore)
-    land = 0.66 + 0.03 * broad + 0.03 * grain + _crater_light(xyz, latitude, rng) * (1 - 0.85 * np.minimum(mare, 1))
-    albedo = np.clip(land - mare * (0.27 + 0.03 * broad + 0.012 * grain) + _ray_light(xyz, latitude, grain, rng), 0.1, 1)
+    land = (
+        0.66
+        + 0.03 * broad
+        + 0.03 * grain
+        + _crater_light(xyz, latitude, rng) * (1 - 0.85 * np.minimum(mare, 1))
+    )
+    albedo = np.clip(
+        land
+        - mare * (0.27 + 0.03 * broad + 0.012 * grain)
+        + _ray_light(xyz, latitude, grain, rng),
+        0.1,
+        1,
+    )
     albedo.flags.writeable = False
     return albedo
 
 # %% ../../nbs/view/01_globe.ipynb #5fe7bf93
 _LUMINANCE = np.array([0.2126, 0.7152, 0.0722])
 
+
 @dataclass(frozen=True, eq=False)
 class Texture:
     "An equirectangular picture of the Moon in at most 256 colours."
+
     index: np.ndarray  # (height, width) uint8, row 0 in the north, column 0 at 180° W
     palette: np.ndarray  # (n, 3) uint8, n <= 256, ordered by luminance
 
@@ -309,7 +459,9 @@ class Texture:
     def at(self, latitude, longitude):
         "Colours (..., 3) uint8 at places given in deg."
         height, width = self.index.shape
-        row = np.clip(((90 - np.asarray(latitude)) * (height / 180)).astype(int), 0, height - 1)
+        row = np.clip(
+            ((90 - np.asarray(latitude)) * (height / 180)).astype(int), 0, height - 1
+        )
         column = ((np.asarray(longitude) + 180) * (width / 360)).astype(int) % width
         return self.palette[self.index[row, column]]
 
@@ -328,7 +480,10 @@ def quantise(
     index = np.round((light - low) / (high - low) * (levels - 1)).astype(np.intp)
     count = np.bincount(index.ravel(), minlength=levels)
     used, steps = count > 0, np.arange(levels)
-    means = [np.bincount(index.ravel(), picture[..., c].ravel(), levels)[used] / count[used] for c in range(3)]
+    means = [
+        np.bincount(index.ravel(), picture[..., c].ravel(), levels)[used] / count[used]
+        for c in range(3)
+    ]
     palette = np.stack([np.interp(steps, steps[used], mean) for mean in means], -1)
     palette = np.round(np.clip(palette, 0, 1) * 255).astype(np.uint8)
     order = np.argsort(palette @ _LUMINANCE, kind="stable")
@@ -336,8 +491,10 @@ def quantise(
 
 # %% ../../nbs/view/01_globe.ipynb #130c5d6d
 def texture_size(
-    mode: str = "still",  # "still", "animation" (HTML with play and pause) or "film" (MP4)
-    texture_scale: float | None = None,  # multiple of 480 x 960; None: 1 for a still, 0.5 for what moves
+    # "still", "animation" (HTML with play and pause) or "film" (MP4)
+    mode: str = "still",
+    # multiple of 480 x 960; None: 1 for a still, 0.5 for what moves
+    texture_scale: float | None = None,
 ) -> tuple:  # height and width, pixels
     "Size of the texture for a use; raises ValueError for an unknown mode and for a scale that is not positive."
     automatic = {"still": 1.0, "animation": 0.5, "film": 0.5}
@@ -353,14 +510,26 @@ def texture_size(
 def _read_picture(path, height, width, left):
     "An image file as brightness 0 to 1, (height, width, 3), turned so that its first column is at 180° W."
     from PIL import Image
+
     with Image.open(path) as image:
         if abs(image.width / image.height - 2) > 0.02:
-            raise ValueError(f"{path} has {image.width} x {image.height} pixels; an equirectangular picture is twice as wide as high")
+            raise ValueError(
+                f"{path} has {image.width} x {image.height} pixels; an equirectangular picture is twice as wide as high"
+            )
         if image.mode in ("I", "F") or image.mode.startswith("I;"):
             values = np.asarray(image, float)
-            image = Image.fromarray(np.uint8(255 * (values - values.min()) / max(np.ptp(values), 1e-12)))
-        pixels = np.asarray(image.convert("RGB").resize((width, height), Image.Resampling.BOX), float) / 255
+            image = Image.fromarray(
+                np.uint8(255 * (values - values.min()) / max(np.ptp(values), 1e-12))
+            )
+        pixels = (
+            np.asarray(
+                image.convert("RGB").resize((width, height), Image.Resampling.BOX),
+                float,
+            )
+            / 255
+        )
     return np.roll(pixels, round((left + 180) * width / 360), axis=1)
+
 
 def moon_texture(
     height: int = 480,  # rows at scale 1
@@ -372,24 +541,35 @@ def moon_texture(
     left_longitude: float = -180.0,  # longitude of the image's left edge, deg
 ) -> Texture:  # palette ordered by luminance
     "The Moon as a texture; raises FileNotFoundError for a missing image and ValueError for one that is not 2:1."
-    height, width = max(2, round(height * texture_scale)), max(4, round(width * texture_scale))
+    height, width = (
+        max(2, round(height * texture_scale)),
+        max(4, round(width * texture_scale)),
+    )
     if image is None:
         return quantise(schematic_albedo(height, width, seed), levels)
     return quantise(_read_picture(image, height, width, left_longitude), levels)
+
 
 def plain_texture(
     grey: int = 168,  # 0 black to 255 white
     height: int = 240,  # rows
 ) -> Texture:  # one colour everywhere
     "A Moon without features, for when only the geometry matters."
-    return Texture(np.zeros((height, 2 * height), np.uint8), np.full((2, 3), grey, np.uint8))
+    return Texture(
+        np.zeros((height, 2 * height), np.uint8), np.full((2, 3), grey, np.uint8)
+    )
+
 
 def _texture(texture, mode="still"):
     "The texture that an argument means: None the schematic Moon, False a plain one, a path a picture, or a Texture."
     if isinstance(texture, Texture):
         return texture
     height, width = texture_size(mode)
-    return plain_texture() if texture is False else moon_texture(height, width, image=texture)
+    return (
+        plain_texture()
+        if texture is False
+        else moon_texture(height, width, image=texture)
+    )
 
 # %% ../../nbs/view/01_globe.ipynb #0d8ecaaa
 def shade_night(
@@ -427,28 +607,45 @@ def view_axes(
     right = unit_vectors(0.0, lon0 + 90.0)
     return np.stack([right, np.cross(depth, right), depth])
 
-EXTENT = {"orthographic": (-1, 1, -1, 1), "mollweide": (-2, 2, -1, 1), "equirectangular": (-180, 180, -90, 90)}
+
+EXTENT = {
+    "orthographic": (-1, 1, -1, 1),
+    "mollweide": (-2, 2, -1, 1),
+    "equirectangular": (-180, 180, -90, 90),
+}
+
 
 def project(
     latitude,  # deg, any shape
     longitude,  # deg east
-    projection: str = "orthographic",  # "orthographic", "mollweide" or "equirectangular"
+    # "orthographic", "mollweide" or "equirectangular"
+    projection: str = "orthographic",
     lat0: float = 0.0,  # latitude at the centre, deg; orthographic only
     lon0: float = 0.0,  # longitude at the centre, deg
-    radius: float = 1.0,  # distance from the centre of the Moon, lunar radii; orthographic only
+    # distance from the centre of the Moon, lunar radii; orthographic only
+    radius: float = 1.0,
 ):  # x, y (lunar radii; deg for the equirectangular chart) and whether the point can be seen
     "Places on the Moon to positions in a picture; raises ValueError for an unknown projection."
     if projection == "orthographic":
-        x, y, depth = np.moveaxis(radius * unit_vectors(latitude, longitude) @ view_axes(lat0, lon0).T, -1, 0)
+        x, y, depth = np.moveaxis(
+            radius * unit_vectors(latitude, longitude) @ view_axes(lat0, lon0).T, -1, 0
+        )
         return x, y, depth > -1e-9
     if projection not in EXTENT:
         raise ValueError(f"projection {projection!r} is none of {list(EXTENT)}")
-    latitude, longitude = np.broadcast_arrays(np.asarray(latitude, float), (np.asarray(longitude, float) - lon0 + 180) % 360 - 180)
+    latitude, longitude = np.broadcast_arrays(
+        np.asarray(latitude, float),
+        (np.asarray(longitude, float) - lon0 + 180) % 360 - 180,
+    )
     seen = np.isfinite(latitude) & np.isfinite(longitude)
     if projection == "equirectangular":
         return longitude, latitude, seen
     t = np.linspace(-np.pi / 2, np.pi / 2, 20001)
-    angle = np.interp(latitude, np.degrees(np.arcsin(np.clip((2 * t + np.sin(2 * t)) / np.pi, -1, 1))), t)
+    angle = np.interp(
+        latitude,
+        np.degrees(np.arcsin(np.clip((2 * t + np.sin(2 * t)) / np.pi, -1, 1))),
+        t,
+    )
     return longitude / 90 * np.cos(angle), np.sin(angle), seen
 
 # %% ../../nbs/view/01_globe.ipynb #4945f342
@@ -465,14 +662,18 @@ def unproject(
         square = x**2 + y**2
         depth = np.sqrt(np.where(square <= 1, 1 - square, np.nan))
         place = np.stack([x, y, depth], -1) @ view_axes(lat0, lon0)
-        return np.degrees(np.arcsin(np.clip(place[..., 2], -1, 1))), np.degrees(np.arctan2(place[..., 1], place[..., 0]))
+        return np.degrees(np.arcsin(np.clip(place[..., 2], -1, 1))), np.degrees(
+            np.arctan2(place[..., 1], place[..., 0])
+        )
     latitude, longitude = y, x
     if projection == "mollweide":
         angle = np.arcsin(np.where(np.abs(y) <= 1, y, np.nan))
         latitude = np.degrees(np.arcsin((2 * angle + np.sin(2 * angle)) / np.pi))
         longitude = 90 * x / np.maximum(np.cos(angle), 1e-12)
     inside = (np.abs(longitude) <= 180) & (np.abs(latitude) <= 90)
-    return np.where(inside, latitude, np.nan), np.where(inside, (longitude + lon0 + 180) % 360 - 180, np.nan)
+    return np.where(inside, latitude, np.nan), np.where(
+        inside, (longitude + lon0 + 180) % 360 - 180, np.nan
+    )
 
 # %% ../../nbs/view/01_globe.ipynb #5958eb8c
 def terminator(
@@ -483,7 +684,9 @@ def terminator(
     right, up, _ = view_axes(*subsolar)
     angle = np.linspace(0, 2 * np.pi, count)
     circle = np.cos(angle)[:, None] * right + np.sin(angle)[:, None] * up
-    return np.degrees(np.arcsin(np.clip(circle[:, 2], -1, 1))), np.degrees(np.arctan2(circle[:, 1], circle[:, 0]))
+    return np.degrees(np.arcsin(np.clip(circle[:, 2], -1, 1))), np.degrees(
+        np.arctan2(circle[:, 1], circle[:, 0])
+    )
 
 # %% ../../nbs/view/01_globe.ipynb #3d997623
 def moon_image(
@@ -509,33 +712,63 @@ def moon_image(
 def _draw_line(ax, latitude, longitude, projection, lat0, lon0, **style):
     "Draws a line on the Moon, broken where it is hidden or leaves the chart at one side and returns at the other."
     x, y, seen = project(latitude, longitude, projection, lat0, lon0)
-    jump = np.abs(np.diff(x, prepend=x[0])) > (EXTENT[projection][1] - EXTENT[projection][0]) / 3
+    jump = (
+        np.abs(np.diff(x, prepend=x[0]))
+        > (EXTENT[projection][1] - EXTENT[projection][0]) / 3
+    )
     return ax.plot(np.where(seen & ~jump, x, np.nan), y, **style)[0]
+
 
 def _degrees(value, letters):
     "A latitude or longitude for a label."
     value = round((value + 180) % 360 - 180 if letters == "EW" else value)
     return f"{abs(value)}°" + ("" if value in (0, -180) else f" {letters[value < 0]}")
 
+
 def draw_moon(
     ax,  # Matplotlib axes
     projection: str = "orthographic",  # as for `project`
     lat0: float = 0.0,  # deg
     lon0: float = 0.0,  # deg
-    texture=None,  # Texture; None: the schematic Moon; False: plain grey; or an image file
-    subsolar=None,  # (latitude, longitude) of the sub-solar point, deg: night, terminator and the point itself are drawn
+    # Texture; None: the schematic Moon; False: plain grey; or an image file
+    texture=None,
+    # (latitude, longitude) of the sub-solar point, deg: night, terminator and the point
+    # itself are drawn
+    subsolar=None,
 ):  # the axes
     "Draws the Moon, its grid of 30° and, for a given sub-solar point, night and terminator."
     texture = _texture(texture)
     texture = texture if subsolar is None else shade_night(texture, subsolar)
     extent = EXTENT[projection]
-    ax.imshow(moon_image(texture, projection, lat0, lon0, 700), extent=extent, aspect="equal", interpolation="antialiased", zorder=0)
-    line = functools.partial(_draw_line, ax, projection=projection, lat0=lat0, lon0=lon0)
+    ax.imshow(
+        moon_image(texture, projection, lat0, lon0, 700),
+        extent=extent,
+        aspect="equal",
+        interpolation="antialiased",
+        zorder=0,
+    )
+    line = functools.partial(
+        _draw_line, ax, projection=projection, lat0=lat0, lon0=lon0
+    )
     full = np.linspace(-179.999, 179.999, 361)
     for latitude in range(-60, 90, 30):
-        line(np.full(361, latitude), lon0 + full, color="white", lw=0.5, alpha=0.45, zorder=1)
+        line(
+            np.full(361, latitude),
+            lon0 + full,
+            color="white",
+            lw=0.5,
+            alpha=0.45,
+            zorder=1,
+        )
     for longitude in range(-180, 180, 30):
-        line(np.linspace(-90, 90, 181), np.full(181, longitude), color="white", lw=0.5, alpha=0.45, zorder=1)
+        line(
+            np.linspace(-90, 90, 181),
+            np.full(181, longitude),
+            color="white",
+            lw=0.5,
+            alpha=0.45,
+            zorder=1,
+        )
     if subsolar is not None:
         line(*terminator(subsolar), color="black", lw=1.6, ls=(0, (4, 2)), zorder=2)
         x, y, seen = project(*subsolar, projection, lat0, lon0)
@@ -548,9 +781,19 @@ def _frame(ax, projection, lon0):
     "Outline, limits and labels of the chart."
     left, right, bottom, top = EXTENT[projection]
     if projection == "equirectangular":
-        ax.set(xlim=(left, right), ylim=(bottom, top), xlabel="longitude", ylabel="latitude")
-        ax.set_xticks(range(-180, 181, 30), [_degrees(v + lon0, "EW") for v in range(-180, 181, 30)])
-        ax.set_yticks(range(-90, 91, 30), [_degrees(v, "NS") for v in range(-90, 91, 30)])
+        ax.set(
+            xlim=(left, right),
+            ylim=(bottom, top),
+            xlabel="longitude",
+            ylabel="latitude",
+        )
+        ax.set_xticks(
+            range(-180, 181, 30),
+            [_degrees(v + lon0, "EW") for v in range(-180, 181, 30)],
+        )
+        ax.set_yticks(
+            range(-90, 91, 30), [_degrees(v, "NS") for v in range(-90, 91, 30)]
+        )
         return
     turn = np.linspace(0, 2 * np.pi, 361)
     ax.plot(right * np.cos(turn), top * np.sin(turn), color="0.2", lw=1, zorder=5)
@@ -561,13 +804,29 @@ def _frame(ax, projection, lon0):
             x, y, _ = project(latitude, lon0 - 179.99, projection, 0, lon0)
             ax.text(x - 0.08, y, _degrees(latitude, "NS"), ha="right", va="center")
         for longitude in range(-120, 121, 60):
-            ax.text(longitude / 90, -0.05, _degrees(longitude + lon0, "EW"), ha="center", va="top", color="white", zorder=6,
-                    bbox={"boxstyle": "round,pad=0.15", "fc": "black", "alpha": 0.45, "lw": 0})
+            ax.text(
+                longitude / 90,
+                -0.05,
+                _degrees(longitude + lon0, "EW"),
+                ha="center",
+                va="top",
+                color="white",
+                zorder=6,
+                bbox={
+                    "boxstyle": "round,pad=0.15",
+                    "fc": "black",
+                    "alpha": 0.45,
+                    "lw": 0,
+                },
+            )
 
 # %% ../../nbs/view/01_globe.ipynb #2289671e
 SUN_STYLE = {  # projection_in_sun: (name, colour of the marker's edge)
-    1: ("footpoint sunlit", "white"), 0: ("footpoint in shade", "black"), -1: ("sunlight unknown", "#e08214"),
+    1: ("footpoint sunlit", "white"),
+    0: ("footpoint in shade", "black"),
+    -1: ("sunlight unknown", "#e08214"),
 }
+
 
 def draw_points(
     ax,  # Matplotlib axes on which `draw_moon` has drawn
@@ -576,106 +835,208 @@ def draw_points(
     projection: str = "orthographic",  # as for `project`
     lat0: float = 0.0,  # deg
     lon0: float = 0.0,  # deg
-    size: float | None = None,  # area of a marker, points²; None: by the number of points
-    weight: str | None = None,  # "confidence": area falls with the width of the 95 % set
+    # area of a marker, points²; None: by the number of points
+    size: float | None = None,
+    # "confidence": area falls with the width of the 95 % set
+    weight: str | None = None,
 ):  # the PathCollection, in the order of the visible points
     "Draws the visible points at 1.01 lunar radii, coloured by potential, their edge by sunlight, smaller towards the limb."
-    x, y, seen = project(points["latitude"], points["longitude"], projection, lat0, lon0, radius=1.01)
+    x, y, seen = project(
+        points["latitude"], points["longitude"], projection, lat0, lon0, radius=1.01
+    )
     if weight not in (None, "confidence"):
         raise ValueError(f"weight {weight!r} is neither None nor 'confidence'")
-    area = np.full(len(points), size or float(np.clip(66000 / max(len(points), 1), 10, 40)))
+    area = np.full(
+        len(points), size or float(np.clip(66000 / max(len(points), 1), 10, 40))
+    )
     area = area * confidence_weight(points, scale) if weight else area
     if projection == "orthographic":
-        area = area * (0.35 + 0.65 * np.sqrt(np.clip(1 - np.asarray(x**2 + y**2) / 1.01**2, 0, 1)))
+        area = area * (
+            0.35 + 0.65 * np.sqrt(np.clip(1 - np.asarray(x**2 + y**2) / 1.01**2, 0, 1))
+        )
     edge = np.array([SUN_STYLE[int(lit)][1] for lit in points["in_sun"]], dtype=object)
-    return ax.scatter(x[seen], y[seen], s=area[seen], c=points["u_surface"].to_numpy(float)[seen], cmap="RdBu_r", norm=scale.norm(),
-                      edgecolors=edge[seen].tolist(), linewidths=np.clip(0.1 * np.sqrt(area[seen]), 0.25, 0.8), zorder=3)
+    return ax.scatter(
+        x[seen],
+        y[seen],
+        s=area[seen],
+        c=points["u_surface"].to_numpy(float)[seen],
+        cmap="RdBu_r",
+        norm=scale.norm(),
+        edgecolors=edge[seen].tolist(),
+        linewidths=np.clip(0.1 * np.sqrt(area[seen]), 0.25, 0.8),
+        zorder=3,
+    )
 
 # %% ../../nbs/view/01_globe.ipynb #df7a8543
 def _colour_bar(figure, scale, volts, **placing):
     "A colour bar in volts, with arrows where potentials lie beyond it."
     from matplotlib.cm import ScalarMappable
+
     beyond = bool(np.any(volts < -scale.limit)), bool(np.any(volts > scale.limit))
-    extend = {(False, False): "neither", (True, False): "min", (False, True): "max", (True, True): "both"}[beyond]
-    bar = figure.colorbar(ScalarMappable(scale.norm(), "RdBu_r"), extend=extend, label="surface potential against the plasma (V)", **placing)
+    extend = {
+        (False, False): "neither",
+        (True, False): "min",
+        (False, True): "max",
+        (True, True): "both",
+    }[beyond]
+    bar = figure.colorbar(
+        ScalarMappable(scale.norm(), "RdBu_r"),
+        extend=extend,
+        label="surface potential against the plasma (V)",
+        **placing,
+    )
     bar.set_ticks(scale.ticks(), labels=[_volts(v) for v in scale.ticks()])
     bar.ax.minorticks_off()
     return bar
 
+
 _LEGEND = {"frameon": True, "facecolor": "0.75", "edgecolor": "none", "framealpha": 1}
+
 
 def _legend_handles(points, subsolar=None):
     "One marker for each kind of sunlight among the points, and the lines of the terminator."
     from matplotlib.lines import Line2D
+
     kinds = [SUN_STYLE[k] for k in (1, 0, -1) if (points["in_sun"] == k).any()]
-    handles = [Line2D([], [], ls="", marker="o", ms=8, mfc="#4393c3", mec=edge, mew=1.6, label=name) for name, edge in kinds]
+    handles = [
+        Line2D(
+            [],
+            [],
+            ls="",
+            marker="o",
+            ms=8,
+            mfc="#4393c3",
+            mec=edge,
+            mew=1.6,
+            label=name,
+        )
+        for name, edge in kinds
+    ]
     if subsolar is not None:
-        handles += [Line2D([], [], color="black", lw=1.6, ls=(0, (4, 2)), label="terminator"),
-                    Line2D([], [], ls="", marker="o", ms=10, mfc="#ffd92f", mec="black", label="sub-solar point")]
+        handles += [
+            Line2D([], [], color="black", lw=1.6, ls=(0, (4, 2)), label="terminator"),
+            Line2D(
+                [],
+                [],
+                ls="",
+                marker="o",
+                ms=10,
+                mfc="#ffd92f",
+                mec="black",
+                label="sub-solar point",
+            ),
+        ]
     return handles
+
 
 def _period(points):
     "First and last day of the points in words."
     if not len(points):
         return "no sweep"
-    first, last = (str(t)[:10] for t in (points["time"].iloc[0], points["time"].iloc[-1]))
+    first, last = (
+        str(t)[:10] for t in (points["time"].iloc[0], points["time"].iloc[-1])
+    )
     return first if first == last else f"{first} to {last}"
+
 
 def _counts(points, weight=None):
     "How many sweeps stand behind a picture, in words."
-    found, sweeps = points.attrs.get("found", len(points)), points.attrs.get("sweeps", len(points))
-    return f"{len(points):,} of {found:,} potentials drawn; {sweeps:,} sweeps" + ("; small markers: wide 95 % sets" if weight else "")
+    found, sweeps = (
+        points.attrs.get("found", len(points)),
+        points.attrs.get("sweeps", len(points)),
+    )
+    return f"{len(points):,} of {found:,} potentials drawn; {sweeps:,} sweeps" + (
+        "; small markers: wide 95 % sets" if weight else ""
+    )
 
 # %% ../../nbs/view/01_globe.ipynb #2b07e6c5
 def plot_map(
-    results,  # a run's results, a mapping of per-sweep arrays, an opened NPZ, or a table of `footpoints`
+    # a run's results, a mapping of per-sweep arrays, an opened NPZ, or a table of
+    # `footpoints`
+    results,
     ax=None,  # Matplotlib axes; None: a new figure
-    projection: str = "equirectangular",  # or "mollweide" (equal areas), or "orthographic"
+    # or "mollweide" (equal areas), or "orthographic"
+    projection: str = "equirectangular",
     lon0: float = 0.0,  # longitude in the middle of the chart, deg
     limit: float | None = None,  # end of the colour scale, V; None: from the data
-    texture=None,  # Texture; None: the schematic Moon; False: plain grey; or an image file
-    subsolar=None,  # (latitude, longitude) of the sub-solar point for night and terminator, deg
+    # Texture; None: the schematic Moon; False: plain grey; or an image file
+    texture=None,
+    # (latitude, longitude) of the sub-solar point for night and terminator, deg
+    subsolar=None,
     size: float | None = None,  # area of a marker, points²
     weight: str | None = None,  # "confidence": wide 95 % sets get small markers
     **select,  # start, end, max_points, exclude, seed: see `footpoints`
 ):  # the axes; `ax.figure` is the figure
     "Map of the surface potential at the footpoints."
     import matplotlib.pyplot as plt
+
     points = footpoints(results, **select)
     scale = potential_scale(points["u_surface"], limit)
-    ax = plt.subplots(figsize=(10.5, 6.2), layout="constrained")[1] if ax is None else ax
+    ax = (
+        plt.subplots(figsize=(10.5, 6.2), layout="constrained")[1] if ax is None else ax
+    )
     draw_moon(ax, projection, 0.0, lon0, texture, subsolar)
     draw_points(ax, points, scale, projection, 0.0, lon0, size, weight)
-    _colour_bar(ax.figure, scale, points["u_surface"], cax=ax.inset_axes([1.03, 0, 0.025, 1]))
+    _colour_bar(
+        ax.figure, scale, points["u_surface"], cax=ax.inset_axes([1.03, 0, 0.025, 1])
+    )
     ax.set_title(f"Lunar surface potential, {_period(points)}", fontsize=14, pad=24)
-    ax.text(0.5, 1.02, _counts(points, weight), transform=ax.transAxes, ha="center", va="bottom", color="0.35")
+    ax.text(
+        0.5,
+        1.02,
+        _counts(points, weight),
+        transform=ax.transAxes,
+        ha="center",
+        va="bottom",
+        color="0.35",
+    )
     handles = _legend_handles(points, subsolar)
     below = -0.13 if projection == "equirectangular" else -0.02
     if handles:
-        ax.legend(handles=handles, ncols=len(handles), loc="upper center", bbox_to_anchor=(0.5, below), **_LEGEND)
+        ax.legend(
+            handles=handles,
+            ncols=len(handles),
+            loc="upper center",
+            bbox_to_anchor=(0.5, below),
+            **_LEGEND,
+        )
     return ax
 
 # %% ../../nbs/view/01_globe.ipynb #6e0bd50a
 def _views(view, subsolar):
     "Titles and centres (latitude, longitude) of the discs that a view names."
     if view in ("day/night", "subsolar", "antisolar") and subsolar is None:
-        raise ValueError(f"view {view!r} needs the sub-solar point: subsolar=(latitude, longitude)")
+        raise ValueError(
+            f"view {view!r} needs the sub-solar point: subsolar=(latitude, longitude)"
+        )
     sun = subsolar if subsolar is not None else (0.0, 0.0)
-    named = {"near": ("near side", (0, 0)), "far": ("far side", (0, 180)),
-             "subsolar": ("day side", tuple(sun)), "antisolar": ("night side", (-sun[0], sun[1] + 180))}
+    named = {
+        "near": ("near side", (0, 0)),
+        "far": ("far side", (0, 180)),
+        "subsolar": ("day side", tuple(sun)),
+        "antisolar": ("night side", (-sun[0], sun[1] + 180)),
+    }
     pairs = {"near/far": ("near", "far"), "day/night": ("subsolar", "antisolar")}
     if isinstance(view, str):
         if view not in named and view not in pairs:
-            raise ValueError(f"view {view!r} is none of {list(named) + list(pairs)} and no (latitude, longitude)")
+            raise ValueError(
+                f"view {view!r} is none of {list(named) + list(pairs)} and no (latitude, longitude)"
+            )
         return [named[name] for name in pairs.get(view, (view,))]
     return [(f"{_degrees(view[0], 'NS')}, {_degrees(view[1], 'EW')}", tuple(view))]
 
+
 def plot_sphere(
-    results,  # a run's results, a mapping of per-sweep arrays, an opened NPZ, or a table of `footpoints`
-    view="near/far",  # "near/far", "day/night", "near", "far", "subsolar", "antisolar", or (latitude, longitude) in deg
+    # a run's results, a mapping of per-sweep arrays, an opened NPZ, or a table of
+    # `footpoints`
+    results,
+    # "near/far", "day/night", "near", "far", "subsolar", "antisolar", or (latitude,
+    # longitude) in deg
+    view="near/far",
     axes=None,  # one axes for each disc; None: a new figure
     limit: float | None = None,  # end of the colour scale, V; None: from the data
-    texture=None,  # Texture; None: the schematic Moon; False: plain grey; or an image file
+    # Texture; None: the schematic Moon; False: plain grey; or an image file
+    texture=None,
     subsolar=None,  # (latitude, longitude) of the sub-solar point, deg
     size: float | None = None,  # area of a marker, points²
     weight: str | None = None,  # "confidence": wide 95 % sets get small markers
@@ -683,21 +1044,41 @@ def plot_sphere(
 ):  # the figure
     "The Moon as a sphere, or as two, with the surface potential at the visible footpoints."
     import matplotlib.pyplot as plt
+
     points, views = footpoints(results, **select), _views(view, subsolar)
     scale = potential_scale(points["u_surface"], limit)
     if axes is None:
-        axes = plt.subplots(1, len(views), figsize=(1.2 + 4.6 * len(views), 6.3), layout="constrained", squeeze=False)[1]
+        axes = plt.subplots(
+            1,
+            len(views),
+            figsize=(1.2 + 4.6 * len(views), 6.3),
+            layout="constrained",
+            squeeze=False,
+        )[1]
     axes = np.ravel(axes)
     for ax, (name, (lat0, lon0)) in zip(axes, views, strict=True):
         draw_moon(ax, "orthographic", lat0, lon0, texture, subsolar)
         draw_points(ax, points, scale, "orthographic", lat0, lon0, size, weight)
         ax.set_title(name)
     figure = axes[0].figure
-    _colour_bar(figure, scale, points["u_surface"], ax=list(axes), orientation="horizontal", shrink=0.9 / len(views) ** 0.5, aspect=20 * len(views), pad=0.02)
-    figure.suptitle(f"Lunar surface potential, {_period(points)}\n{_counts(points, weight)}")
+    _colour_bar(
+        figure,
+        scale,
+        points["u_surface"],
+        ax=list(axes),
+        orientation="horizontal",
+        shrink=0.9 / len(views) ** 0.5,
+        aspect=20 * len(views),
+        pad=0.02,
+    )
+    figure.suptitle(
+        f"Lunar surface potential, {_period(points)}\n{_counts(points, weight)}"
+    )
     handles = _legend_handles(points, subsolar)
     if handles:
-        figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), **_LEGEND)
+        figure.legend(
+            handles=handles, loc="outside lower center", ncols=len(handles), **_LEGEND
+        )
     return figure
 
 # %% ../../nbs/view/01_globe.ipynb #0d09b9f0
@@ -713,6 +1094,7 @@ def _replacing(path):
     finally:
         part.unlink(missing_ok=True)
 
+
 def save_figure(
     figure,  # Matplotlib figure or axes
     path,  # destination; its suffix says the format: .png, .pdf, .svg
@@ -725,6 +1107,7 @@ def save_figure(
         figure.savefig(part, dpi=dpi, bbox_inches="tight", pad_inches=0.15)
     if close:
         import matplotlib.pyplot as plt
+
         plt.close(figure)
     return Path(path)
 
@@ -736,14 +1119,20 @@ def great_circle_angle(
     other_longitude,  # deg east
 ):  # deg, 0 to 180
     "Angle between two places as seen from the centre of the Moon; from the sub-solar point it is the solar zenith angle."
-    cosine = (unit_vectors(latitude, longitude) * unit_vectors(other_latitude, other_longitude)).sum(-1)
+    cosine = (
+        unit_vectors(latitude, longitude)
+        * unit_vectors(other_latitude, other_longitude)
+    ).sum(-1)
     return np.degrees(np.arccos(np.clip(cosine, -1, 1)))
+
 
 def _with_sun(results, select):
     "The footpoints with their Sun; raises ValueError when the results do not say where it stood."
     points = footpoints(results, **{"max_points": None, **select})
     if len(points) and not np.isfinite(points["sun_longitude"].to_numpy(float)).any():
-        raise ValueError("the results do not say where the Sun stood: add arrays subsolar_latitude and subsolar_longitude, deg, one value a sweep")
+        raise ValueError(
+            "the results do not say where the Sun stood: add arrays subsolar_latitude and subsolar_longitude, deg, one value a sweep"
+        )
     return points
 
 # %% ../../nbs/view/01_globe.ipynb #5458573a
@@ -753,12 +1142,21 @@ def subsolar_at(
 ) -> tuple:  # latitude, longitude of the sub-solar point, deg
     "Where the Sun stood at a time; raises ValueError when the results do not say it or do not reach that time by a day."
     table = sweep_table(results)
-    table = table[np.isfinite(table[["sun_latitude", "sun_longitude"]].to_numpy(float)).all(1)]
-    when, seconds = np.datetime64(time, "ms").astype(float) / 1000, table["time"].to_numpy("datetime64[ms]").astype(float) / 1000
+    table = table[
+        np.isfinite(table[["sun_latitude", "sun_longitude"]].to_numpy(float)).all(1)
+    ]
+    when, seconds = (
+        np.datetime64(time, "ms").astype(float) / 1000,
+        table["time"].to_numpy("datetime64[ms]").astype(float) / 1000,
+    )
     if not len(table) or np.abs(seconds - when).min() > 86400:
         raise ValueError(f"the results do not say where the Sun stood at {time}")
-    longitude = np.interp(when, seconds, np.unwrap(table["sun_longitude"].to_numpy(float), period=360))
-    return float(np.interp(when, seconds, table["sun_latitude"])), float((longitude + 180) % 360 - 180)
+    longitude = np.interp(
+        when, seconds, np.unwrap(table["sun_longitude"].to_numpy(float), period=360)
+    )
+    return float(np.interp(when, seconds, table["sun_latitude"])), float(
+        (longitude + 180) % 360 - 180
+    )
 
 # %% ../../nbs/view/01_globe.ipynb #08a96d37
 def local_time_map(
@@ -773,20 +1171,43 @@ def local_time_map(
     "Median surface potential by local time and latitude; raises ValueError without sub-solar points."
     import matplotlib.pyplot as plt
     from scipy.stats import binned_statistic_2d
+
     points = _with_sun(results, select)
-    edges = np.linspace(0, 24, round(24 / hours) + 1), np.linspace(-90, 90, round(180 / degrees) + 1)
-    place = local_time(points["longitude"], points["sun_longitude"]), points["latitude"].to_numpy(float)
+    edges = (
+        np.linspace(0, 24, round(24 / hours) + 1),
+        np.linspace(-90, 90, round(180 / degrees) + 1),
+    )
+    place = (
+        local_time(points["longitude"], points["sun_longitude"]),
+        points["latitude"].to_numpy(float),
+    )
     known = np.isfinite(place[0])
-    place, values = (place[0][known], place[1][known]), points["u_surface"].to_numpy(float)[known]
-    median, *_ = binned_statistic_2d(*place, values, "median", edges, [(0, 24), (-90, 90)])
-    count, *_ = binned_statistic_2d(*place, values, "count", edges, [(0, 24), (-90, 90)])
+    place, values = (
+        (place[0][known], place[1][known]),
+        points["u_surface"].to_numpy(float)[known],
+    )
+    median, *_ = binned_statistic_2d(
+        *place, values, "median", edges, [(0, 24), (-90, 90)]
+    )
+    count, *_ = binned_statistic_2d(
+        *place, values, "count", edges, [(0, 24), (-90, 90)]
+    )
     scale = potential_scale(values, limit)
     ax = plt.subplots(figsize=(9, 5), layout="constrained")[1] if ax is None else ax
     ax.patch.set(facecolor="0.92", hatch="///", edgecolor="0.75")
-    ax.pcolormesh(*edges, np.where(count >= least, median, np.nan).T, cmap="RdBu_r", norm=scale.norm())
+    ax.pcolormesh(
+        *edges,
+        np.where(count >= least, median, np.nan).T,
+        cmap="RdBu_r",
+        norm=scale.norm(),
+    )
     for hour in (6, 18):
         ax.axvline(hour, color="black", ls=(0, (4, 2)))
-    ax.set(xlabel="local time (h): 6 dawn, 12 noon, 18 dusk", ylabel="latitude", title=f"Median surface potential, {_period(points)}, {len(values):,} sweeps")
+    ax.set(
+        xlabel="local time (h): 6 dawn, 12 noon, 18 dusk",
+        ylabel="latitude",
+        title=f"Median surface potential, {_period(points)}, {len(values):,} sweeps",
+    )
     ax.set_xticks(range(0, 25, 3))
     ax.set_yticks(range(-90, 91, 30), [_degrees(v, "NS") for v in range(-90, 91, 30)])
     _colour_bar(ax.figure, scale, median, cax=ax.inset_axes([1.03, 0, 0.03, 1]))
@@ -802,25 +1223,53 @@ def potential_vs_sza(
 ):  # the axes
     "Surface potential against solar zenith angle; raises ValueError without sub-solar points."
     import matplotlib.pyplot as plt
+
     points = _with_sun(results, select)
-    angle = great_circle_angle(points["latitude"], points["longitude"], points["sun_latitude"], points["sun_longitude"])
+    angle = great_circle_angle(
+        points["latitude"],
+        points["longitude"],
+        points["sun_latitude"],
+        points["sun_longitude"],
+    )
     volts = points["u_surface"].to_numpy(float)
     edges = np.linspace(0, 180, round(180 / degrees) + 1)
     which = np.digitize(angle, edges) - 1
     groups = [volts[which == k] for k in range(len(edges) - 1)]
-    low, middle, high = np.array([np.percentile(g, (16, 50, 84)) if len(g) >= least else [np.nan] * 3 for g in groups]).T
+    low, middle, high = np.array(
+        [
+            np.percentile(g, (16, 50, 84)) if len(g) >= least else [np.nan] * 3
+            for g in groups
+        ]
+    ).T
     ax = plt.subplots(figsize=(9, 5), layout="constrained")[1] if ax is None else ax
     thin = downsample(len(volts), 4000)
-    ax.plot(angle[thin], volts[thin], ".", color="0.6", ms=2.5, alpha=0.5, rasterized=True, label="single sweeps")
+    ax.plot(
+        angle[thin],
+        volts[thin],
+        ".",
+        color="0.6",
+        ms=2.5,
+        alpha=0.5,
+        rasterized=True,
+        label="single sweeps",
+    )
     centres = (edges[:-1] + edges[1:]) / 2
-    ax.fill_between(centres, low, high, color="#4393c3", alpha=0.35, lw=0, label="middle 68 %")
+    ax.fill_between(
+        centres, low, high, color="#4393c3", alpha=0.35, lw=0, label="middle 68 %"
+    )
     ax.plot(centres, middle, color="#2166ac", lw=2, label="median")
     ax.axvline(90, color="black", ls=(0, (4, 2)), label="terminator")
     _volt_axis(ax, volts)
-    ax.set(xlim=(0, 180), xticks=range(0, 181, 30), xlabel="solar zenith angle of the footpoint (deg)", ylabel="surface potential (V)",
-           title=f"Surface potential and Sun, {_period(points)}, {len(points):,} sweeps")
+    ax.set(
+        xlim=(0, 180),
+        xticks=range(0, 181, 30),
+        xlabel="solar zenith angle of the footpoint (deg)",
+        ylabel="surface potential (V)",
+        title=f"Surface potential and Sun, {_period(points)}, {len(points):,} sweeps",
+    )
     ax.legend(loc="lower left", frameon=True)
     return ax
+
 
 def _volt_axis(ax, volts):
     "The scale of `PotentialScale` on the vertical axis, with limits that hold nearly all the values."
@@ -831,7 +1280,11 @@ def _volt_axis(ax, volts):
     ax.set_yscale("asinh", linear_width=scale.linear)
     ax.set_ylim(min(1.4 * low, -12), max(1.4 * high, 12))
     rounds = [step * 10.0**k for k in range(1, 5) for step in (1, 3)]
-    marks = [v for v in (*(-r for r in rounds[::-1]), 0.0, *rounds) if ax.get_ylim()[0] <= v <= ax.get_ylim()[1]]
+    marks = [
+        v
+        for v in (*(-r for r in rounds[::-1]), 0.0, *rounds)
+        if ax.get_ylim()[0] <= v <= ax.get_ylim()[1]
+    ]
     ax.set_yticks(marks, [_volts(v) for v in marks])
     ax.set_yticks([], minor=True)
     ax.axhline(0, color="0.5", lw=0.8)
@@ -841,11 +1294,23 @@ def _volt_axis(ax, volts):
 def _sun_strip(ax, time, lit):
     "A strip along the time axis: amber in sunlight, dark in shade, nothing where unknown."
     for value, colour in ((1, "#ffb000"), (0, "#333333")):
-        ax.fill_between(time, 0, 0.04, where=lit == value, step="mid", color=colour, lw=0, transform=ax.get_xaxis_transform(), zorder=4)
+        ax.fill_between(
+            time,
+            0,
+            0.04,
+            where=lit == value,
+            step="mid",
+            color=colour,
+            lw=0,
+            transform=ax.get_xaxis_transform(),
+            zorder=4,
+        )
+
 
 def plot_timeseries(
     results,  # a run's results, a mapping of per-sweep arrays, or an opened NPZ
-    axes=None,  # two Matplotlib axes, for the spacecraft and for the surface; None: a new figure
+    # two Matplotlib axes, for the spacecraft and for the surface; None: a new figure
+    axes=None,
     start=None,  # first day or time, UTC
     end=None,  # last day or time, inclusive
     exclude=UNTRUSTED,  # flags whose surface potentials are left out
@@ -853,34 +1318,71 @@ def plot_timeseries(
     "Spacecraft and surface potential in time, with their bands."
     import matplotlib.dates as mdates
     import matplotlib.pyplot as plt
+
     table = _with_gaps(sweep_table(results, start, end, exclude))
     if axes is None:
-        axes = plt.subplots(2, 1, figsize=(10, 5.6), sharex=True, layout="constrained")[1]
+        axes = plt.subplots(2, 1, figsize=(10, 5.6), sharex=True, layout="constrained")[
+            1
+        ]
     time, error = table["time"].to_numpy(), table["u_spacecraft_error"].to_numpy(float)
-    bands = (("u_spacecraft", table["u_spacecraft"] - error, table["u_spacecraft"] + error, "spacecraft_in_sun", "spacecraft\npotential (V)", "#b2182b"),
-             ("u_surface", table["lower"], table["upper"], "in_sun", "surface\npotential (V)", "#2166ac"))
+    bands = (
+        (
+            "u_spacecraft",
+            table["u_spacecraft"] - error,
+            table["u_spacecraft"] + error,
+            "spacecraft_in_sun",
+            "spacecraft\npotential (V)",
+            "#b2182b",
+        ),
+        (
+            "u_surface",
+            table["lower"],
+            table["upper"],
+            "in_sun",
+            "surface\npotential (V)",
+            "#2166ac",
+        ),
+    )
     for ax, (key, lower, upper, lit, label, colour) in zip(axes, bands, strict=True):
-        ax.fill_between(time, lower.to_numpy(float), upper.to_numpy(float), color=colour, alpha=0.3, lw=0)
+        ax.fill_between(
+            time,
+            lower.to_numpy(float),
+            upper.to_numpy(float),
+            color=colour,
+            alpha=0.3,
+            lw=0,
+        )
         ax.plot(time, table[key].to_numpy(float), ".-", color=colour, ms=2.5, lw=0.9)
         _volt_axis(ax, table[key])
         _sun_strip(ax, time, table[lit].to_numpy())
         ax.set_ylabel(label)
         ax.margins(x=0.01)
-    axes[1].xaxis.set_major_formatter(mdates.ConciseDateFormatter(axes[1].xaxis.get_major_locator()))
+    axes[1].xaxis.set_major_formatter(
+        mdates.ConciseDateFormatter(axes[1].xaxis.get_major_locator())
+    )
     axes[1].set_xlabel("time (UTC); strips: amber in sunlight, dark in shade")
     axes[0].set_title(f"Potentials of spacecraft and surface, {_period(table)}")
     return axes
 
+
 def _with_gaps(table):
     "The table with an empty row inside each gap of more than three usual steps, which breaks the lines there."
     import pandas as pd
+
     step = table["time"].diff()
     after = table["time"][step > 3 * step.median()]
-    empty = pd.DataFrame({"time": after - step.median() / 2, "in_sun": -1, "spacecraft_in_sun": -1})
-    return pd.concat([table, empty]).sort_values("time", kind="stable", ignore_index=True) if len(empty) else table
+    empty = pd.DataFrame(
+        {"time": after - step.median() / 2, "in_sun": -1, "spacecraft_in_sun": -1}
+    )
+    return (
+        pd.concat([table, empty]).sort_values("time", kind="stable", ignore_index=True)
+        if len(empty)
+        else table
+    )
 
 # %% ../../nbs/view/01_globe.ipynb #73e708d6
 MARKER_RADIUS = 1.01  # distance of the markers from the centre of the Moon, lunar radii
+
 
 def sphere_grid(
     texture: Texture,  # the Moon
@@ -890,27 +1392,59 @@ def sphere_grid(
     latitude[0], latitude[-1] = 90, -90
     return latitude, np.append(longitude, longitude[0] + 360)
 
+
 def moon_surface(
     texture: Texture,  # the Moon
 ):  # plotly.graph_objects.Surface of radius 1, opaque, without hover
     "The textured sphere for Plotly, its colours as one byte a vertex."
     import plotly.graph_objects as go
+
     latitude, longitude = sphere_grid(texture)
-    x, y, z = np.moveaxis(unit_vectors(latitude[:, None], longitude).astype(np.float32), -1, 0)
+    x, y, z = np.moveaxis(
+        unit_vectors(latitude[:, None], longitude).astype(np.float32), -1, 0
+    )
     last = len(texture.palette) - 1
-    shades = [[k / last, "rgb({},{},{})".format(*colour)] for k, colour in enumerate(texture.palette)]
-    return go.Surface(x=x, y=y, z=z, surfacecolor=np.hstack([texture.index, texture.index[:, :1]]), cmin=0, cmax=last, colorscale=shades,
-                      showscale=False, hoverinfo="skip", opacity=1, name="Moon", meta={"sphere": [latitude.tolist(), longitude.tolist()]},
-                      lighting={"ambient": 0.92, "diffuse": 0.12, "specular": 0.0, "fresnel": 0.0, "roughness": 1.0},
-                      contours={axis: {"highlight": False} for axis in "xyz"})
+    shades = [
+        [k / last, "rgb({},{},{})".format(*colour)]
+        for k, colour in enumerate(texture.palette)
+    ]
+    return go.Surface(
+        x=x,
+        y=y,
+        z=z,
+        surfacecolor=np.hstack([texture.index, texture.index[:, :1]]),
+        cmin=0,
+        cmax=last,
+        colorscale=shades,
+        showscale=False,
+        hoverinfo="skip",
+        opacity=1,
+        name="Moon",
+        meta={"sphere": [latitude.tolist(), longitude.tolist()]},
+        lighting={
+            "ambient": 0.92,
+            "diffuse": 0.12,
+            "specular": 0.0,
+            "fresnel": 0.0,
+            "roughness": 1.0,
+        },
+        contours={axis: {"highlight": False} for axis in "xyz"},
+    )
 
 # %% ../../nbs/view/01_globe.ipynb #4e247f79
 def _set_text(lower, upper):
     "A 95 % set in words; an open end is said to be open."
-    ends = [f"{v:.0f}".replace("-", "−") if np.isfinite(v) else None for v in (lower, upper)]
+    ends = [
+        f"{v:.0f}".replace("-", "−") if np.isfinite(v) else None for v in (lower, upper)
+    ]
     if ends == [None, None]:
         return "no 95 % set"
-    return f"95 %: {ends[0]} to {ends[1]} V" if None not in ends else f"95 %: {'below' if ends[0] is None else 'above'} {ends[0] or ends[1]} V"
+    return (
+        f"95 %: {ends[0]} to {ends[1]} V"
+        if None not in ends
+        else f"95 %: {'below' if ends[0] is None else 'above'} {ends[0] or ends[1]} V"
+    )
+
 
 def hover_text(
     points,  # table of `footpoints`
@@ -918,12 +1452,18 @@ def hover_text(
     "What pointing at a marker shows."
     texts = []
     for p in points.itertuples():
-        craft = f"spacecraft {p.u_spacecraft:+.1f} V".replace("-", "−") if np.isfinite(p.u_spacecraft) else "spacecraft potential unknown"
+        craft = (
+            f"spacecraft {p.u_spacecraft:+.1f} V".replace("-", "−")
+            if np.isfinite(p.u_spacecraft)
+            else "spacecraft potential unknown"
+        )
         place = f"{_degrees(p.latitude, 'NS')}, {_degrees(p.longitude, 'EW')}"
         number = f", sweep {p.spec_no}" if p.spec_no >= 0 else ""
         regime = ", ".join(filter(None, [SUN_STYLE[int(p.in_sun)][0], str(p.regime)]))
         volts = f"{p.u_surface:.0f} V".replace("-", "−")
-        texts.append(f"<b>{volts}</b> ({_set_text(p.lower, p.upper)})<br>{craft}<br>{regime}<br>{place}<br>{p.time:%Y-%m-%d %H:%M:%S}{number}")
+        texts.append(
+            f"<b>{volts}</b> ({_set_text(p.lower, p.upper)})<br>{craft}<br>{regime}<br>{place}<br>{p.time:%Y-%m-%d %H:%M:%S}{number}"
+        )
     return texts
 
 # %% ../../nbs/view/01_globe.ipynb #9f9c8220
@@ -931,41 +1471,124 @@ def marker_traces(
     points,  # table of `footpoints`
     scale: PotentialScale,  # colours
     size: float = 4.0,  # diameter of a marker, pixels
-    weight: str | None = "confidence",  # wide 95 % sets get small markers; None: all alike
+    # wide 95 % sets get small markers; None: all alike
+    weight: str | None = "confidence",
 ) -> list:  # plotly.graph_objects.Scatter3d: for each kind of sunlight its points and an empty trace for the legend
     "The footpoints as markers at 1.01 lunar radii, coloured by potential."
     import plotly.graph_objects as go
+
     traces = []
     for lit, (name, edge) in SUN_STYLE.items():
         group = points[points["in_sun"] == lit]
         if not len(group):
             continue
-        x, y, z = (MARKER_RADIUS * unit_vectors(group["latitude"], group["longitude"])).T
-        diameter = size * np.sqrt(confidence_weight(points, scale))[points["in_sun"] == lit] if weight else np.full(len(group), size)
-        marker = {"size": diameter.astype(np.float32), "color": scale(group["u_surface"]).astype(np.float32), "coloraxis": "coloraxis",
-                  "opacity": 1, "line": {"color": edge, "width": 1}}
-        traces.append(go.Scatter3d(x=x, y=y, z=z, mode="markers", marker=marker, name=name, hovertext=hover_text(group), hoverinfo="text",
-                                   customdata=group["spec_no"].to_numpy(), legendgroup=name, showlegend=False))
+        x, y, z = (
+            MARKER_RADIUS * unit_vectors(group["latitude"], group["longitude"])
+        ).T
+        diameter = (
+            size * np.sqrt(confidence_weight(points, scale))[points["in_sun"] == lit]
+            if weight
+            else np.full(len(group), size)
+        )
+        marker = {
+            "size": diameter.astype(np.float32),
+            "color": scale(group["u_surface"]).astype(np.float32),
+            "coloraxis": "coloraxis",
+            "opacity": 1,
+            "line": {"color": edge, "width": 1},
+        }
+        traces.append(
+            go.Scatter3d(
+                x=x,
+                y=y,
+                z=z,
+                mode="markers",
+                marker=marker,
+                name=name,
+                hovertext=hover_text(group),
+                hoverinfo="text",
+                customdata=group["spec_no"].to_numpy(),
+                legendgroup=name,
+                showlegend=False,
+            )
+        )
         key = {"size": 9, "color": "#4393c3", "line": {"color": edge, "width": 2}}
-        traces.append(go.Scatter3d(x=[None], y=[None], z=[None], mode="markers", marker=key, name=name, legendgroup=name, hoverinfo="skip"))
+        traces.append(
+            go.Scatter3d(
+                x=[None],
+                y=[None],
+                z=[None],
+                mode="markers",
+                marker=key,
+                name=name,
+                legendgroup=name,
+                hoverinfo="skip",
+            )
+        )
     return traces
 
 # %% ../../nbs/view/01_globe.ipynb #cdc85c8c
 def _globe_lines(subsolar):
     "Labels and, for a given sub-solar point, terminator and Sun as Plotly traces."
     import plotly.graph_objects as go
-    names = {"N": (90, 0), "S": (-90, 0), "0°": (0, 0), "90° E": (0, 90), "180°": (0, 180), "90° W": (0, -90)}
+
+    names = {
+        "N": (90, 0),
+        "S": (-90, 0),
+        "0°": (0, 0),
+        "90° E": (0, 90),
+        "180°": (0, 180),
+        "90° W": (0, -90),
+    }
     x, y, z = (1.12 * unit_vectors(*np.array(list(names.values())).T)).T
-    traces = [go.Scatter3d(x=x, y=y, z=z, mode="text", text=list(names), textfont={"size": 14, "color": "#a33b00"}, name="labels", hoverinfo="skip", showlegend=False)]
+    traces = [
+        go.Scatter3d(
+            x=x,
+            y=y,
+            z=z,
+            mode="text",
+            text=list(names),
+            textfont={"size": 14, "color": "#a33b00"},
+            name="labels",
+            hoverinfo="skip",
+            showlegend=False,
+        )
+    ]
     if subsolar is None:
         return traces
-    ring, sun = 1.006 * unit_vectors(*terminator(subsolar)), 1.04 * unit_vectors(*subsolar)
+    ring, sun = (
+        1.006 * unit_vectors(*terminator(subsolar)),
+        1.04 * unit_vectors(*subsolar),
+    )
     return traces + [
-        go.Scatter3d(x=ring[:, 0], y=ring[:, 1], z=ring[:, 2], mode="lines", line={"color": "black", "width": 5}, name="terminator", hoverinfo="skip"),
-        go.Scatter3d(x=sun[:1], y=sun[1:2], z=sun[2:], mode="markers", marker={"size": 8, "color": "#ffd92f", "line": {"color": "black", "width": 2}},
-                     name="sub-solar point", hovertext="sub-solar point", hoverinfo="text")]
+        go.Scatter3d(
+            x=ring[:, 0],
+            y=ring[:, 1],
+            z=ring[:, 2],
+            mode="lines",
+            line={"color": "black", "width": 5},
+            name="terminator",
+            hoverinfo="skip",
+        ),
+        go.Scatter3d(
+            x=sun[:1],
+            y=sun[1:2],
+            z=sun[2:],
+            mode="markers",
+            marker={
+                "size": 8,
+                "color": "#ffd92f",
+                "line": {"color": "black", "width": 2},
+            },
+            name="sub-solar point",
+            hovertext="sub-solar point",
+            hoverinfo="text",
+        ),
+    ]
+
 
 _ZOOM = 1.9  # size of the scene's box, with which Plotly's parallel projection fills its frame
+
 
 def camera(
     lat0: float = 0.0,  # latitude in the middle of the view, deg
@@ -973,39 +1596,94 @@ def camera(
 ) -> dict:  # a Plotly scene camera, parallel projection, north up
     "The camera that looks at a place from outside."
     x, y, z = (float(v) for v in 2.0 * unit_vectors(lat0, lon0))
-    return {"eye": {"x": x, "y": y, "z": z}, "up": {"x": 0, "y": 0, "z": 1}, "center": {"x": 0, "y": 0, "z": 0}, "projection": {"type": "orthographic"}}
+    return {
+        "eye": {"x": x, "y": y, "z": z},
+        "up": {"x": 0, "y": 0, "z": 1},
+        "center": {"x": 0, "y": 0, "z": 0},
+        "projection": {"type": "orthographic"},
+    }
 
 # %% ../../nbs/view/01_globe.ipynb #cc2a1c93
 def plotly_globe(
-    results,  # a run's results, a mapping of per-sweep arrays, an opened NPZ, or a table of `footpoints`
+    # a run's results, a mapping of per-sweep arrays, an opened NPZ, or a table of
+    # `footpoints`
+    results,
     view=(15.0, 0.0),  # (latitude, longitude) in the middle of the first view, deg
     limit: float | None = None,  # end of the colour scale, V; None: from the data
-    texture=None,  # Texture; None: the schematic Moon; False: plain grey; or an image file
-    subsolar=None,  # (latitude, longitude) of the sub-solar point, deg: night, terminator and the point itself are drawn
+    # Texture; None: the schematic Moon; False: plain grey; or an image file
+    texture=None,
+    # (latitude, longitude) of the sub-solar point, deg: night, terminator and the point
+    # itself are drawn
+    subsolar=None,
     size: float = 4.0,  # diameter of a marker, pixels
-    weight: str | None = "confidence",  # wide 95 % sets get small markers; None: all alike
+    # wide 95 % sets get small markers; None: all alike
+    weight: str | None = "confidence",
     mode: str = "still",  # use of the texture, see `texture_size`
     **select,  # start, end, max_points, exclude, seed: see `footpoints`
 ):  # plotly.graph_objects.Figure
     "A globe to turn by hand, with the surface potential at the footpoints."
     import plotly.graph_objects as go
+
     points = footpoints(results, **select)
     scale = potential_scale(points["u_surface"], limit)
     texture = draw_grid(_texture(texture, mode))
     texture = texture if subsolar is None else shade_night(texture, subsolar)
-    figure = go.Figure([moon_surface(texture), *_globe_lines(subsolar), *marker_traces(points, scale, size, weight)])
+    figure = go.Figure(
+        [
+            moon_surface(texture),
+            *_globe_lines(subsolar),
+            *marker_traces(points, scale, size, weight),
+        ]
+    )
     hidden, side = {"visible": False, "showspikes": False}, [-1.2, 1.2]
-    ticks = {"tickvals": scale(scale.ticks()).tolist(), "ticktext": [_volts(v) for v in scale.ticks()]}
+    ticks = {
+        "tickvals": scale(scale.ticks()).tolist(),
+        "ticktext": [_volts(v) for v in scale.ticks()],
+    }
     title = f"Lunar surface potential, {_period(points)}<br><span style='font-size:13px;color:#555'>{_counts(points, weight)}</span>"
     return figure.update_layout(
-        scene={"xaxis": {**hidden, "range": side}, "yaxis": {**hidden, "range": side}, "zaxis": {**hidden, "range": side},
-               "aspectmode": "manual", "aspectratio": {"x": _ZOOM, "y": _ZOOM, "z": _ZOOM}, "camera": camera(*view), "dragmode": "turntable"},
-        coloraxis={"cmin": -1, "cmax": 1, "colorscale": "RdBu_r", "colorbar": {"title": {"text": "surface potential (V)", "side": "right"}, "len": 0.8, "thickness": 18, **ticks}},
-        title={"text": title, "x": 0.5, "y": 1, "yanchor": "top", "pad": {"t": 16}}, margin={"l": 10, "r": 10, "t": 70, "b": 10}, template="plotly_white",
-        legend={"orientation": "h", "x": 0.5, "xanchor": "center", "y": 0.0, "yanchor": "bottom", "itemsizing": "constant", "bgcolor": "#c4c4c4"}, uirevision="globe")
+        scene={
+            "xaxis": {**hidden, "range": side},
+            "yaxis": {**hidden, "range": side},
+            "zaxis": {**hidden, "range": side},
+            "aspectmode": "manual",
+            "aspectratio": {"x": _ZOOM, "y": _ZOOM, "z": _ZOOM},
+            "camera": camera(*view),
+            "dragmode": "turntable",
+        },
+        coloraxis={
+            "cmin": -1,
+            "cmax": 1,
+            "colorscale": "RdBu_r",
+            "colorbar": {
+                "title": {"text": "surface potential (V)", "side": "right"},
+                "len": 0.8,
+                "thickness": 18,
+                **ticks,
+            },
+        },
+        title={"text": title, "x": 0.5, "y": 1, "yanchor": "top", "pad": {"t": 16}},
+        margin={"l": 10, "r": 10, "t": 70, "b": 10},
+        template="plotly_white",
+        legend={
+            "orientation": "h",
+            "x": 0.5,
+            "xanchor": "center",
+            "y": 0.0,
+            "yanchor": "bottom",
+            "itemsizing": "constant",
+            "bgcolor": "#c4c4c4",
+        },
+        uirevision="globe",
+    )
 
 # %% ../../nbs/view/01_globe.ipynb #af4c4d9c
-GLOBE_CONFIG = {"responsive": True, "displaylogo": False, "showSendToCloud": False, "modeBarButtonsToRemove": ["resetCameraLastSave3d"]}
+GLOBE_CONFIG = {
+    "responsive": True,
+    "displaylogo": False,
+    "showSendToCloud": False,
+    "modeBarButtonsToRemove": ["resetCameraLastSave3d"],
+}
 
 _PAGE = """<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
@@ -1025,18 +1703,37 @@ const shown = Plotly.newPlot("globe", {{...figure, config: {config}}});
 </script>{controls}</body></html>
 """
 
+
 def globe_page(
     figure,  # a Plotly figure with a `moon_surface`
     title: str = "Lunar surface potential",  # name of the page
-    controls: str = "",  # more HTML for the end of the page; its scripts find the promise `shown` and the element `globe`
+    # more HTML for the end of the page; its scripts find the promise `shown` and the
+    # element `globe`
+    controls: str = "",
 ) -> str:  # HTML that needs no network
     "A self-contained page that shows a globe, plotly.js included."
     import html
+
     from plotly.io.json import to_json_plotly
     from plotly.offline import get_plotlyjs
+
     parts = figure.to_plotly_json()
-    parts["data"] = [{k: v for k, v in trace.items() if k not in "xyz" or "sphere" not in (trace.get("meta") or {})} for trace in parts["data"]]
-    return _PAGE.format(title=html.escape(title), plotly=get_plotlyjs(), config=json.dumps(GLOBE_CONFIG), figure=to_json_plotly(parts).replace("</", "<\\/"), controls=controls)
+    parts["data"] = [
+        {
+            k: v
+            for k, v in trace.items()
+            if k not in "xyz" or "sphere" not in (trace.get("meta") or {})
+        }
+        for trace in parts["data"]
+    ]
+    return _PAGE.format(
+        title=html.escape(title),
+        plotly=get_plotlyjs(),
+        config=json.dumps(GLOBE_CONFIG),
+        figure=to_json_plotly(parts).replace("</", "<\\/"),
+        controls=controls,
+    )
+
 
 def globe_html(
     results,  # anything `plotly_globe` takes, or its figure
@@ -1044,7 +1741,11 @@ def globe_html(
     **options,  # keywords of `plotly_globe`
 ) -> Path:  # the file
     "Writes a globe as one HTML file, whole or not at all."
-    figure = results if hasattr(results, "to_plotly_json") else plotly_globe(results, **options)
+    figure = (
+        results
+        if hasattr(results, "to_plotly_json")
+        else plotly_globe(results, **options)
+    )
     with _replacing(path) as part:
         part.write_text(globe_page(figure), encoding="utf-8")
     return Path(path)

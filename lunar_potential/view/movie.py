@@ -31,15 +31,38 @@ from pathlib import Path
 
 import numpy as np
 
-from .globe import MARKER_RADIUS, SUN_STYLE, camera, confidence_weight, draw_grid, footpoints, globe_page, moon_texture, plain_texture
-from .globe import plotly_globe, potential_scale, shade_night, subsolar_at, terminator, texture_size, unit_vectors, view_axes
-from .globe import _colour_bar, _counts, _legend_handles, _period, _replacing, _texture
 from ..run.jobs import progress_bar, stop_signals
+from lunar_potential.view.globe import (
+    MARKER_RADIUS,
+    SUN_STYLE,
+    _colour_bar,
+    _counts,
+    _legend_handles,
+    _period,
+    _replacing,
+    _texture,
+    camera,
+    confidence_weight,
+    draw_grid,
+    footpoints,
+    globe_page,
+    moon_texture,
+    plain_texture,
+    plotly_globe,
+    potential_scale,
+    shade_night,
+    subsolar_at,
+    terminator,
+    texture_size,
+    unit_vectors,
+    view_axes,
+)
 
 # %% ../../nbs/view/02_movie.ipynb #a9aee00f
 @dataclass(frozen=True)
 class Film:
     "Length and size of a film."
+
     frames: int = 120  # pictures in one turn of the camera
     fps: float = 20.0  # pictures a second
     width: int = 1280  # pixels, even
@@ -48,9 +71,13 @@ class Film:
 
     def __post_init__(self):
         if self.frames < 1 or not 0 < self.fps <= 240:
-            raise ValueError(f"a film needs at least 1 frame and 0 to 240 frames a second, got {self.frames} and {self.fps}")
+            raise ValueError(
+                f"a film needs at least 1 frame and 0 to 240 frames a second, got {self.frames} and {self.fps}"
+            )
         if min(self.width, self.height) < 120 or self.width % 2 or self.height % 2:
-            raise ValueError(f"width and height must be even and at least 120 pixels, got {self.width} x {self.height}")
+            raise ValueError(
+                f"width and height must be even and at least 120 pixels, got {self.width} x {self.height}"
+            )
 
     @property
     def duration(self):
@@ -59,6 +86,7 @@ class Film:
 
 # %% ../../nbs/view/02_movie.ipynb #64b7eef8
 PREVIEW = Film(frames=60, fps=7.5, width=800, height=600, sample=1000)
+
 
 def plan_film(
     frames: int | None = None,  # number of pictures
@@ -71,14 +99,19 @@ def plan_film(
     if duration is not None and duration <= 0:
         raise ValueError(f"the duration must be positive, got {duration} s")
     if duration is None:
-        frames, fps = base.frames if frames is None else frames, base.fps if fps is None else fps
+        frames, fps = (
+            base.frames if frames is None else frames,
+            base.fps if fps is None else fps,
+        )
     elif frames is None:
         fps = base.fps if fps is None else fps
         frames = max(1, round(duration * fps))
     elif fps is None:
         fps = frames / duration
     elif abs(frames - duration * fps) > 1:
-        raise ValueError(f"{frames} frames at {fps:g} a second last {frames / fps:g} s, not {duration:g} s; leave one of the three out")
+        raise ValueError(
+            f"{frames} frames at {fps:g} a second last {frames / fps:g} s, not {duration:g} s; leave one of the three out"
+        )
     return replace(base, frames=frames, fps=fps, **changes)
 
 # %% ../../nbs/view/02_movie.ipynb #a753ed81
@@ -89,15 +122,22 @@ def orbit_views(
 ) -> list:  # (latitude, longitude) of each picture, deg
     "Where the camera stands, frame by frame: once round the Moon."
     if not -89 <= latitude <= 89:
-        raise ValueError(f"the camera's latitude must lie between -89 and 89, got {latitude}")
-    return [(float(latitude), float((longitude + 360 * k / frames + 180) % 360 - 180)) for k in range(frames)]
+        raise ValueError(
+            f"the camera's latitude must lie between -89 and 89, got {latitude}"
+        )
+    return [
+        (float(latitude), float((longitude + 360 * k / frames + 180) % 360 - 180))
+        for k in range(frames)
+    ]
 
 # %% ../../nbs/view/02_movie.ipynb #6022c62f
 _BOX = 2.05
 
+
 @dataclass(frozen=True)
 class Stage:
     "Where the Moon stands in a picture, pixels from the upper left corner."
+
     left: int  # edges of the Moon's square
     top: int
     side: int
@@ -109,18 +149,36 @@ class Stage:
 
     def place(self, latitude, longitude, view, distance=MARKER_RADIUS):
         "Pixel position x, y and depth (lunar radii, towards the viewer) of places, and whether the Moon leaves them free."
-        across = unit_vectors(latitude, longitude) @ view_axes(*view).T * np.asarray(distance)[..., None]
+        across = (
+            unit_vectors(latitude, longitude)
+            @ view_axes(*view).T
+            * np.asarray(distance)[..., None]
+        )
         x, y, depth = np.moveaxis(across, -1, 0)
         half = self.side / 2
-        return self.left + half + self.radius * x, self.top + half - self.radius * y, depth, (depth > -1e-9) | (np.hypot(x, y) > 1)
+        return (
+            self.left + half + self.radius * x,
+            self.top + half - self.radius * y,
+            depth,
+            (depth > -1e-9) | (np.hypot(x, y) > 1),
+        )
+
 
 def stage(
     film: Film,  # size of the picture
 ) -> Stage:
     "The Moon's square: below the title, above the legend, left of the colour bar."
-    top, bottom, right = round(0.085 * film.height), round(0.07 * film.height), round(0.12 * film.width)
+    top, bottom, right = (
+        round(0.085 * film.height),
+        round(0.07 * film.height),
+        round(0.12 * film.width),
+    )
     side = min(film.height - top - bottom, film.width - right) // 2 * 2
-    return Stage((film.width - right - side) // 2, top + (film.height - top - bottom - side) // 2, side)
+    return Stage(
+        (film.width - right - side) // 2,
+        top + (film.height - top - bottom - side) // 2,
+        side,
+    )
 
 # %% ../../nbs/view/02_movie.ipynb #311fb33e
 def backdrop(
@@ -133,18 +191,47 @@ def backdrop(
     "The picture without the Moon."
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+
     at, grow = stage(film), film.height / 960
     figure = Figure(figsize=(film.width / 100, film.height / 100), dpi=100)
     canvas, middle = FigureCanvasAgg(figure), (at.left + at.side / 2) / film.width
-    figure.text(middle, 1 - 0.012, f"Lunar surface potential, {_period(points)}", ha="center", va="top", fontsize=14 * grow)
-    figure.text(middle, 1 - 0.047, _counts(points, weight), ha="center", va="top", fontsize=10 * grow, color="0.35")
-    bar = _colour_bar(figure, scale, points["u_surface"], cax=figure.add_axes([1 - 0.1, 0.16, 0.018, 0.68]))
+    figure.text(
+        middle,
+        1 - 0.012,
+        f"Lunar surface potential, {_period(points)}",
+        ha="center",
+        va="top",
+        fontsize=14 * grow,
+    )
+    figure.text(
+        middle,
+        1 - 0.047,
+        _counts(points, weight),
+        ha="center",
+        va="top",
+        fontsize=10 * grow,
+        color="0.35",
+    )
+    bar = _colour_bar(
+        figure,
+        scale,
+        points["u_surface"],
+        cax=figure.add_axes([1 - 0.1, 0.16, 0.018, 0.68]),
+    )
     bar.set_label("surface potential (V)", fontsize=11 * grow)
     bar.ax.tick_params(labelsize=10 * grow)
     handles = _legend_handles(points, subsolar)
     if handles:
-        figure.legend(handles=handles, ncols=len(handles), loc="lower center", bbox_to_anchor=(middle, 0.008), fontsize=10 * grow,
-                      facecolor="0.75", edgecolor="none", framealpha=1)
+        figure.legend(
+            handles=handles,
+            ncols=len(handles),
+            loc="lower center",
+            bbox_to_anchor=(middle, 0.008),
+            fontsize=10 * grow,
+            facecolor="0.75",
+            edgecolor="none",
+            framealpha=1,
+        )
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()
 
@@ -162,27 +249,50 @@ def _disc(side, radius, latitude, height, width):
     depth, tilt = np.sqrt(np.maximum(1 - x**2 - y**2, 0)), np.radians(latitude)
     north = np.clip(depth * np.sin(tilt) + y * np.cos(tilt), -1, 1)
     east = np.arctan2(x, depth * np.cos(tilt) - y * np.sin(tilt))
-    start = np.clip((0.5 - np.arcsin(north) / np.pi) * height, 0, height - 1).astype(np.int32) * width
+    start = (
+        np.clip((0.5 - np.arcsin(north) / np.pi) * height, 0, height - 1).astype(
+            np.int32
+        )
+        * width
+    )
     rim = np.flatnonzero(cover < 1)
-    return rows, columns, start, ((east / (2 * np.pi) + 0.5) * width).astype(np.float32), rim, cover[rim, None]
+    return (
+        rows,
+        columns,
+        start,
+        ((east / (2 * np.pi) + 0.5) * width).astype(np.float32),
+        rim,
+        cover[rim, None],
+    )
+
 
 def _refined(texture, least=1900):
     "The colours of a texture, (height, width, 3), interpolated until it has `least` columns."
     from PIL import Image
+
     picture, (height, width) = texture.rgb(), texture.index.shape
     times = -(-least // width)
     if times == 1:
         return picture
     wide = np.concatenate([picture[:, -2:], picture, picture[:, :2]], axis=1)
-    large = np.asarray(Image.fromarray(wide).resize((wide.shape[1] * times, height * times), Image.Resampling.BILINEAR))
+    large = np.asarray(
+        Image.fromarray(wide).resize(
+            (wide.shape[1] * times, height * times), Image.Resampling.BILINEAR
+        )
+    )
     return np.ascontiguousarray(large[:, 2 * times : -2 * times])
+
 
 def _paint_disc(square, colours, view):
     "Paints the Moon into its square, its rim blended with what is there."
     height, width = colours.shape[:2]
     side = square.shape[0]
-    rows, columns, start, column, rim, share = _disc(side, _BOX / 2.4 * side / 2, view[0], height, width)
-    turned = (column + np.float32(view[1] % 360 * (width / 360))).astype(np.int32) % width
+    rows, columns, start, column, rim, share = _disc(
+        side, _BOX / 2.4 * side / 2, view[0], height, width
+    )
+    turned = (column + np.float32(view[1] % 360 * (width / 360))).astype(
+        np.int32
+    ) % width
     seen = np.take(colours.reshape(-1, 3), start + turned, axis=0)
     seen[rim] = share * seen[rim] + (1 - share) * square[rows[rim], columns[rim]]
     square[rows, columns] = seen
@@ -193,23 +303,47 @@ def _stamp(frame, x, y, depth, radius, fill, edge, rim):
     if not len(x):
         return
     order = np.argsort(depth, kind="stable")
-    x, y, radius, fill, edge = (part[order].astype(np.float32) for part in (x, y, radius, fill, edge))
+    x, y, radius, fill, edge = (
+        part[order].astype(np.float32) for part in (x, y, radius, fill, edge)
+    )
     reach = int(np.ceil(radius.max() + 1))
     steps, wide = np.arange(-reach, reach + 1), 2 * reach + 1
-    columns, rows = (np.floor(part).astype(np.int32)[:, None] + steps for part in (x, y))
-    aside, above = ((pixels + np.float32(0.5) - part[:, None]) ** 2 for pixels, part in ((columns, x), (rows, y)))
+    columns, rows = (
+        np.floor(part).astype(np.int32)[:, None] + steps for part in (x, y)
+    )
+    aside, above = (
+        (pixels + np.float32(0.5) - part[:, None]) ** 2
+        for pixels, part in ((columns, x), (rows, y))
+    )
     inward = radius[:, None, None] - np.sqrt(above[:, :, None] + aside[:, None, :])
     touched = np.flatnonzero(inward > -0.5)
     which, inward = touched // wide**2, inward.ravel()[touched]
     row, column = rows[which, touched // wide % wide], columns[which, touched % wide]
-    inside = (row >= 0) & (row < frame.shape[0]) & (column >= 0) & (column < frame.shape[1])
-    _blend(frame, (row * frame.shape[1] + column)[inside], which[inside], inward[inside], fill, edge, rim)
+    inside = (
+        (row >= 0) & (row < frame.shape[0]) & (column >= 0) & (column < frame.shape[1])
+    )
+    _blend(
+        frame,
+        (row * frame.shape[1] + column)[inside],
+        which[inside],
+        inward[inside],
+        fill,
+        edge,
+        rim,
+    )
+
 
 def _blend(frame, pixel, which, inward, fill, edge, rim):
     "Colours pixels of markers, given in the order of depth; `inward` is the way to the margin of the marker."
     share = np.clip(rim + 0.5 - inward, 0, 1)[:, None]
-    colour, cover = share * edge[which] + (1 - share) * fill[which], inward + np.float32(0.5)
-    flat, top = frame.reshape(-1, 3), np.full(frame.shape[0] * frame.shape[1], -1, np.int32)
+    colour, cover = (
+        share * edge[which] + (1 - share) * fill[which],
+        inward + np.float32(0.5),
+    )
+    flat, top = (
+        frame.reshape(-1, 3),
+        np.full(frame.shape[0] * frame.shape[1], -1, np.int32),
+    )
     full = cover >= 0.95
     flat[pixel[full]], top[pixel[full]] = colour[full], which[full]
     partly = np.flatnonzero(~full & (which > top[pixel]))
@@ -217,48 +351,95 @@ def _blend(frame, pixel, which, inward, fill, edge, rim):
     flat[pixel[partly]] = weight * colour[partly] + (1 - weight) * flat[pixel[partly]]
 
 # %% ../../nbs/view/02_movie.ipynb #957a401e
-_NAMES = {"N": (90, 0), "S": (-90, 0), "0°": (0, 0), "90° E": (0, 90), "180°": (0, 180), "90° W": (0, -90)}
+_NAMES = {
+    "N": (90, 0),
+    "S": (-90, 0),
+    "0°": (0, 0),
+    "90° E": (0, 90),
+    "180°": (0, 180),
+    "90° W": (0, -90),
+}
+
 
 def _write_names(frame, at, view):
     "Writes the names of poles and main meridians that the Moon does not hide."
     from matplotlib import get_data_path
     from PIL import Image, ImageDraw, ImageFont
-    font = ImageFont.truetype(f"{get_data_path()}/fonts/ttf/DejaVuSans.ttf", max(9, round(at.side / 58)))
+
+    font = ImageFont.truetype(
+        f"{get_data_path()}/fonts/ttf/DejaVuSans.ttf", max(9, round(at.side / 58))
+    )
     picture = Image.fromarray(frame)
     pen = ImageDraw.Draw(picture)
     x, y, _, free = at.place(*np.array(list(_NAMES.values())).T, view, 1.12)
     for name, *centre in itertools.compress(zip(_NAMES, x, y), free):
-        pen.text(centre, name, fill="#a33b00", font=font, anchor="mm", stroke_width=1, stroke_fill="white")
+        pen.text(
+            centre,
+            name,
+            fill="#a33b00",
+            font=font,
+            anchor="mm",
+            stroke_width=1,
+            stroke_fill="white",
+        )
     return np.asarray(picture)
 
 # %% ../../nbs/view/02_movie.ipynb #5f823e4b
 _RGB = {"white": (255, 255, 255), "black": (0, 0, 0), "#e08214": (224, 130, 20)}
 
+
 def _marks(points, scale, subsolar, size, weight):
     "Everything round on the Moon, in groups, each one over those before: latitude, longitude, distance, radius in pixels, fill and edge."
     from matplotlib import colormaps
+
     alike = lambda latitude, longitude, distance, radius, fill: [
-        np.atleast_1d(latitude), np.atleast_1d(longitude), distance, np.full(np.size(latitude), radius), np.full((np.size(latitude), 3), fill),
-        np.zeros((np.size(latitude), 3))]
-    radius = (size / 2 + 0.5) * (np.sqrt(confidence_weight(points, scale)) if weight else np.ones(len(points)))
+        np.atleast_1d(latitude),
+        np.atleast_1d(longitude),
+        distance,
+        np.full(np.size(latitude), radius),
+        np.full((np.size(latitude), 3), fill),
+        np.zeros((np.size(latitude), 3)),
+    ]
+    radius = (size / 2 + 0.5) * (
+        np.sqrt(confidence_weight(points, scale)) if weight else np.ones(len(points))
+    )
     fill = 255 * colormaps["RdBu_r"]((scale(points["u_surface"]) + 1) / 2)[:, :3]
-    edge = np.array([_RGB[SUN_STYLE[int(lit)][1]] for lit in points["in_sun"]], float).reshape(-1, 3)
-    sweeps = [points["latitude"].to_numpy(float), points["longitude"].to_numpy(float), MARKER_RADIUS, radius, fill, edge]
+    edge = np.array(
+        [_RGB[SUN_STYLE[int(lit)][1]] for lit in points["in_sun"]], float
+    ).reshape(-1, 3)
+    sweeps = [
+        points["latitude"].to_numpy(float),
+        points["longitude"].to_numpy(float),
+        MARKER_RADIUS,
+        radius,
+        fill,
+        edge,
+    ]
     if subsolar is None:
         return [sweeps]
     dashes = np.arange(1080) % 30 < 20
     ring = (part[:-1][dashes] for part in terminator(subsolar, 1081))
-    return [alike(*ring, 1.006, 0.15 * size + 0.3, 0.0), sweeps, alike(*subsolar, 1.04, 0.8 * size, (255.0, 217.0, 47.0))]
+    return [
+        alike(*ring, 1.006, 0.15 * size + 0.3, 0.0),
+        sweeps,
+        alike(*subsolar, 1.04, 0.8 * size, (255.0, 217.0, 47.0)),
+    ]
+
 
 def direct_frames(
-    results,  # results of a run, a mapping of per-sweep arrays, an opened NPZ, or a table of `footpoints`
+    # results of a run, a mapping of per-sweep arrays, an opened NPZ, or a table of
+    # `footpoints`
+    results,
     views,  # (latitude, longitude) of the camera for each frame, deg
     film: Film = Film(),  # size of the picture
     limit: float | None = None,  # end of the colour scale, V; None: from the data
-    texture=None,  # Texture; None: the schematic Moon; False: plain grey; or an image file
+    # Texture; None: the schematic Moon; False: plain grey; or an image file
+    texture=None,
     subsolar=None,  # (latitude, longitude) of the sub-solar point, deg
-    size: float | None = None,  # diameter of a marker, pixels; None: 8 in a picture 960 pixels high
-    weight: str | None = "confidence",  # wide 95 % sets get small markers; None: all alike
+    # diameter of a marker, pixels; None: 8 in a picture 960 pixels high
+    size: float | None = None,
+    # wide 95 % sets get small markers; None: all alike
+    weight: str | None = "confidence",
     **select,  # start, end, exclude, seed: see `footpoints`
 ):  # generator of (height, width, 3) uint8
     "Frames drawn in NumPy: a textured sphere in parallel projection, markers in the order of depth."
@@ -266,65 +447,128 @@ def direct_frames(
     scale, at = potential_scale(points["u_surface"], limit), stage(film)
     ground = draw_grid(_texture(texture))
     colours = _refined(ground if subsolar is None else shade_night(ground, subsolar))
-    still, marks = backdrop(points, scale, film, subsolar, weight), _marks(points, scale, subsolar, size or film.height / 120, weight)
+    still, marks = (
+        backdrop(points, scale, film, subsolar, weight),
+        _marks(points, scale, subsolar, size or film.height / 120, weight),
+    )
     for view in views:
         yield _draw_frame(still.copy(), at, colours, marks, view)
 
+
 def _draw_frame(frame, at, colours, marks, view):
     "One picture: what looks over the rim from behind, the Moon, what lies before it."
-    placed = [(at.place(latitude, longitude, view, distance), style) for latitude, longitude, distance, *style in marks]
+    placed = [
+        (at.place(latitude, longitude, view, distance), style)
+        for latitude, longitude, distance, *style in marks
+    ]
     for behind in (True, False):
         for (x, y, depth, free), style in placed:
             chosen = free & ((depth < 0) == behind)
-            _stamp(frame, x[chosen], y[chosen], depth[chosen], *(part[chosen] for part in style), max(1.0, at.side / 800))
+            _stamp(
+                frame,
+                x[chosen],
+                y[chosen],
+                depth[chosen],
+                *(part[chosen] for part in style),
+                max(1.0, at.side / 800),
+            )
         if behind:
-            _paint_disc(frame[at.top : at.top + at.side, at.left : at.left + at.side], colours, view)
+            _paint_disc(
+                frame[at.top : at.top + at.side, at.left : at.left + at.side],
+                colours,
+                view,
+            )
     return _write_names(frame, at, view)
 
 # %% ../../nbs/view/02_movie.ipynb #5e66dce8
 class MovieError(OSError):
     "A film that cannot be made on this machine, with the reason."
 
+
 def film_figure(
     results,  # as for `direct_frames`
     film: Film = Film(),  # size of the picture
     view=(15.0, 0.0),  # (latitude, longitude) of the first view, deg
-    size: float | None = None,  # diameter of a marker, pixels; None: 8 in a picture 960 pixels high
-    **options,  # limit, texture, subsolar, weight, start, end, exclude, seed: see `plotly_globe`
+    # diameter of a marker, pixels; None: 8 in a picture 960 pixels high
+    size: float | None = None,
+    # limit, texture, subsolar, weight, start, end, exclude, seed: see `plotly_globe`
+    **options,
 ):  # plotly.graph_objects.Figure
     "The Plotly globe on the picture plan of a film."
-    figure = plotly_globe(results, view=view, size=size or film.height / 120, mode="film", **{"max_points": film.sample, **options})
+    figure = plotly_globe(
+        results,
+        view=view,
+        size=size or film.height / 120,
+        mode="film",
+        **{"max_points": film.sample, **options},
+    )
     at, grow, (w, h) = stage(film), film.height / 960, (film.width, film.height)
     middle = (at.left + at.side / 2) / w
-    square = {"x": [at.left / w, (at.left + at.side) / w], "y": [1 - (at.top + at.side) / h, 1 - at.top / h]}
+    square = {
+        "x": [at.left / w, (at.left + at.side) / w],
+        "y": [1 - (at.top + at.side) / h, 1 - at.top / h],
+    }
     figure.update_layout(
-        width=w, height=h, autosize=False, margin={"l": 0, "r": 0, "t": 0, "b": 0, "autoexpand": False},
-        scene={"domain": square, "aspectratio": {"x": _BOX, "y": _BOX, "z": _BOX}}, title={"x": middle, "font": {"size": 20 * grow}, "pad": {"t": 30 * grow}},
+        width=w,
+        height=h,
+        autosize=False,
+        margin={"l": 0, "r": 0, "t": 0, "b": 0, "autoexpand": False},
+        scene={"domain": square, "aspectratio": {"x": _BOX, "y": _BOX, "z": _BOX}},
+        title={"x": middle, "font": {"size": 20 * grow}, "pad": {"t": 30 * grow}},
         legend={"x": middle, "y": 0.008, "font": {"size": 14 * grow}},
-        coloraxis={"colorbar": {"x": 1 - 0.1, "xanchor": "left", "xpad": 0, "y": 0.5, "len": 0.68, "thickness": 0.018 * w, "tickfont": {"size": 14 * grow},
-                                "title": {"text": "surface<br>potential (V)<br>&nbsp;", "side": "top", "font": {"size": 14 * grow}}}})
+        coloraxis={
+            "colorbar": {
+                "x": 1 - 0.1,
+                "xanchor": "left",
+                "xpad": 0,
+                "y": 0.5,
+                "len": 0.68,
+                "thickness": 0.018 * w,
+                "tickfont": {"size": 14 * grow},
+                "title": {
+                    "text": "surface<br>potential (V)<br>&nbsp;",
+                    "side": "top",
+                    "font": {"size": 14 * grow},
+                },
+            }
+        },
+    )
     figure.update_traces(textposition="middle center", selector={"name": "labels"})
     return figure
 
 # %% ../../nbs/view/02_movie.ipynb #f21ea817
 CHROME_LIBRARIES = {  # library: Debian package
-    "nss3": "libnss3", "atk-bridge-2.0": "libatk-bridge2.0-0t64", "cups": "libcups2t64", "Xcomposite": "libxcomposite1",
-    "Xdamage": "libxdamage1", "Xfixes": "libxfixes3", "Xrandr": "libxrandr2", "gbm": "libgbm1", "xkbcommon": "libxkbcommon0",
-    "pango-1.0": "libpango-1.0-0", "cairo": "libcairo2", "asound": "libasound2t64",
+    "nss3": "libnss3",
+    "atk-bridge-2.0": "libatk-bridge2.0-0t64",
+    "cups": "libcups2t64",
+    "Xcomposite": "libxcomposite1",
+    "Xdamage": "libxdamage1",
+    "Xfixes": "libxfixes3",
+    "Xrandr": "libxrandr2",
+    "gbm": "libgbm1",
+    "xkbcommon": "libxkbcommon0",
+    "pango-1.0": "libpango-1.0-0",
+    "cairo": "libcairo2",
+    "asound": "libasound2t64",
 }
+
 
 def find_chrome():  # path, or None
     "The Chrome that Kaleido would use: BROWSER_PATH, one fetched by `plotly_get_chrome`, or an installed one."
     from choreographer.browsers.chromium import Chromium
+
     named = os.environ.get("BROWSER_PATH")
     path = named or Chromium.find_browser(skip_local=False)
     path = path and shutil.which(path)
     return Path(path) if path else None
 
+
 def _answers(command):
     "What a program says when asked for its version; raises MovieError when it does not start."
     try:
-        answer = subprocess.run([*map(str, command)], capture_output=True, text=True, timeout=60)
+        answer = subprocess.run(
+            [*map(str, command)], capture_output=True, text=True, timeout=60
+        )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise MovieError(f"{command[0]} does not start: {error}") from error
     said = (answer.stdout + answer.stderr).strip().splitlines() or [""]
@@ -332,23 +576,39 @@ def _answers(command):
         raise MovieError(f"{command[0]} does not start: {said[-1]}")
     return said[0]
 
+
 def missing_libraries():  # list of "library (package)"
     "Libraries of Chrome that this machine does not have, as far as the dynamic linker's list tells; empty where there is none."
-    known = sys.platform.startswith("linux") and (shutil.which("ldconfig") or os.path.exists("/sbin/ldconfig"))
-    return [f"lib{name} (Debian: {package})" for name, package in CHROME_LIBRARIES.items() if not ctypes.util.find_library(name)] if known else []
+    known = sys.platform.startswith("linux") and (
+        shutil.which("ldconfig") or os.path.exists("/sbin/ldconfig")
+    )
+    return (
+        [
+            f"lib{name} (Debian: {package})"
+            for name, package in CHROME_LIBRARIES.items()
+            if not ctypes.util.find_library(name)
+        ]
+        if known
+        else []
+    )
 
 # %% ../../nbs/view/02_movie.ipynb #d1f32991
 @dataclass(frozen=True)
 class Prerequisite:
     "Something an MP4 film needs."
+
     name: str
     engines: tuple  # the engines that need it
     found: str  # what was found; empty: nothing
     advice: str = ""  # what to do when it is missing
 
+
 _GET_CHROME = "install Chrome or Chromium (Debian: apt-get install chromium), or fetch one with plotly_get_chrome or --get-chrome; the engine 'direct' does without"
 
-def check_prerequisites() -> list:  # of Prerequisite; those with an empty `found` are missing
+
+def check_prerequisites() -> (
+    list
+):  # of Prerequisite; those with an empty `found` are missing
     "What MP4 films need, and what of it this machine has."
     chrome, said, lacking = find_chrome(), "", []
     advice = _GET_CHROME
@@ -359,18 +619,52 @@ def check_prerequisites() -> list:  # of Prerequisite; those with an empty `foun
             advice, lacking = str(error), missing_libraries()
     else:
         lacking = missing_libraries()
-    libraries = [Prerequisite(name, ("plotly",), "", "needed by a fetched Chrome; a distribution's package brings it along") for name in lacking]
-    complete = [] if lacking else [Prerequisite("libraries of Chrome", ("plotly",), "none is known to be missing")]
-    return [_ffmpeg(), Prerequisite("Chrome", ("plotly",), f"{chrome}: {said}" if said else "", advice), *libraries, *complete]
+    libraries = [
+        Prerequisite(
+            name,
+            ("plotly",),
+            "",
+            "needed by a fetched Chrome; a distribution's package brings it along",
+        )
+        for name in lacking
+    ]
+    complete = (
+        []
+        if lacking
+        else [
+            Prerequisite(
+                "libraries of Chrome", ("plotly",), "none is known to be missing"
+            )
+        ]
+    )
+    return [
+        _ffmpeg(),
+        Prerequisite(
+            "Chrome", ("plotly",), f"{chrome}: {said}" if said else "", advice
+        ),
+        *libraries,
+        *complete,
+    ]
+
 
 def _ffmpeg():
     "The FFmpeg that imageio brings, or why it cannot be used."
     try:
         import imageio_ffmpeg
+
         program = imageio_ffmpeg.get_ffmpeg_exe()
-        return Prerequisite("FFmpeg", ("direct", "plotly"), f"{program}: {_answers([program, '-version'])}")
+        return Prerequisite(
+            "FFmpeg",
+            ("direct", "plotly"),
+            f"{program}: {_answers([program, '-version'])}",
+        )
     except (ImportError, RuntimeError, OSError) as error:
-        return Prerequisite("FFmpeg", ("direct", "plotly"), "", f"{error}; pip install 'imageio[ffmpeg]'")
+        return Prerequisite(
+            "FFmpeg",
+            ("direct", "plotly"),
+            "",
+            f"{error}; pip install 'imageio[ffmpeg]'",
+        )
 
 # %% ../../nbs/view/02_movie.ipynb #ba19a4d9
 def ensure_chrome(
@@ -382,15 +676,20 @@ def ensure_chrome(
         raise MovieError(f"the engine 'plotly' needs Chrome: {_GET_CHROME}")
     if chrome is None:
         import plotly.io
+
         try:
             chrome = Path(plotly.io.get_chrome())
         except Exception as error:
-            raise MovieError(f"Chrome could not be fetched ({type(error).__name__}: {error}): {_GET_CHROME}") from error
+            raise MovieError(
+                f"Chrome could not be fetched ({type(error).__name__}: {error}): {_GET_CHROME}"
+            ) from error
     try:
         _answers([chrome, "--version"])
     except MovieError as error:
         lacking = missing_libraries()
-        raise MovieError(f"{error}" + (f"; missing: {', '.join(lacking)}" if lacking else "")) from error
+        raise MovieError(
+            f"{error}" + (f"; missing: {', '.join(lacking)}" if lacking else "")
+        ) from error
     return chrome
 
 # %% ../../nbs/view/02_movie.ipynb #d1aae854
@@ -402,20 +701,30 @@ class _Page:
 
     async def command(self, method, **params):
         "Sends one DevTools command; raises MovieError when the browser objects or does not answer in time."
-        answer = await asyncio.wait_for(self.tab.send_command(method, params=params), self.timeout)
+        answer = await asyncio.wait_for(
+            self.tab.send_command(method, params=params), self.timeout
+        )
         if "error" in answer or "exceptionDetails" in answer["result"]:
             raise MovieError(f"Chrome refused {method}: {json.dumps(answer)[:400]}")
         return answer["result"]
 
     async def run(self, script):
         "Runs JavaScript to the end of its promise."
-        return await self.command("Runtime.evaluate", expression=script, awaitPromise=True, returnByValue=True)
+        return await self.command(
+            "Runtime.evaluate", expression=script, awaitPromise=True, returnByValue=True
+        )
 
     async def open(self, address, width, height):
         "Shows a page in a window of this size."
         self.tab = await self.browser.create_tab("")
         await self.command("Page.enable")
-        await self.command("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
+        await self.command(
+            "Emulation.setDeviceMetricsOverride",
+            width=width,
+            height=height,
+            deviceScaleFactor=1,
+            mobile=False,
+        )
         loaded = self.tab.subscribe_once("Page.loadEventFired")
         await self.command("Page.navigate", url=address)
         await asyncio.wait_for(loaded, self.timeout)
@@ -425,7 +734,14 @@ class _Page:
         "A PNG of the figure seen from (latitude, longitude)."
         async with self.busy:
             await self.run(_TURN % json.dumps(camera(*view)))
-            return base64.b64decode((await self.command("Page.captureScreenshot", format="png", optimizeForSpeed=True))["data"])
+            return base64.b64decode(
+                (
+                    await self.command(
+                        "Page.captureScreenshot", format="png", optimizeForSpeed=True
+                    )
+                )["data"]
+            )
+
 
 _SHOW = """Plotly.newPlot("g", F.data, F.layout, {displayModeBar: false, plotGlPixelRatio: 1}).then(g => {
   for (const thing of g._fullLayout?.scene?._scene?.glplot?.objects ?? []) thing.drawPick = undefined; return 1; })"""
@@ -435,12 +751,19 @@ _TURN = """Plotly.relayout("g", {"scene.camera": %s}).then(() => new Promise(don
 def _write_page(folder, figure):
     "The page that the browsers open; the figure lies beside it, since messages to a browser are limited in length."
     import plotly
+
     script = (Path(plotly.__file__).parent / "package_data" / "plotly.min.js").as_uri()
-    (folder / "figure.js").write_text("window.F = " + figure.to_json(), encoding="utf-8")
+    (folder / "figure.js").write_text(
+        "window.F = " + figure.to_json(), encoding="utf-8"
+    )
     page = folder / "page.html"
-    page.write_text(f'<!DOCTYPE html><meta charset="utf-8"><script src="{script}"></script><script src="figure.js"></script>'
-                    '<body style="margin: 0; background: white"><div id="g"></div>', encoding="utf-8")
+    page.write_text(
+        f'<!DOCTYPE html><meta charset="utf-8"><script src="{script}"></script><script src="figure.js"></script>'
+        '<body style="margin: 0; background: white"><div id="g"></div>',
+        encoding="utf-8",
+    )
     return page.as_uri()
+
 
 @contextlib.contextmanager
 def _event_loop():
@@ -458,6 +781,7 @@ def _event_loop():
         if not thread.is_alive():
             loop.close()
 
+
 async def _give_up():
     "Cancels whatever the loop has not finished."
     tasks = asyncio.all_tasks() - {asyncio.current_task()}
@@ -465,14 +789,28 @@ async def _give_up():
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
 
+
 @contextlib.contextmanager
 def _browser_trouble():
     "Turns what a browser in trouble raises into a MovieError."
-    from choreographer.errors import BrowserClosedError, BrowserFailedError, ChannelClosedError
+    from choreographer.errors import (
+        BrowserClosedError,
+        BrowserFailedError,
+        ChannelClosedError,
+    )
+
     try:
         yield
-    except (BrowserClosedError, BrowserFailedError, ChannelClosedError, concurrent.futures.CancelledError, asyncio.CancelledError) as error:
-        raise MovieError(f"Chrome ended before the film did ({type(error).__name__})") from error
+    except (
+        BrowserClosedError,
+        BrowserFailedError,
+        ChannelClosedError,
+        concurrent.futures.CancelledError,
+        asyncio.CancelledError,
+    ) as error:
+        raise MovieError(
+            f"Chrome ended before the film did ({type(error).__name__})"
+        ) from error
     except TimeoutError as error:
         raise MovieError("Chrome did not answer in time") from error
 
@@ -480,16 +818,22 @@ def _browser_trouble():
 def _photographs(figure, views, pages, timeout, chrome):
     "PNGs in the order of `views`, from so many browsers at once."
     import choreographer
+
     with contextlib.ExitStack() as stack:
         stack.enter_context(_browser_trouble())
-        address = _write_page(Path(stack.enter_context(tempfile.TemporaryDirectory())), figure)
+        address = _write_page(
+            Path(stack.enter_context(tempfile.TemporaryDirectory())), figure
+        )
         submit = stack.enter_context(_event_loop())
         team = []
         for _ in range(pages):
             browser = submit(_opened(choreographer.Browser, chrome)).result(timeout)
             stack.callback(_closed, submit, browser)
             team.append(_Page(browser, timeout))
-        for opening in [submit(page.open(address, figure.layout.width, figure.layout.height)) for page in team]:
+        for opening in [
+            submit(page.open(address, figure.layout.width, figure.layout.height))
+            for page in team
+        ]:
             opening.result()
         waiting = collections.deque()
         for page, view in zip(itertools.cycle(team), views):
@@ -499,29 +843,36 @@ def _photographs(figure, views, pages, timeout, chrome):
         for shot in waiting:
             yield shot.result()
 
+
 async def _opened(browser_class, chrome):
     "A browser that has started."
     return await browser_class(path=chrome)
+
 
 def _closed(submit, browser):
     "Closes a browser, dead or alive."
     with contextlib.suppress(Exception, asyncio.CancelledError):
         submit(browser.close()).result(30)
 
+
 def plotly_frames(
     results,  # as for `direct_frames`
     views,  # (latitude, longitude) of the camera for each frame, deg
     film: Film = Film(),  # size of the picture
-    pages: int | None = None,  # browsers that work at the same time; None: one for two cores
+    # browsers that work at the same time; None: one for two cores
+    pages: int | None = None,
     timeout: float = 120.0,  # seconds that Chrome may take for one step
     fetch_chrome: bool = False,  # whether a missing Chrome may be downloaded
     **options,  # as for `film_figure`
 ):  # generator of (height, width, 3) uint8
     "Frames photographed from the Plotly globe; raises MovieError without Chrome, or when Chrome fails."
     from PIL import Image
+
     chrome, views = ensure_chrome(fetch_chrome), list(views)
     pages = min(pages or max(1, (os.cpu_count() or 1) // 2), max(1, len(views)))
-    for shot in _photographs(film_figure(results, film, **options), views, pages, timeout, chrome):
+    for shot in _photographs(
+        film_figure(results, film, **options), views, pages, timeout, chrome
+    ):
         yield np.asarray(Image.open(io.BytesIO(shot)).convert("RGB"))
 
 # %% ../../nbs/view/02_movie.ipynb #46ab5a69
@@ -533,38 +884,55 @@ def write_mp4(
 ) -> Path:  # the file
     "Writes frames as an H.264 film, whole or not at all."
     import imageio_ffmpeg
+
     frames, path = iter(frames), Path(path)
     first = next(frames, None)
     if first is None:
         raise ValueError("a film needs frames, and there is no frame")
     height, width = first.shape[:2]
     with _replacing(path) as part:
-        writer = imageio_ffmpeg.write_frames(part, (width, height), fps=fps, codec="libx264", quality=quality, macro_block_size=2, ffmpeg_log_level="error",
-                                             output_params=["-preset", "veryfast"])
+        writer = imageio_ffmpeg.write_frames(
+            part,
+            (width, height),
+            fps=fps,
+            codec="libx264",
+            quality=quality,
+            macro_block_size=2,
+            ffmpeg_log_level="error",
+            output_params=["-preset", "veryfast"],
+        )
         count = 0
         try:
             _send(writer, None, path)
             for frame in itertools.chain([first], frames):
                 if frame.shape != first.shape:
-                    raise ValueError(f"frame {count} has the shape {frame.shape}, the first one {first.shape}")
+                    raise ValueError(
+                        f"frame {count} has the shape {frame.shape}, the first one {first.shape}"
+                    )
                 _send(writer, np.ascontiguousarray(frame), path)
                 count += 1
         finally:
             writer.close()
-        written = imageio_ffmpeg.count_frames_and_secs(str(part))[0] if part.is_file() else 0
+        written = (
+            imageio_ffmpeg.count_frames_and_secs(str(part))[0] if part.is_file() else 0
+        )
         if written != count:
             raise MovieError(f"FFmpeg wrote {written} of {count} frames to {path}")
     return path
+
 
 def _send(writer, frame, path):
     "Hands a frame to FFmpeg; raises MovieError when FFmpeg has ended."
     try:
         writer.send(frame)
     except (OSError, StopIteration) as error:
-        raise MovieError(f"FFmpeg stopped before {path} was complete; its own message stands above") from error
+        raise MovieError(
+            f"FFmpeg stopped before {path} was complete; its own message stands above"
+        ) from error
 
 # %% ../../nbs/view/02_movie.ipynb #2a9e7267
 ENGINES = ("direct", "plotly")
+
 
 def estimate_seconds(
     film: Film,  # number and size of the pictures
@@ -577,8 +945,11 @@ def estimate_seconds(
     pixels = film.width * film.height / 1.2288e6
     if engine == "direct":
         return 2 + 0.06 * film.frames * (0.2 + 0.8 * pixels)
-    vertices = np.size(getattr(texture, "index", np.empty(texture_size("film")))) / 460800
+    vertices = (
+        np.size(getattr(texture, "index", np.empty(texture_size("film")))) / 460800
+    )
     return 8 + film.frames * (0.1 + 0.15 * pixels + 1.25 * max(vertices, 0.25))
+
 
 def _duration_words(seconds):
     "About so many seconds or minutes."
@@ -586,21 +957,31 @@ def _duration_words(seconds):
 
 # %% ../../nbs/view/02_movie.ipynb #0d4167ac
 def movie_mp4(
-    results,  # results of a run, a mapping of per-sweep arrays, an opened NPZ, or a table of `footpoints`
+    # results of a run, a mapping of per-sweep arrays, an opened NPZ, or a table of
+    # `footpoints`
+    results,
     path,  # the .mp4 to write
     film: Film = Film(),  # length and size, see `plan_film`
     engine: str = "direct",  # or "plotly", which needs Chrome
     latitude: float = 15.0,  # of the camera, deg
     longitude: float = 0.0,  # in the middle of the first picture, deg
     progress: bool | None = None,  # a bar on standard error; None: only on a terminal
-    **options,  # limit, texture, subsolar, size, weight, start, end, exclude, seed; `plotly` alone: pages, timeout, fetch_chrome
+    # limit, texture, subsolar, size, weight, start, end, exclude, seed; `plotly` alone:
+    # pages, timeout, fetch_chrome
+    **options,
 ) -> Path:  # the file
     "Writes a film of the camera going once round the Moon; raises MovieError, and leaves no file, when it cannot."
     estimate_seconds(film, engine)
     views = orbit_views(film.frames, latitude, longitude)
-    frames = {"direct": direct_frames, "plotly": plotly_frames}[engine](results, views, film, **options)
-    with contextlib.closing(frames), progress_bar(film.frames, "frame", progress, desc=engine) as bar:
+    frames = {"direct": direct_frames, "plotly": plotly_frames}[engine](
+        results, views, film, **options
+    )
+    with (
+        contextlib.closing(frames),
+        progress_bar(film.frames, "frame", progress, desc=engine) as bar,
+    ):
         return write_mp4(_counted(frames, bar), path, film.fps)
+
 
 def _counted(frames, bar):
     "The frames, each one told to the bar."
@@ -643,20 +1024,34 @@ _CONTROLS = """<form id="orbit" style="position: fixed; left: 16px; bottom: 14px
 </script>
 """
 
+
 def movie_html(
-    results,  # results of a run, a mapping of per-sweep arrays, an opened NPZ, or a table of `footpoints`
+    # results of a run, a mapping of per-sweep arrays, an opened NPZ, or a table of
+    # `footpoints`
+    results,
     path,  # the .html to write
     duration: float = 12.0,  # seconds that the camera takes for a turn
     latitude: float = 15.0,  # of the camera, deg
     longitude: float = 0.0,  # in the middle of the first view, deg
-    **options,  # limit, texture, subsolar, size, weight, start, end, max_points, exclude, seed: see `plotly_globe`
+    # limit, texture, subsolar, size, weight, start, end, max_points, exclude, seed: see
+    # `plotly_globe`
+    **options,
 ) -> Path:  # the file
     "Writes a globe that turns, with play and pause, as one HTML file, whole or not at all."
     if not duration > 0:
         raise ValueError(f"the duration must be positive, got {duration} s")
-    figure = plotly_globe(results, view=(latitude, longitude), mode="animation", **options)
+    figure = plotly_globe(
+        results, view=(latitude, longitude), mode="animation", **options
+    )
     with _replacing(path) as part:
-        part.write_text(globe_page(figure, "Lunar surface potential, turning", _CONTROLS.replace("PERIOD", f"{float(duration)!r}")), encoding="utf-8")
+        part.write_text(
+            globe_page(
+                figure,
+                "Lunar surface potential, turning",
+                _CONTROLS.replace("PERIOD", f"{float(duration)!r}"),
+            ),
+            encoding="utf-8",
+        )
     return Path(path)
 
 # %% ../../nbs/view/02_movie.ipynb #b83f2e4b
@@ -664,40 +1059,125 @@ def add_movie_arguments(
     parser: argparse.ArgumentParser,  # receives the options
 ):
     "The options of the movie command."
-    parser.add_argument("results", type=Path, nargs="?", help="a result file or a folder of them")
-    parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="film (.mp4) or page with play and pause (.html); default: beside the results, .mp4")
-    parser.add_argument("--engine", choices=ENGINES, default="direct", help="of an MP4: drawn directly, or photographed from Plotly in Chrome (default: %(default)s)")
-    parser.add_argument("--preview", action="store_true", help="60 frames, 8 s, 800x600, 1000 sweeps, unless an option says otherwise")
-    parser.add_argument("--frames", type=int, metavar="N", help="pictures in one turn (default: 120)")
-    parser.add_argument("--duration", type=float, metavar="S", help="seconds of one turn (default: 6; a page: 12)")
-    parser.add_argument("--fps", type=float, metavar="N", help="pictures a second (default: 20)")
-    parser.add_argument("--size", type=_size, metavar="WxH", help="pixels (default: 1280x960)")
-    parser.add_argument("--sample", type=int, metavar="N", help="at most so many sweeps, 0: all (default: 3000)")
+    parser.add_argument(
+        "results", type=Path, nargs="?", help="a result file or a folder of them"
+    )
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        metavar="FILE",
+        help="film (.mp4) or page with play and pause (.html); default: beside the results, .mp4",
+    )
+    parser.add_argument(
+        "--engine",
+        choices=ENGINES,
+        default="direct",
+        help="of an MP4: drawn directly, or photographed from Plotly in Chrome (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--preview",
+        action="store_true",
+        help="60 frames, 8 s, 800x600, 1000 sweeps, unless an option says otherwise",
+    )
+    parser.add_argument(
+        "--frames", type=int, metavar="N", help="pictures in one turn (default: 120)"
+    )
+    parser.add_argument(
+        "--duration",
+        type=float,
+        metavar="S",
+        help="seconds of one turn (default: 6; a page: 12)",
+    )
+    parser.add_argument(
+        "--fps", type=float, metavar="N", help="pictures a second (default: 20)"
+    )
+    parser.add_argument(
+        "--size", type=_size, metavar="WxH", help="pixels (default: 1280x960)"
+    )
+    parser.add_argument(
+        "--sample",
+        type=int,
+        metavar="N",
+        help="at most so many sweeps, 0: all (default: 3000)",
+    )
     _add_choice_arguments(parser)
-    parser.add_argument("--pages", type=int, metavar="N", help="browsers at the same time, engine plotly (default: one for two cores)")
-    parser.add_argument("--get-chrome", action="store_true", help="download Chrome when there is none, engine plotly")
-    parser.add_argument("--check", action="store_true", help="only say what MP4 films need and what is missing here")
-    parser.add_argument("--quiet", action="store_true", help="no progress bar and no estimate")
-    parser.add_argument("-v", "--verbose", action="store_true", help="log at DEBUG level")
+    parser.add_argument(
+        "--pages",
+        type=int,
+        metavar="N",
+        help="browsers at the same time, engine plotly (default: one for two cores)",
+    )
+    parser.add_argument(
+        "--get-chrome",
+        action="store_true",
+        help="download Chrome when there is none, engine plotly",
+    )
+    parser.add_argument(
+        "--check",
+        action="store_true",
+        help="only say what MP4 films need and what is missing here",
+    )
+    parser.add_argument(
+        "--quiet", action="store_true", help="no progress bar and no estimate"
+    )
+    parser.add_argument(
+        "-v", "--verbose", action="store_true", help="log at DEBUG level"
+    )
+
 
 def _add_choice_arguments(parser):
     "Options that choose sweeps and looks."
     parser.add_argument("--start", metavar="DATE", help="first day or time")
     parser.add_argument("--end", metavar="DATE", help="last day or time, inclusive")
-    parser.add_argument("--limit", type=float, metavar="V", help="end of the colour scale (default: from the data)")
-    parser.add_argument("--latitude", type=float, default=15.0, metavar="DEG", help="of the camera (default: 15)")
-    parser.add_argument("--longitude", type=float, default=0.0, metavar="DEG", help="where the camera starts (default: 0)")
-    parser.add_argument("--sun", metavar="TIME", help="draw night, terminator and sub-solar point of this instant")
-    parser.add_argument("--texture", type=Path, metavar="IMAGE", help="equirectangular picture of the Moon (default: the package's own)")
-    parser.add_argument("--texture-scale", type=float, metavar="F", help="multiple of 480 x 960 (default: 1; 0.5 in Chrome)")
+    parser.add_argument(
+        "--limit",
+        type=float,
+        metavar="V",
+        help="end of the colour scale (default: from the data)",
+    )
+    parser.add_argument(
+        "--latitude",
+        type=float,
+        default=15.0,
+        metavar="DEG",
+        help="of the camera (default: 15)",
+    )
+    parser.add_argument(
+        "--longitude",
+        type=float,
+        default=0.0,
+        metavar="DEG",
+        help="where the camera starts (default: 0)",
+    )
+    parser.add_argument(
+        "--sun",
+        metavar="TIME",
+        help="draw night, terminator and sub-solar point of this instant",
+    )
+    parser.add_argument(
+        "--texture",
+        type=Path,
+        metavar="IMAGE",
+        help="equirectangular picture of the Moon (default: the package's own)",
+    )
+    parser.add_argument(
+        "--texture-scale",
+        type=float,
+        metavar="F",
+        help="multiple of 480 x 960 (default: 1; 0.5 in Chrome)",
+    )
     parser.add_argument("--no-texture", action="store_true", help="a plain grey Moon")
+
 
 def _size(text):
     "Width and height from 1280x960."
     try:
         width, height = map(int, text.lower().split("x"))
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no size such as 1280x960") from None
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no size such as 1280x960"
+        ) from None
     return width, height
 
 # %% ../../nbs/view/02_movie.ipynb #a8ee8d67
@@ -706,7 +1186,14 @@ def _film_of(args):
     changes = dict(zip(("width", "height"), args.size)) if args.size else {}
     if args.sample is not None:
         changes["sample"] = args.sample or None
-    return plan_film(args.frames, args.duration, args.fps, PREVIEW if args.preview else Film(), **changes)
+    return plan_film(
+        args.frames,
+        args.duration,
+        args.fps,
+        PREVIEW if args.preview else Film(),
+        **changes,
+    )
+
 
 def _texture_of(args, mode):
     "The texture that the options describe."
@@ -714,18 +1201,23 @@ def _texture_of(args, mode):
         return plain_texture()
     return moon_texture(*texture_size(mode, args.texture_scale), image=args.texture)
 
+
 def _print_prerequisites():
     "One line for each thing films need; 1 when something is missing."
     needs = check_prerequisites()
     for need in needs:
-        print(f"{'ok' if need.found else 'MISSING':8}{need.name} (engine {', '.join(need.engines)}): {need.found or need.advice}")
+        print(
+            f"{'ok' if need.found else 'MISSING':8}{need.name} (engine {', '.join(need.engines)}): {need.found or need.advice}"
+        )
     return 0 if all(need.found for need in needs) else 1
+
 
 def movie_command(
     args: argparse.Namespace,  # parsed options
 ) -> int:  # exit status
     "Makes the film or the page and prints its name."
     from lunar_potential.results import read_results
+
     if args.check:
         return _print_prerequisites()
     if args.results is None:
@@ -737,20 +1229,48 @@ def movie_command(
     if not page and args.engine == "plotly":
         ensure_chrome(args.get_chrome)
     results = read_results(args.results, args.start, args.end)
-    look = {"limit": args.limit, "latitude": args.latitude, "longitude": args.longitude, "subsolar": subsolar_at(results, args.sun) if args.sun else None}
+    look = {
+        "limit": args.limit,
+        "latitude": args.latitude,
+        "longitude": args.longitude,
+        "subsolar": subsolar_at(results, args.sun) if args.sun else None,
+    }
     with stop_signals():
         if page:
-            movie_html(results, output, args.duration or 2 * Film().duration, texture=_texture_of(args, "animation"), max_points=film.sample, **look)
+            movie_html(
+                results,
+                output,
+                args.duration or 2 * Film().duration,
+                texture=_texture_of(args, "animation"),
+                max_points=film.sample,
+                **look,
+            )
         else:
             _announced_mp4(args, results, output, film, look)
     print(output)
     return 0
+
 
 def _announced_mp4(args, results, output, film, look):
     "Makes the MP4 after saying how long it will take."
     look["texture"] = _texture_of(args, "film" if args.engine == "plotly" else "still")
     if not args.quiet:
         words = _duration_words(estimate_seconds(film, args.engine, look["texture"]))
-        print(f"{film.frames} frames of {film.width} x {film.height}, {film.duration:.3g} s, engine {args.engine}: about {words} on two cores", file=sys.stderr)
-    chrome = {"pages": args.pages, "fetch_chrome": args.get_chrome} if args.engine == "plotly" else {}
-    movie_mp4(results, output, film, args.engine, progress=False if args.quiet else None, **look, **chrome)
+        print(
+            f"{film.frames} frames of {film.width} x {film.height}, {film.duration:.3g} s, engine {args.engine}: about {words} on two cores",
+            file=sys.stderr,
+        )
+    chrome = (
+        {"pages": args.pages, "fetch_chrome": args.get_chrome}
+        if args.engine == "plotly"
+        else {}
+    )
+    movie_mp4(
+        results,
+        output,
+        film,
+        args.engine,
+        progress=False if args.quiet else None,
+        **look,
+        **chrome,
+    )

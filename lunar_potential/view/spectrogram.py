@@ -31,15 +31,16 @@ from matplotlib.ticker import LogFormatterSciNotation, LogLocator, NullFormatter
 from matplotlib.transforms import IdentityTransform
 
 from ..physics.geometry import cell_pitch
-from .globe import UNTRUSTED, potential_scale, sweep_table
 from ..run.jobs import atomic_file
 from ..units import cell_solid_angle
+from .globe import UNTRUSTED, potential_scale, sweep_table
 
 # %% ../../nbs/view/03_spectrogram.ipynb #f11af084
 def close_holes(
-    low,   # lower edges, ascending, (N,)
+    low,  # lower edges, ascending, (N,)
     high,  # upper edges, (N,)
-    hole: float = 0.6,  # widest hole that is closed, in widths of the narrower neighbour
+    # widest hole that is closed, in widths of the narrower neighbour
+    hole: float = 0.6,
 ) -> tuple:  # low, high, (N,) each
     "Lets cells meet in the middle of what lies between them, overlap or hole; wider holes stay."
     low, high = np.array(low, float), np.array(high, float)
@@ -48,6 +49,7 @@ def close_holes(
     middle = np.clip((low[1:] + high[:-1]) / 2, centre[:-1], centre[1:])
     low[1:][meet] = high[:-1][meet] = middle[meet]
     return low, high
+
 
 def intervals(
     centres,  # ascending, (N,)
@@ -60,19 +62,28 @@ def intervals(
     step = np.diff(centres)
     change = np.abs(np.diff(np.log(step)))
     before, after = np.append(np.inf, step), np.append(step, np.inf)
-    unlike = np.concatenate([[np.inf, 0.4], change]), np.concatenate([change, [0.4, np.inf]])    # 0.4: nothing beyond to compare with
+    unlike = (
+        np.concatenate([[np.inf, 0.4], change]),
+        np.concatenate([change, [0.4, np.inf]]),
+    )  # 0.4: nothing beyond to compare with
     narrow = np.minimum(before, after)
-    likely = np.where(unlike[0] < unlike[1], before, np.where(unlike[1] < unlike[0], after, narrow))
+    likely = np.where(
+        unlike[0] < unlike[1], before, np.where(unlike[1] < unlike[0], after, narrow)
+    )
     width = np.where(likely > 2 * narrow, narrow, likely)
-    width = np.minimum(width, np.maximum(np.append(width[1:], 0), np.append(0, width[:-1])))
+    width = np.minimum(
+        width, np.maximum(np.append(width[1:], 0), np.append(0, width[:-1]))
+    )
     return close_holes(centres - width / 2, centres + width / 2)
 
 # %% ../../nbs/view/03_spectrogram.ipynb #e5a35a8b
 class Table(NamedTuple):
     "Channels of one mode, ascending."
+
     low: np.ndarray  # lower edges, (M,)
     high: np.ndarray  # upper edges, (M,)
     channels: list  # of each cell the indices of its channels, almost always one
+
 
 def channel_table(
     y,  # centres of the channels in any order, (E,); NaN: not used
@@ -92,14 +103,18 @@ def channel_table(
     low, high = intervals(np.log(centres), 0.1) if log else intervals(centres)
     return Table(*((np.exp(low), np.exp(high)) if log else (low, high)), channels)
 
+
 def _one_of(name, value, choices):
     if value not in choices:
-        raise ValueError(f"{name} is {value!r}; choose one of {', '.join(map(repr, choices))}")
+        raise ValueError(
+            f"{name} is {value!r}; choose one of {', '.join(map(repr, choices))}"
+        )
 
 # %% ../../nbs/view/03_spectrogram.ipynb #d782e5d3
 @dataclasses.dataclass(frozen=True, repr=False)
 class Cells:
     "Values on cells with their true edges; NaN is a value that was not measured."
+
     start: np.ndarray  # of each record, unix s, ascending, (T,)
     end: np.ndarray  # of each record, unix s, (T,)
     tables: list  # a `Table` for each mode
@@ -117,10 +132,13 @@ class Cells:
             return np.nan
         table = self.tables[self.mode[record]]
         cell = int(_cell_at(table.low, table.high, np.array([y]))[0])
-        return np.nan if cell < 0 else float(cell_values(self.values[record], table)[cell])
+        return (
+            np.nan if cell < 0 else float(cell_values(self.values[record], table)[cell])
+        )
 
     def __repr__(self):
         return f"Cells({self.values.shape[0]} records, {self.values.shape[1]} channels, {len(self.tables)} tables)"
+
 
 def _cell_at(low, high, where):
     "Index of the cell that holds each position, -1 where there is none."
@@ -128,6 +146,7 @@ def _cell_at(low, high, where):
         return np.full(len(where), -1)
     index = np.searchsorted(low, where, "right") - 1
     return np.where((index >= 0) & (where < high[index]), index, -1)
+
 
 def cell_values(
     values,  # (..., E)
@@ -137,35 +156,57 @@ def cell_values(
     first = np.array([c[0] for c in table.channels], int)
     several = [n for n, c in enumerate(table.channels) if len(c) > 1]
     if len(first) > 1 and not several and (np.diff(first) == -1).all():
-        return values[..., : first[0] + 1][..., ::-1][..., : len(first)]             # falling energies, the usual case: a view
+        return values[..., : first[0] + 1][..., ::-1][
+            ..., : len(first)
+        ]  # falling energies, the usual case: a view
     found = values[..., first]
     for number in several:
         found[..., number] = finite_mean(values[..., table.channels[number]], -1)
     return found
+
 
 def finite_mean(values, axis, weights=1.0):  # weights broadcast against values
     "Mean over the finite values, NaN where there is none."
     known = np.isfinite(values)
     weight = np.where(known, weights, 0.0)
     total, of = np.where(known, values, 0.0) * weight, weight.sum(axis)
-    return np.divide(total.sum(axis), of, out=np.full(np.shape(of), np.nan), where=of > 0)
+    return np.divide(
+        total.sum(axis), of, out=np.full(np.shape(of), np.nan), where=of > 0
+    )
 
 # %% ../../nbs/view/03_spectrogram.ipynb #7de51703
 def make_cells(
-    time,  # of the records, ascending: centres (T,), or starts and ends (T, 2); unix s or datetime64, UTC
+    # of the records, ascending: centres (T,), or starts and ends (T, 2); unix s or
+    # datetime64, UTC
+    time,
     y,  # centres of the channels: energies, eV, (E,) or (T, E); NaN: not used
     values,  # (T, E); NaN: not measured
     y_width=None,  # full widths of the channels, shape of y; None: from the centres
     y_spacing: str = "log",  # "log": channels spaced by ratio; "linear": by difference
 ) -> Cells:
     "Finds the edges of every cell; raises ValueError for arrays that do not fit together and for times that do not ascend."
-    time, y, values = unix_time(time), np.asarray(y, float), np.ma.filled(np.ma.asarray(values, float), np.nan)
+    time, y, values = (
+        unix_time(time),
+        np.asarray(y, float),
+        np.ma.filled(np.ma.asarray(values, float), np.nan),
+    )
     width = None if y_width is None else np.asarray(y_width, float)
     _check_shapes(time, y, values, width)
     start, end = intervals(time) if time.ndim == 1 else close_holes(*time.T)
-    firsts, mode = _modes(y if width is None else np.concatenate([np.atleast_2d(y), np.atleast_2d(width)], 1), len(time))
-    rows = [(np.atleast_2d(y)[k], None if width is None else np.atleast_2d(width)[k]) for k in firsts]
-    return Cells(start, end, [channel_table(*row, y_spacing) for row in rows], mode, values)
+    firsts, mode = _modes(
+        y
+        if width is None
+        else np.concatenate([np.atleast_2d(y), np.atleast_2d(width)], 1),
+        len(time),
+    )
+    rows = [
+        (np.atleast_2d(y)[k], None if width is None else np.atleast_2d(width)[k])
+        for k in firsts
+    ]
+    return Cells(
+        start, end, [channel_table(*row, y_spacing) for row in rows], mode, values
+    )
+
 
 def unix_time(time) -> np.ndarray:  # unix s, shape of time
     "Times as unix seconds; datetime64 and ISO strings are UTC."
@@ -174,24 +215,43 @@ def unix_time(time) -> np.ndarray:  # unix s, shape of time
         time = time.astype("datetime64[us]")
     if time.dtype.kind != "M":
         return time.astype(float)
-    return np.where(np.isnat(time), np.nan, time.astype("datetime64[us]").astype(np.int64) / 1e6)
+    return np.where(
+        np.isnat(time), np.nan, time.astype("datetime64[us]").astype(np.int64) / 1e6
+    )
 
 # %% ../../nbs/view/03_spectrogram.ipynb #290c40ef
 def _check_shapes(time, y, values, width):
     "Raises ValueError, naming what does not fit."
-    if values.ndim != 2 or y.shape not in (values.shape, values.shape[1:]) or time.shape not in ((len(values),), (len(values), 2)):
-        raise ValueError(f"shapes do not fit: values (T, E) {values.shape} need times (T,) or (T, 2), not {time.shape}, and y (E,) or (T, E), not {y.shape}")
+    if (
+        values.ndim != 2
+        or y.shape not in (values.shape, values.shape[1:])
+        or time.shape not in ((len(values),), (len(values), 2))
+    ):
+        raise ValueError(
+            f"shapes do not fit: values (T, E) {values.shape} need times (T,) or (T, 2), not {time.shape}, and y (E,) or (T, E), not {y.shape}"
+        )
     if width is not None and width.shape != y.shape:
         raise ValueError(f"y_width has shape {width.shape}, y has {y.shape}")
     order = time[:, None] if time.ndim == 1 else np.stack([time[:, 0], time.mean(1)], 1)
-    bad = np.flatnonzero(~np.isfinite(time.reshape(len(time), -1)).all(1)) if len(time) else []
+    bad = (
+        np.flatnonzero(~np.isfinite(time.reshape(len(time), -1)).all(1))
+        if len(time)
+        else []
+    )
     if len(bad):
-        raise ValueError(f"the time of record {bad[0]} is not finite; leave such records out ({len(bad)} of {len(time)})")
+        raise ValueError(
+            f"the time of record {bad[0]} is not finite; leave such records out ({len(bad)} of {len(time)})"
+        )
     back = np.flatnonzero((np.diff(order, axis=0) <= 0).any(1))
     if len(back):
-        raise ValueError(f"times must ascend: record {back[0] + 1} is not after record {back[0]} ({len(back)} such steps)")
+        raise ValueError(
+            f"times must ascend: record {back[0] + 1} is not after record {back[0]} ({len(back)} such steps)"
+        )
     if time.ndim == 2 and (time[:, 1] <= time[:, 0]).any():
-        raise ValueError(f"record {np.argmax(time[:, 1] <= time[:, 0])} ends before it starts")
+        raise ValueError(
+            f"record {np.argmax(time[:, 1] <= time[:, 0])} ends before it starts"
+        )
+
 
 def _modes(y, size):
     "Row indices of the different tables, and for each of `size` records the number of its own."
@@ -200,11 +260,14 @@ def _modes(y, size):
     y = np.nan_to_num(y, nan=-1.0)
     new = np.append(True, (y[1:] != y[:-1]).any(1))
     runs = np.flatnonzero(new)
-    _, first, number = np.unique(y[runs], axis=0, return_index=True, return_inverse=True)
+    _, first, number = np.unique(
+        y[runs], axis=0, return_index=True, return_inverse=True
+    )
     return runs[first], number.ravel()[np.cumsum(new) - 1]
 
 # %% ../../nbs/view/03_spectrogram.ipynb #5c51306f
 DAY = 86400.0  # s; Matplotlib counts days since 1970
+
 
 def _columns(cells, x, centre, values=None):
     "For each pixel column its record (-1: none) and, for crowded columns, the mean of the records with their centre in it."
@@ -216,16 +279,22 @@ def _columns(cells, x, centre, values=None):
     crowded = size > 1
     return record, centre[first[crowded]], _means(values, first[crowded], size[crowded])
 
+
 def _means(values, first, size):
     "Means over `size` rows from row `first`, NaN left out, (len(first), E)."
     if not len(first):
         return values[:0]
     values = values[first[0] : first[-1] + size[-1]]
     known = np.isfinite(values)
-    bounds = np.stack([first, first + size], 1).ravel()[:-1] - first[0]               # the last group ends with the rows
-    total = np.add.reduceat(values if known.all() else np.where(known, values, 0.0), bounds, axis=0)[::2]
+    bounds = (
+        np.stack([first, first + size], 1).ravel()[:-1] - first[0]
+    )  # the last group ends with the rows
+    total = np.add.reduceat(
+        values if known.all() else np.where(known, values, 0.0), bounds, axis=0
+    )[::2]
     count = np.add.reduceat(known, bounds, axis=0, dtype=np.int32)[::2]
     return np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0)
+
 
 def pixels(
     cells: Cells,
@@ -244,10 +313,16 @@ def pixels(
         table, columns = cells.tables[number], np.flatnonzero(mode == number)
         if not len(table.low):
             continue
-        rgba = np.ascontiguousarray(colours(cell_values(shown[columns], table))).view(np.uint32)[..., 0]
-        lines = np.concatenate([rgba.T, np.zeros((1, len(columns)), np.uint32)])    # the last is what cell -1 shows
+        rgba = np.ascontiguousarray(colours(cell_values(shown[columns], table))).view(
+            np.uint32
+        )[..., 0]
+        lines = np.concatenate(
+            [rgba.T, np.zeros((1, len(columns)), np.uint32)]
+        )  # the last is what cell -1 shows
         together = columns[-1] - columns[0] == len(columns) - 1
-        picture[:, slice(columns[0], columns[-1] + 1) if together else columns] = lines[_cell_at(table.low, table.high, y)]
+        picture[:, slice(columns[0], columns[-1] + 1) if together else columns] = lines[
+            _cell_at(table.low, table.high, y)
+        ]
     return picture.view(np.uint8).reshape(*picture.shape, 4)
 
 # %% ../../nbs/view/03_spectrogram.ipynb #670bbd4d
@@ -275,7 +350,11 @@ class SpectrogramImage(Artist, ScalarMappable):
 
     def colours(self, values):  # (...)
         "RGBA of values, (..., 4) uint8; NaN transparent, what a logarithmic scale has no place for as the lowest."
-        below = values <= 0 if isinstance(self.norm, LogNorm) else np.zeros(np.shape(values), bool)
+        below = (
+            values <= 0
+            if isinstance(self.norm, LogNorm)
+            else np.zeros(np.shape(values), bool)
+        )
         shown = np.ma.masked_invalid(np.where(below, self.norm.vmin / 2, values))
         return self.cmap(self.norm(shown), bytes=True)
 
@@ -283,12 +362,25 @@ class SpectrogramImage(Artist, ScalarMappable):
         "The pixels inside the axes, row 0 at the bottom, and the place of the lower left one."
         box, scale = self.axes.bbox, magnification
         left, bottom = math.floor(box.x0 * scale), math.floor(box.y0 * scale)
-        across, up = (np.arange(n) + 0.5 for n in (math.ceil(box.x1 * scale) - left, math.ceil(box.y1 * scale) - bottom))
+        across, up = (
+            np.arange(n) + 0.5
+            for n in (
+                math.ceil(box.x1 * scale) - left,
+                math.ceil(box.y1 * scale) - bottom,
+            )
+        )
         back = self.axes.transData.inverted().transform
-        x = back(np.stack([(left + across) / scale, np.full(len(across), box.y0)], 1))[:, 0] * DAY
+        x = (
+            back(np.stack([(left + across) / scale, np.full(len(across), box.y0)], 1))[
+                :, 0
+            ]
+            * DAY
+        )
         y = back(np.stack([np.full(len(up), box.x0), (bottom + up) / scale], 1))[:, 1]
         middle = (self.cells.start + self.cells.end) / 2 / DAY
-        there = self.axes.transData.transform(np.stack([middle, np.full(len(middle), self.axes.get_ylim()[0])], 1))[:, 0]
+        there = self.axes.transData.transform(
+            np.stack([middle, np.full(len(middle), self.axes.get_ylim()[0])], 1)
+        )[:, 0]
         centre = np.clip(np.floor(there * scale) - left, -1, len(across)).astype(int)
         return pixels(self.cells, x, y, centre, self.colours), left, bottom
 
@@ -311,12 +403,14 @@ class SpectrogramImage(Artist, ScalarMappable):
 # %% ../../nbs/view/03_spectrogram.ipynb #d1ed00c6
 SCALES = ("linear", "log")
 
+
 def colour_limits(
     values,  # any shape; NaN: not measured
     z_scale: str = "log",  # "log" or "linear"
     z_min: float | None = None,  # given limits; None: from the values
     z_max: float | None = None,
-    percentiles=(1.0, 99.0),  # of the finite values, of the positive ones on a logarithmic scale
+    # of the finite values, of the positive ones on a logarithmic scale
+    percentiles=(1.0, 99.0),
 ) -> tuple:  # lower and upper limit, lower < upper
     "Limits of the colours; raises ValueError for given limits that are none."
     _one_of("z_scale", z_scale, SCALES)
@@ -324,12 +418,22 @@ def colour_limits(
     if z_min is None or z_max is None:
         found = np.asarray(values, float)
         found = found[np.isfinite(found) & ((found > 0) | (z_scale == "linear"))]
-        z_min, z_max = _apart(*(np.percentile(found, percentiles) if found.size else (1.0, 10.0)), z_min, z_max, z_scale)
+        z_min, z_max = _apart(
+            *(np.percentile(found, percentiles) if found.size else (1.0, 10.0)),
+            z_min,
+            z_max,
+            z_scale,
+        )
     return float(z_min), float(z_max)
+
 
 def _apart(low, high, given_low, given_high, scale):
     "Found limits where none are given, moved so that the lower is below the upper."
-    wide = (lambda v: (v / 2, v * 2)) if scale == "log" else (lambda v: (v - max(abs(v), 1) / 2, v + max(abs(v), 1) / 2))
+    wide = (
+        (lambda v: (v / 2, v * 2))
+        if scale == "log"
+        else (lambda v: (v - max(abs(v), 1) / 2, v + max(abs(v), 1) / 2))
+    )
     if given_low is not None and given_high is not None:
         return given_low, given_high
     if given_low is None and given_high is None:
@@ -338,13 +442,18 @@ def _apart(low, high, given_low, given_high, scale):
         return given_low, high if high > given_low else wide(given_low)[1]
     return low if low < given_high else wide(given_high)[0], given_high
 
+
 def _check_limits(name, scale, low, high):
     "Raises ValueError for limits that are not finite, not in order, or not positive on a logarithmic scale."
     given = [v for v in (low, high) if v is not None]
     if not np.isfinite(given).all():
-        raise ValueError(f"{name}_min and {name}_max must be finite numbers, not {low} and {high}")
+        raise ValueError(
+            f"{name}_min and {name}_max must be finite numbers, not {low} and {high}"
+        )
     if scale == "log" and any(v <= 0 for v in given):
-        raise ValueError(f"{name}_min and {name}_max must be positive on a logarithmic scale, not {low} and {high}")
+        raise ValueError(
+            f"{name}_min and {name}_max must be positive on a logarithmic scale, not {low} and {high}"
+        )
     if len(given) == 2 and not low < high:
         raise ValueError(f"{name}_min {low} is not below {name}_max {high}")
 
@@ -359,7 +468,10 @@ def height_limits(
     _one_of("y_scale", y_scale, SCALES)
     _check_limits("y", y_scale, y_min, y_max)
     used = [cells.tables[k] for k in np.unique(cells.mode)]
-    low, high = (np.concatenate([getattr(t, side) for t in used] or [[]]) for side in ("low", "high"))
+    low, high = (
+        np.concatenate([getattr(t, side) for t in used] or [[]])
+        for side in ("low", "high")
+    )
     low = low[low > 0] if y_scale == "log" else low
     found = (low.min(), high.max()) if low.size else (1.0, 10.0)
     y_min, y_max = _apart(*found, y_min, y_max, y_scale)
@@ -376,7 +488,8 @@ def draw_cells(
     end=None,
     y_min: float | None = None,  # limits of the vertical axis; None: all channels
     y_max: float | None = None,
-    z_min: float | None = None,  # limits of the colours; None: percentiles of the values shown
+    # limits of the colours; None: percentiles of the values shown
+    z_min: float | None = None,
     z_max: float | None = None,
     percentiles=(1.0, 99.0),  # of the values inside the axes
     y_label: str = "Energy (eV)",  # of the vertical axis
@@ -387,11 +500,21 @@ def draw_cells(
     font_size: float = 10.0,  # points
 ) -> SpectrogramImage:
     "Draws cells as one panel; raises ValueError for limits and scales that make no sense."
-    window, heights = _window(cells, start, end), height_limits(cells, y_scale, y_min, y_max)
+    window, heights = (
+        _window(cells, start, end),
+        height_limits(cells, y_scale, y_min, y_max),
+    )
     given = z_min is not None and z_max is not None
-    limits = colour_limits(() if given else _inside(cells, *window), z_scale, z_min, z_max, percentiles)
+    limits = colour_limits(
+        () if given else _inside(cells, *window), z_scale, z_min, z_max, percentiles
+    )
     norm = (LogNorm if z_scale == "log" else Normalize)(*limits)
-    image = SpectrogramImage(ax, cells, norm, matplotlib.colormaps[colormap] if isinstance(colormap, str) else colormap)
+    image = SpectrogramImage(
+        ax,
+        cells,
+        norm,
+        matplotlib.colormaps[colormap] if isinstance(colormap, str) else colormap,
+    )
     ax.set(yscale=y_scale, ylim=heights, xlim=(window[0] / DAY, window[1] / DAY))
     ax.set_ylabel(y_label, fontsize=font_size)
     ax.set_title(title, loc="left", fontsize=font_size, y=1.0, pad=0.4 * font_size)
@@ -399,44 +522,83 @@ def draw_cells(
     if y_scale == "log":
         MinorTicks(ax)
     if not np.isfinite(cells.values).any():
-        ax.text(0.5, 0.5, "no data", transform=ax.transAxes, ha="center", va="center", fontsize=font_size, color="0.4",
-                zorder=5, bbox={"facecolor": "white", "lw": 0})
+        ax.text(
+            0.5,
+            0.5,
+            "no data",
+            transform=ax.transAxes,
+            ha="center",
+            va="center",
+            fontsize=font_size,
+            color="0.4",
+            zorder=5,
+            bbox={"facecolor": "white", "lw": 0},
+        )
     if colorbar is not False:
-        colour_bar(image, ax.inset_axes([1.02, 0, 0.02, 1]) if colorbar is True else colorbar, z_label, font_size)
+        colour_bar(
+            image,
+            ax.inset_axes([1.02, 0, 0.02, 1]) if colorbar is True else colorbar,
+            z_label,
+            font_size,
+        )
     return image
+
 
 def make_spectrogram(
     ax,  # Matplotlib axes to draw on
-    time,  # of the records, ascending: centres (T,), or starts and ends (T, 2); unix s or datetime64, UTC
-    energy,  # centres of the channels, (E,) or (T, E), eV; NaN: not used. Or any other height, such as an angle
+    # of the records, ascending: centres (T,), or starts and ends (T, 2); unix s or
+    # datetime64, UTC
+    time,
+    # centres of the channels, (E,) or (T, E), eV; NaN: not used. Or any other height,
+    # such as an angle
+    energy,
     values,  # (T, E); NaN: not measured, left blank
     *,
-    energy_width=None,  # full widths of the channels, shape of energy; None: from the centres
+    # full widths of the channels, shape of energy; None: from the centres
+    energy_width=None,
     y_spacing: str = "log",  # "log": channels spaced by ratio; "linear": by difference
     **options,  # keywords of `draw_cells`: scales, limits, labels, colours
 ) -> SpectrogramImage:
     "Draws one energy–time panel on true edges; raises ValueError for arrays, limits and scales that make no sense."
-    return draw_cells(ax, make_cells(time, energy, values, energy_width, y_spacing), **options)
+    return draw_cells(
+        ax, make_cells(time, energy, values, energy_width, y_spacing), **options
+    )
 
 # %% ../../nbs/view/03_spectrogram.ipynb #054ba9cc
 def _window(cells, start, end):
     "Limits of the time axis, unix s; raises ValueError for an end that is not after the start."
-    given = [None if v is None else float(unix_time(np.asarray(v))) for v in (start, end)]
-    found = (cells.start[0], cells.end[-1]) if len(cells.start) else (given[0] or 0.0, (given[0] or 0.0) + 1)
+    given = [
+        None if v is None else float(unix_time(np.asarray(v))) for v in (start, end)
+    ]
+    found = (
+        (cells.start[0], cells.end[-1])
+        if len(cells.start)
+        else (given[0] or 0.0, (given[0] or 0.0) + 1)
+    )
     low, high = (own if own is not None else edge for own, edge in zip(given, found))
     if not low < high:
-        raise ValueError(f"the time axis would end at {_iso(high)}, which is not after its start {_iso(low)}")
+        raise ValueError(
+            f"the time axis would end at {_iso(high)}, which is not after its start {_iso(low)}"
+        )
     return low, high
+
 
 def _iso(unix):
     "Time as text, UTC."
-    return str(np.datetime64(round(unix * 1000), "ms")) if np.isfinite(unix) else str(unix)
+    return (
+        str(np.datetime64(round(unix * 1000), "ms")) if np.isfinite(unix) else str(unix)
+    )
+
 
 def _inside(cells, low, high):
     "Values of the records inside a window of time, of channels that have an energy."
     here = (cells.end > low) & (cells.start < high)
     values, mode = cells.values[here], cells.mode[here]
-    parts = [cell_values(values[mode == k], cells.tables[k]).ravel() for k in np.unique(mode) if len(cells.tables[k].low)]
+    parts = [
+        cell_values(values[mode == k], cells.tables[k]).ravel()
+        for k in np.unique(mode)
+        if len(cells.tables[k].low)
+    ]
     return np.concatenate(parts) if parts else np.zeros(0)
 
 # %% ../../nbs/view/03_spectrogram.ipynb #5482f64b
@@ -447,6 +609,7 @@ def time_axis(
 ):
     "Clock times along the lower edge."
     from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+
     locator = AutoDateLocator(minticks=4, maxticks=9)
     ax.xaxis.set_major_locator(locator)
     ax.yaxis.set_tick_params(labelsize=font_size)
@@ -457,6 +620,7 @@ def time_axis(
     ax.xaxis.get_offset_text().set_fontsize(font_size)
     ax.xaxis.set_tick_params(labelsize=font_size)
 
+
 def colour_bar(
     image: SpectrogramImage,
     ax,  # Matplotlib axes for the bar
@@ -466,10 +630,15 @@ def colour_bar(
     "The scale of the colours, with a tip where values lie beyond it."
     values = image.cells.values
     below, above = (values < image.norm.vmin).any(), (values > image.norm.vmax).any()
-    extend = {(True, True): "both", (True, False): "min", (False, True): "max"}.get((bool(below), bool(above)), "neither")
+    extend = {(True, True): "both", (True, False): "min", (False, True): "max"}.get(
+        (bool(below), bool(above)), "neither"
+    )
     bar = ax.figure.colorbar(image, cax=ax, extend=extend, extendfrac=0.03)
     if isinstance(image.norm, LogNorm):
-        bar.minorlocator, bar.minorformatter = ShortLogLocator(subs=range(2, 10)), _short_formatter()
+        bar.minorlocator, bar.minorformatter = (
+            ShortLogLocator(subs=range(2, 10)),
+            _short_formatter(),
+        )
     bar.set_label(label, fontsize=font_size)
     ax.tick_params(which="both", labelsize=font_size)
     return bar
@@ -479,7 +648,12 @@ class ShortLogLocator(LogLocator):
     "Minor ticks of logarithmic axes that span less than two decades."
 
     def tick_values(self, vmin, vmax):
-        return super().tick_values(vmin, vmax) if max(vmin, vmax) < 100 * min(vmin, vmax) else np.zeros(0)
+        return (
+            super().tick_values(vmin, vmax)
+            if max(vmin, vmax) < 100 * min(vmin, vmax)
+            else np.zeros(0)
+        )
+
 
 def _short_formatter():
     "Writes numbers at minor ticks where there are few major ones."
@@ -504,7 +678,17 @@ class BareTicks(Artist):
     def draw(self, renderer):
         "Called by Matplotlib."
         name = self.axis.axis_name
-        _draw_ticks(renderer, self.axes, name, self.axis.get_majorticklocs(), *(matplotlib.rcParams[f"{name}tick.major.{each}"] for each in ("size", "width")))
+        _draw_ticks(
+            renderer,
+            self.axes,
+            name,
+            self.axis.get_majorticklocs(),
+            *(
+                matplotlib.rcParams[f"{name}tick.major.{each}"]
+                for each in ("size", "width")
+            ),
+        )
+
 
 def _draw_ticks(renderer, ax, name, places, length, width):  # length, width: points
     "Short lines outwards from the lower (x) or the left (y) edge."
@@ -512,13 +696,20 @@ def _draw_ticks(renderer, ax, name, places, length, width):  # length, width: po
     low, high = sorted(limits[along])
     ends = np.full((len(places), 2), limits[1 - along][0])
     ends[:, along] = places
-    there = ax.transData.transform(ends[(ends[:, along] >= low) & (ends[:, along] <= high)])
-    stroke = MplPath([(0.0, 0.0), np.roll([0.0, -renderer.points_to_pixels(length)], along)])
+    there = ax.transData.transform(
+        ends[(ends[:, along] >= low) & (ends[:, along] <= high)]
+    )
+    stroke = MplPath(
+        [(0.0, 0.0), np.roll([0.0, -renderer.points_to_pixels(length)], along)]
+    )
     graphics = renderer.new_gc()
     graphics.set_linewidth(width)
     graphics.set_snap(True)
-    renderer.draw_markers(graphics, stroke, IdentityTransform(), MplPath(there), IdentityTransform())
+    renderer.draw_markers(
+        graphics, stroke, IdentityTransform(), MplPath(there), IdentityTransform()
+    )
     graphics.restore()
+
 
 class MinorTicks(Artist):
     "The minor ticks of a logarithmic vertical axis, drawn in one go."
@@ -540,8 +731,18 @@ class MinorTicks(Artist):
         low, high = sorted(self.axes.get_ylim())
         if self.axes.get_yscale() != "log" or high > 1e12 * low:
             return
-        marks = (np.arange(2, 10) * 10.0 ** np.arange(math.floor(math.log10(low)), math.log10(high))[:, None]).ravel()
-        _draw_ticks(renderer, self.axes, "y", marks[(marks > low) & (marks < high)], self.length, 0.6)
+        marks = (
+            np.arange(2, 10)
+            * 10.0 ** np.arange(math.floor(math.log10(low)), math.log10(high))[:, None]
+        ).ravel()
+        _draw_ticks(
+            renderer,
+            self.axes,
+            "y",
+            marks[(marks > low) & (marks < high)],
+            self.length,
+            0.6,
+        )
 
 # %% ../../nbs/view/03_spectrogram.ipynb #c3aca992
 class Picture(Figure):
@@ -556,8 +757,12 @@ class Picture(Figure):
     def draw(self, renderer):
         "Called by Matplotlib."
         for title in self.texts:
-            room = 1.95 * min(title.get_position()[0], 1 - title.get_position()[0]) * self.bbox.width
-            for _ in range(4):                                                      # letters do not shrink quite evenly
+            room = (
+                1.95
+                * min(title.get_position()[0], 1 - title.get_position()[0])
+                * self.bbox.width
+            )
+            for _ in range(4):  # letters do not shrink quite evenly
                 width = title.get_window_extent(renderer).width
                 if width > room > 0:
                     title.set_fontsize(0.99 * title.get_fontsize() * room / width)
@@ -565,6 +770,7 @@ class Picture(Figure):
 
     def _repr_png_(self):
         import io
+
         stream = io.BytesIO()
         self.savefig(stream, dpi=90)
         return stream.getvalue()
@@ -572,20 +778,29 @@ class Picture(Figure):
 # %% ../../nbs/view/03_spectrogram.ipynb #e6dd98f8
 EVENT_STYLES = ("line", "bracket", "both")
 
+
 def event_spans(
-    events,  # instants, pairs (start, end) or triples (start, end, name); unix s or datetime64
+    # instants, pairs (start, end) or triples (start, end, name); unix s or datetime64
+    events,
 ) -> list:  # (start, end, name), unix s
     "The events as spans; raises ValueError for what is none."
     return [_span(event) for event in events]
 
+
 def _span(event):
     parts = tuple(event) if isinstance(event, (tuple, list, np.ndarray)) else (event,)
     if len(parts) not in (1, 2, 3):
-        raise ValueError(f"an event is an instant, (start, end) or (start, end, name), not {event!r}")
-    start, end = (float(unix_time(np.asarray(v))) for v in (parts[0], parts[min(1, len(parts) - 1)]))
+        raise ValueError(
+            f"an event is an instant, (start, end) or (start, end, name), not {event!r}"
+        )
+    start, end = (
+        float(unix_time(np.asarray(v)))
+        for v in (parts[0], parts[min(1, len(parts) - 1)])
+    )
     if not start <= end:
         raise ValueError(f"event {event!r} ends before it starts, or has no time")
     return start, end, str(parts[2]) if len(parts) == 3 else ""
+
 
 def draw_events(
     ax,  # Matplotlib axes whose x is in days since 1970
@@ -606,22 +821,70 @@ def draw_events(
                 for edge in edges:
                     ax.axvline(edge, color=ink, lw=width, label=label)
             if style == "bracket" or (style == "both" and end > start):
-                _bracket(ax, (max(start, low) / DAY, min(end, high) / DAY), edges, ink, 1.5 * width, label)
+                _bracket(
+                    ax,
+                    (max(start, low) / DAY, min(end, high) / DAY),
+                    edges,
+                    ink,
+                    1.5 * width,
+                    label,
+                )
         if name:
-            ax.annotate(name, (max(start, low) / DAY, 0.93), xycoords=("data", "axes fraction"), xytext=(4, -4), textcoords="offset points",
-                        va="top", fontsize=font_size, color=colour, bbox={"facecolor": "white", "alpha": 0.8, "lw": 0, "pad": 1.5})
+            ax.annotate(
+                name,
+                (max(start, low) / DAY, 0.93),
+                xycoords=("data", "axes fraction"),
+                xytext=(4, -4),
+                textcoords="offset points",
+                va="top",
+                fontsize=font_size,
+                color=colour,
+                bbox={"facecolor": "white", "alpha": 0.8, "lw": 0, "pad": 1.5},
+            )
+
 
 def _bracket(ax, span, edges, colour, width, label, height=0.95):
     "A line at a height of the panel, with feet at the given ends."
     frame = ax.get_xaxis_transform()
-    ax.plot(span, (height, height), color=colour, lw=width, transform=frame, label=label, solid_capstyle="butt")
+    ax.plot(
+        span,
+        (height, height),
+        color=colour,
+        lw=width,
+        transform=frame,
+        label=label,
+        solid_capstyle="butt",
+    )
     for edge in edges:
-        ax.plot((edge, edge), (height - 0.07, height), color=colour, lw=width, transform=frame, label=label, solid_capstyle="projecting")
+        ax.plot(
+            (edge, edge),
+            (height - 0.07, height),
+            color=colour,
+            lw=width,
+            transform=frame,
+            label=label,
+            solid_capstyle="projecting",
+        )
 
 # %% ../../nbs/view/03_spectrogram.ipynb #c9d41761
 ROW_DATA = ("time", "energy", "values")
-ROW_OPTIONS = ("energy_width", "y_spacing", "y_scale", "z_scale", "y_min", "y_max", "z_min", "z_max", "percentiles", "y_label", "z_label", "title", "colormap")
+ROW_OPTIONS = (
+    "energy_width",
+    "y_spacing",
+    "y_scale",
+    "z_scale",
+    "y_min",
+    "y_max",
+    "z_min",
+    "z_max",
+    "percentiles",
+    "y_label",
+    "z_label",
+    "title",
+    "colormap",
+)
 _SYNONYMS = {"vmin": "z_min", "vmax": "z_max"}
+
 
 def row_options(
     row: dict,  # a dataset
@@ -629,10 +892,19 @@ def row_options(
 ) -> dict:  # keywords of `make_spectrogram` and `draw_cells`, None left out
     "Options of a row before those of the set; raises ValueError for missing and for unknown keys."
     row = {_SYNONYMS.get(key, key): value for key, value in row.items()}
-    missing, unknown = [k for k in ROW_DATA if k not in row], [k for k in row if k not in ROW_DATA + ROW_OPTIONS]
+    missing, unknown = (
+        [k for k in ROW_DATA if k not in row],
+        [k for k in row if k not in ROW_DATA + ROW_OPTIONS],
+    )
     if missing or unknown:
-        raise ValueError(f"a row needs {', '.join(ROW_DATA)} and may have {', '.join(ROW_OPTIONS)}; missing: {missing}, unknown: {unknown}")
-    return {**defaults, **{key: value for key, value in row.items() if value is not None}}
+        raise ValueError(
+            f"a row needs {', '.join(ROW_DATA)} and may have {', '.join(ROW_OPTIONS)}; missing: {missing}, unknown: {unknown}"
+        )
+    return {
+        **defaults,
+        **{key: value for key, value in row.items() if value is not None},
+    }
+
 
 def panel_grid(
     figure,  # Matplotlib figure, empty
@@ -647,22 +919,43 @@ def panel_grid(
     "Panels at fixed places, which need no measuring of text."
     width, height = figure.get_size_inches()
     em = font_size / 72
-    x0, x1, y0, y1 = left * em / width, 1 - right * em / width, 3.4 * em / height, 1 - (4.2 if title else 2.2) * em / height
+    x0, x1, y0, y1 = (
+        left * em / width,
+        1 - right * em / width,
+        3.4 * em / height,
+        1 - (4.2 if title else 2.2) * em / height,
+    )
     space, between = gap * em / height, 3.0 * em / width
     unit = (y1 - y0 - space * (len(heights) - 1)) / sum(heights)
     if unit <= 0 or x1 <= x0:
-        raise ValueError(f"{len(heights)} rows with text of {font_size} points do not fit into {width} x {height} inches")
+        raise ValueError(
+            f"{len(heights)} rows with text of {font_size} points do not fit into {width} x {height} inches"
+        )
     across = (x1 - x0 - between * (n_columns - 1)) / n_columns
     axes, bars, top = [], [], y1
     for share in heights:
         top -= share * unit
-        axes.append([figure.add_axes([x0 + k * (across + between), top, across, share * unit]) for k in range(n_columns)])
+        axes.append(
+            [
+                figure.add_axes(
+                    [x0 + k * (across + between), top, across, share * unit]
+                )
+                for k in range(n_columns)
+            ]
+        )
         bars.append([x1 + 0.7 * em / width, top, 0.9 * em / width, share * unit])
         for ax in axes[-1]:
             ax.yaxis.set_label_coords(-(left - 1.3) * em / (across * width), 0.5)
         top -= space
     if title:
-        figure.text((x0 + x1) / 2, 1 - 1.6 * em / height, title, ha="center", va="center", fontsize=1.25 * font_size)
+        figure.text(
+            (x0 + x1) / 2,
+            1 - 1.6 * em / height,
+            title,
+            ha="center",
+            va="center",
+            fontsize=1.25 * font_size,
+        )
     return axes, bars
 
 # %% ../../nbs/view/03_spectrogram.ipynb #0ad81d8a
@@ -685,9 +978,17 @@ def generic_plot_spectrogram_set(
     "Spectrograms in rows on one time axis; raises ValueError for rows, limits and times that make no sense."
     if not len(datasets):
         raise ValueError("there is no row to draw")
-    defaults = {"y_scale": y_scale, "z_scale": z_scale, "percentiles": percentiles, "colormap": colormap, "font_size": font_size}
+    defaults = {
+        "y_scale": y_scale,
+        "z_scale": z_scale,
+        "percentiles": percentiles,
+        "colormap": colormap,
+        "font_size": font_size,
+    }
     rows = [row_options(row, defaults) for row in datasets]
-    windows = [_common_window(rows, start, end)] + ([] if zoom is None else [zoom_window(zoom, events)])
+    windows = [_common_window(rows, start, end)] + (
+        [] if zoom is None else [zoom_window(zoom, events)]
+    )
     figure = Picture(figsize=size or (12 * len(windows), 3 * len(rows)))
     axes, bars = panel_grid(figure, [1] * len(rows), len(windows), font_size, title)
     for number, (row, panels, bar) in enumerate(zip(rows, axes, bars)):
@@ -696,16 +997,26 @@ def generic_plot_spectrogram_set(
             draw_events(ax, events, event_style, font_size=font_size)
     return figure
 
+
 def _draw_row(figure, row, panels, bar, windows, last):
     "One row: the panels with the limits of the first, and the colour bar."
     row = dict(row)
-    cells = make_cells(*(row.pop(name) for name in ROW_DATA), row.pop("energy_width", None), row.pop("y_spacing", "log"))
+    cells = make_cells(
+        *(row.pop(name) for name in ROW_DATA),
+        row.pop("energy_width", None),
+        row.pop("y_spacing", "log"),
+    )
     z_label, size = row.pop("z_label", "Counts"), row["font_size"]
     given = "z_min" in row and "z_max" in row
     for number, (ax, window) in enumerate(zip(panels, windows)):
-        image = draw_cells(ax, cells, start=window[0], end=window[1], colorbar=False, **row)
+        image = draw_cells(
+            ax, cells, start=window[0], end=window[1], colorbar=False, **row
+        )
         if number == 0:
-            (row["z_min"], row["z_max"]), (row["y_min"], row["y_max"]) = image.get_clim(), ax.get_ylim()
+            (row["z_min"], row["z_max"]), (row["y_min"], row["y_max"]) = (
+                image.get_clim(),
+                ax.get_ylim(),
+            )
             row.pop("title", None)
         else:
             ax.set_ylabel("")
@@ -713,9 +1024,12 @@ def _draw_row(figure, row, panels, bar, windows, last):
         if not last:
             time_axis(ax, size, labels=False)
     if len(windows) == 2:
-        _bracket(panels[0], [v / DAY for v in windows[1]], (), "black", 4.0, "zoom", 0.0)
+        _bracket(
+            panels[0], [v / DAY for v in windows[1]], (), "black", 4.0, "zoom", 0.0
+        )
     if np.isfinite(image.cells.values).any() or given:
         _fixed_bar(figure, image, bar, z_label, size)
+
 
 def _fixed_bar(figure, image, place, label, size):
     "The colour bar of a row at a fixed place, the label where six digits end."
@@ -729,9 +1043,16 @@ def _common_window(rows, start, end):
     if start is not None and end is not None:
         return start, end
     times = [unix_time(row["time"]) for row in rows]
-    edges = [(t[:, 0], t[:, 1]) if t.ndim == 2 else intervals(t) for t in times if len(t)]
-    low, high = (min(e[0][0] for e in edges), max(e[1][-1] for e in edges)) if edges else (None, None)
+    edges = [
+        (t[:, 0], t[:, 1]) if t.ndim == 2 else intervals(t) for t in times if len(t)
+    ]
+    low, high = (
+        (min(e[0][0] for e in edges), max(e[1][-1] for e in edges))
+        if edges
+        else (None, None)
+    )
     return low if start is None else start, high if end is None else end
+
 
 def zoom_window(
     zoom,  # (start, end), unix s or datetime64; or a number of minutes
@@ -742,12 +1063,17 @@ def zoom_window(
         return tuple(float(unix_time(np.asarray(v))) for v in zoom)
     spans = event_spans(events)
     if not spans or not np.ndim(zoom) == 0 or not float(zoom) > 0:
-        raise ValueError(f"zoom is {zoom!r}; give (start, end), or minutes together with events")
+        raise ValueError(
+            f"zoom is {zoom!r}; give (start, end), or minutes together with events"
+        )
     middle = (min(s[0] for s in spans) + max(s[1] for s in spans)) / 2
     return middle - 30 * float(zoom), middle + 30 * float(zoom)
 
 # %% ../../nbs/view/03_spectrogram.ipynb #ccdfa7f6
-_RGB = np.dtype({"names": ["rgb"], "formats": ["V3"], "itemsize": 4})  # three bytes moved as one, three times as fast
+_RGB = np.dtype(
+    {"names": ["rgb"], "formats": ["V3"], "itemsize": 4}
+)  # three bytes moved as one, three times as fast
+
 
 def png_bytes(
     rgba,  # (H, W, 4) uint8, opaque, row 0 at the top
@@ -759,15 +1085,27 @@ def png_bytes(
     packer, above, packed = zlib.compressobj(1), np.zeros((1, 3 * width), np.uint8), []
     for top in range(0, height, 16):
         lines = np.ascontiguousarray(colours[top : top + 16]).view(np.uint8)
-        raw = np.full((len(lines), 3 * width + 1), 2, np.uint8)                  # 2: the filter that subtracts the line above
+        raw = np.full(
+            (len(lines), 3 * width + 1), 2, np.uint8
+        )  # 2: the filter that subtracts the line above
         np.subtract(lines, np.concatenate([above, lines[:-1]]), out=raw[:, 1:])
         above = lines[-1:]
         packed.append(packer.compress(raw))
     metre = round(dpi / 0.0254)
-    parts = ((b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)), (b"pHYs", struct.pack(">IIB", metre, metre, 1)),
-             (b"IDAT", b"".join(packed) + packer.flush()), (b"IEND", b""))
-    chunk = lambda name, data: struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(data, zlib.crc32(name)))
+    parts = (
+        (b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)),
+        (b"pHYs", struct.pack(">IIB", metre, metre, 1)),
+        (b"IDAT", b"".join(packed) + packer.flush()),
+        (b"IEND", b""),
+    )
+    chunk = lambda name, data: (
+        struct.pack(">I", len(data))
+        + name
+        + data
+        + struct.pack(">I", zlib.crc32(data, zlib.crc32(name)))
+    )
     return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*part) for part in parts)
+
 
 def save_picture(
     figure,  # Matplotlib figure
@@ -782,6 +1120,7 @@ def save_picture(
         else:
             file.write(png_bytes(drawn_pixels(figure, dpi), dpi))
     return path
+
 
 def drawn_pixels(figure, dpi):  # dpi: pixels per inch
     "A figure as pixels, (H, W, 4) uint8, row 0 at the top."
@@ -816,10 +1155,20 @@ def pitch_spectrum(
     inside = (energy >= band[0]) & (energy <= band[1])
     incident = finite_mean(np.where(mu > 0, flux, np.nan), -1, solid)
     with np.errstate(divide="ignore", invalid="ignore"):
-        ratio = np.where(inside & (incident > 0), 1 / incident, np.nan)[..., None] * flux
+        ratio = (
+            np.where(inside & (incident > 0), 1 / incident, np.nan)[..., None] * flux
+        )
     bins = np.digitize(np.degrees(np.arccos(np.clip(mu, -1, 1))), edges[1:-1])
-    pick = lambda k: np.where((bins == k) & np.isfinite(mu), ratio, np.nan).reshape(len(flux), -1)
-    return np.stack([finite_mean(pick(k), -1, np.tile(solid, flux.shape[1])) for k in range(len(edges) - 1)], -1)
+    pick = lambda k: np.where((bins == k) & np.isfinite(mu), ratio, np.nan).reshape(
+        len(flux), -1
+    )
+    return np.stack(
+        [
+            finite_mean(pick(k), -1, np.tile(solid, flux.shape[1]))
+            for k in range(len(edges) - 1)
+        ],
+        -1,
+    )
 
 # %% ../../nbs/view/03_spectrogram.ipynb #9cfcd375
 def match_sweeps(
@@ -828,26 +1177,37 @@ def match_sweeps(
 ) -> np.ndarray:  # (S,) index into the results' sweeps, -1 where they have none
     "Finds the sweeps of `er` in the results; raises ValueError when none is there."
     names = [Path(str(name)).name for name in results.meta["files"]]
-    keys = zip(np.asarray(results.spec["file_index"]).tolist(), np.asarray(results.spec["file_spec_no"]).tolist())
+    keys = zip(
+        np.asarray(results.spec["file_index"]).tolist(),
+        np.asarray(results.spec["file_spec_no"]).tolist(),
+    )
     place = {(names[file], number): index for index, (file, number) in enumerate(keys)}
     ds = er.ds.isel(row=er.sweep_start)
     mine = zip(ds.file_id.values.tolist(), ds.spec_no.values.tolist())
-    found = np.array([place.get((Path(er.files[file]).name, number), -1) for file, number in mine], int)
+    found = np.array(
+        [place.get((Path(er.files[file]).name, number), -1) for file, number in mine],
+        int,
+    )
     if not (found >= 0).any():
-        raise ValueError(f"no sweep of {[Path(f).name for f in er.files][:3]} is in the results of {names[:3]}")
+        raise ValueError(
+            f"no sweep of {[Path(f).name for f in er.files][:3]} is in the results of {names[:3]}"
+        )
     return found
 
 # %% ../../nbs/view/03_spectrogram.ipynb #b5c71007
 STEP_TIME = 5.0  # s, of one energy of a sweep
 
+
 class LPDay(NamedTuple):
     "What the panels of a day show, one entry a sweep."
+
     span: np.ndarray  # start and end, unix s, (S, 2)
     energy: np.ndarray  # (S, 15) eV
     flux: np.ndarray  # (S, 15), mean over directions
     pitch: np.ndarray  # (S, P), relative to the incident flux
     field: np.ndarray  # (S,) nT
     table: object  # DataFrame of `globe.sweep_table`, in the same order
+
 
 def lp_day(
     er,  # `ERData`
@@ -859,17 +1219,37 @@ def lp_day(
 ) -> LPDay:
     "Collects a day from the data and its results; raises ValueError when no sweep is left."
     index = match_sweeps(er, results)
-    spec = {name: np.asarray(values)[index[index >= 0]] for name, values in results.spec.items() if len(values) == results.n_sweeps}
+    spec = {
+        name: np.asarray(values)[index[index >= 0]]
+        for name, values in results.spec.items()
+        if len(values) == results.n_sweeps
+    }
     chosen = np.flatnonzero(index >= 0)
-    table = sweep_table({**spec, "spec_no": np.arange(len(chosen))}, start, end, exclude)
+    table = sweep_table(
+        {**spec, "spec_no": np.arange(len(chosen))}, start, end, exclude
+    )
     if not len(table):
         raise ValueError(f"no sweep from {start} to {end}")
     order = table["spec_no"].to_numpy()
     block, polarity = er.select(chosen[order]).padded(), spec["polarity"][order]
-    mu = cell_pitch(block["phi"], er.theta, block["b"], polarity, results.meta.get("config", {}).get("direction", "travel"))
-    span = np.stack([unix_time(table["time"].to_numpy()), spec["time_end"][order] + STEP_TIME], 1)
-    return LPDay(span, block["energy"], energy_spectrum(block["flux"], er.theta), pitch_spectrum(block["energy"], block["flux"], mu, er.theta, band),
-                 np.linalg.norm(block["b"], axis=1), table)
+    mu = cell_pitch(
+        block["phi"],
+        er.theta,
+        block["b"],
+        polarity,
+        results.meta.get("config", {}).get("direction", "travel"),
+    )
+    span = np.stack(
+        [unix_time(table["time"].to_numpy()), spec["time_end"][order] + STEP_TIME], 1
+    )
+    return LPDay(
+        span,
+        block["energy"],
+        energy_spectrum(block["flux"], er.theta),
+        pitch_spectrum(block["energy"], block["flux"], mu, er.theta, band),
+        np.linalg.norm(block["b"], axis=1),
+        table,
+    )
 
 # %% ../../nbs/view/03_spectrogram.ipynb #a022c3cd
 def broken(
@@ -879,7 +1259,10 @@ def broken(
 ) -> list:  # the middles and the values, with NaN inside each gap
     "Arrays for lines that stop at gaps."
     middle, gaps = (low + high) / 2, np.flatnonzero(low[1:] > high[:-1]) + 1
-    return [np.insert(middle, gaps, (high[gaps - 1] + low[gaps]) / 2)] + [np.insert(np.asarray(v, float), gaps, np.nan) for v in values]
+    return [np.insert(middle, gaps, (high[gaps - 1] + low[gaps]) / 2)] + [
+        np.insert(np.asarray(v, float), gaps, np.nan) for v in values
+    ]
+
 
 def _volt_axis(ax, values, label, font_size):
     "Potentials, linear near 0 V and logarithmic beyond."
@@ -897,6 +1280,7 @@ def _volt_axis(ax, values, label, font_size):
     ax.axhline(0, color="0.6", lw=0.8)
     ax.set_ylabel(label, fontsize=font_size)
 
+
 def draw_potentials(
     spacecraft,  # Matplotlib axes
     surface,  # Matplotlib axes
@@ -905,19 +1289,42 @@ def draw_potentials(
 ):
     "Spacecraft potential with its standard error, surface potential with its 95 % sets."
     low, high, table = *close_holes(*day.span.T), day.table
-    t, u, error = broken(low / DAY, high / DAY, table["u_spacecraft"], table["u_spacecraft_error"])
+    t, u, error = broken(
+        low / DAY, high / DAY, table["u_spacecraft"], table["u_spacecraft_error"]
+    )
     _volt_axis(spacecraft, u, r"$U_\mathrm{sc}$ (V)", font_size)
-    spacecraft.fill_between(t, u - error, u + error, color="#b2182b", alpha=0.35, lw=0, label="standard error")
+    spacecraft.fill_between(
+        t,
+        u - error,
+        u + error,
+        color="#b2182b",
+        alpha=0.35,
+        lw=0,
+        label="standard error",
+    )
     spacecraft.plot(t, u, color="#b2182b", lw=0.9, label="spacecraft")
-    volts, ends = table["u_surface"].to_numpy(float), table[["lower", "upper"]].to_numpy(float)
+    volts, ends = (
+        table["u_surface"].to_numpy(float),
+        table[["lower", "upper"]].to_numpy(float),
+    )
     _volt_axis(surface, volts, r"$U_\mathrm{surface}$ (V)", font_size)
     middle, known = (low + high) / 2 / DAY, np.isfinite(volts)
     ends = np.clip(ends, *surface.get_ylim())
-    surface.vlines(middle[known], ends[known, 0], ends[known, 1], color="#6baed6", lw=1.6, label="95 % set")
-    surface.plot(middle[known], volts[known], ".", color="#2166ac", ms=3, label="surface")
+    surface.vlines(
+        middle[known],
+        ends[known, 0],
+        ends[known, 1],
+        color="#6baed6",
+        lw=1.6,
+        label="95 % set",
+    )
+    surface.plot(
+        middle[known], volts[known], ".", color="#2166ac", ms=3, label="surface"
+    )
 
 # %% ../../nbs/view/03_spectrogram.ipynb #639d65fa
 SUN_COLOURS = ("#333333", "#ffb000")  # in shade, in sunlight
+
 
 def draw_sunlight(
     ax,  # Matplotlib axes
@@ -926,10 +1333,24 @@ def draw_sunlight(
 ) -> SpectrogramImage:
     "Two bars, of the spacecraft and of the footpoint: amber in sunlight, dark in shade, blank where unknown."
     lit = day.table[["in_sun", "spacecraft_in_sun"]].to_numpy(float)
-    image = make_spectrogram(ax, day.span, [0.5, 1.5], np.where(lit < 0, np.nan, lit), y_spacing="linear", y_scale="linear", z_scale="linear",
-                             z_min=0, z_max=1, y_label="", colormap=ListedColormap(SUN_COLOURS), colorbar=False, font_size=font_size)
+    image = make_spectrogram(
+        ax,
+        day.span,
+        [0.5, 1.5],
+        np.where(lit < 0, np.nan, lit),
+        y_spacing="linear",
+        y_scale="linear",
+        z_scale="linear",
+        z_min=0,
+        z_max=1,
+        y_label="",
+        colormap=ListedColormap(SUN_COLOURS),
+        colorbar=False,
+        font_size=font_size,
+    )
     ax.set_yticks([0.5, 1.5], ["footpoint", "spacecraft"])
     return image
+
 
 def lp_day_overview(
     er,  # `ERData`
@@ -947,14 +1368,58 @@ def lp_day_overview(
 ) -> Picture:
     "Electrons by energy and pitch angle, field, potentials and sunlight in time; raises ValueError when no sweep is left."
     day, figure = lp_day(er, results, start, end, band, exclude), Picture(figsize=size)
-    axes, bars = panel_grid(figure, (3, 2.4, 1.3, 1.5, 2.2, 0.55), 1, font_size, _day_title(day), left=7.0, right=9.5, gap=0.9)
+    axes, bars = panel_grid(
+        figure,
+        (3, 2.4, 1.3, 1.5, 2.2, 0.55),
+        1,
+        font_size,
+        _day_title(day),
+        left=7.0,
+        right=9.5,
+        gap=0.9,
+    )
     axes = [row[0] for row in axes]
-    top = make_spectrogram(axes[0], day.span, day.energy, day.flux, colorbar=False, font_size=font_size, **options)
-    _fixed_bar(figure, top, bars[0], "Flux (cm$^{-2}$ s$^{-1}$\nsr$^{-1}$ eV$^{-1}$)", font_size)
-    angles = make_spectrogram(axes[1], day.span, np.arange(7.5, 180, 15), day.pitch, y_spacing="linear", y_scale="linear", z_scale="linear", z_min=0, z_max=1.5,
-                              y_min=0, y_max=180, y_label="Pitch angle (°)", colormap="cividis", colorbar=False, font_size=font_size)
+    top = make_spectrogram(
+        axes[0],
+        day.span,
+        day.energy,
+        day.flux,
+        colorbar=False,
+        font_size=font_size,
+        **options,
+    )
+    _fixed_bar(
+        figure,
+        top,
+        bars[0],
+        "Flux (cm$^{-2}$ s$^{-1}$\nsr$^{-1}$ eV$^{-1}$)",
+        font_size,
+    )
+    angles = make_spectrogram(
+        axes[1],
+        day.span,
+        np.arange(7.5, 180, 15),
+        day.pitch,
+        y_spacing="linear",
+        y_scale="linear",
+        z_scale="linear",
+        z_min=0,
+        z_max=1.5,
+        y_min=0,
+        y_max=180,
+        y_label="Pitch angle (°)",
+        colormap="cividis",
+        colorbar=False,
+        font_size=font_size,
+    )
     axes[1].set_yticks(range(0, 181, 45))
-    _fixed_bar(figure, angles, bars[1], f"Flux over incident,\n{band[0]:.0f}–{band[1]:.0f} eV", font_size)
+    _fixed_bar(
+        figure,
+        angles,
+        bars[1],
+        f"Flux over incident,\n{band[0]:.0f}–{band[1]:.0f} eV",
+        font_size,
+    )
     low, high = close_holes(*day.span.T)
     axes[2].plot(*broken(low / DAY, high / DAY, day.field), color="black", lw=0.9)
     axes[2].set_ylabel("|B| (nT)", fontsize=font_size)
@@ -966,6 +1431,7 @@ def lp_day_overview(
         time_axis(ax, font_size, labels=ax is axes[5])
         draw_events(ax, events, event_style, font_size=font_size)
     return figure
+
 
 def _day_title(day):
     low, high = _iso(day.span[0, 0])[:16], _iso(day.span[-1, 1])[:16]

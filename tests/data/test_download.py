@@ -1,4 +1,5 @@
 """What a download must hold whatever server and line do: right bytes under a final name or none, nothing outside of the folder, no byte twice."""
+
 import argparse
 import contextlib
 import datetime
@@ -18,15 +19,39 @@ from urllib.parse import urlsplit
 
 import pytest
 import requests
+from http_server import Fault, Site, listing
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from http_server import Fault, Site, listing
 
 from lunar_potential.data import download as module
 from lunar_potential.data.archive import find_er_files, walk_files
 from lunar_potential.data.download import (
-    BASE_URLS, MANIFEST, PRODUCTS, Client, Damaged, DownloadError, Downloads, Manifest, Part, Patience, Promise, Refused, add_download_arguments,
-    base_urls, clip_days, download, download_command, fetch, folder_days, folder_lock, month_folder, parse_listing, read_label, read_page, retry_after, safe_name,
+    BASE_URLS,
+    MANIFEST,
+    PRODUCTS,
+    Client,
+    Damaged,
+    DownloadError,
+    Downloads,
+    Manifest,
+    Part,
+    Patience,
+    Promise,
+    Refused,
+    add_download_arguments,
+    base_urls,
+    clip_days,
+    download,
+    download_command,
+    fetch,
+    folder_days,
+    folder_lock,
+    month_folder,
+    parse_listing,
+    read_label,
+    read_page,
+    retry_after,
+    safe_name,
     simulated_signs,
 )
 from lunar_potential.run.jobs import Interrupted
@@ -60,49 +85,133 @@ def get(site, folder, faults=(), promise=Promise(), patience=QUICK):
 
 
 def only_the_file(folder):
-    return [path.name for path in walk_files(folder)] == ["3D980401.TAB"] and (folder / "3D980401.TAB").read_bytes() == DATA
+    return [path.name for path in walk_files(folder)] == ["3D980401.TAB"] and (
+        folder / "3D980401.TAB"
+    ).read_bytes() == DATA
 
 
 # listings
 
-NAME = st.text(st.characters(exclude_categories=["Cc", "Cs"], exclude_characters='/\\:*?"<>|'), min_size=1, max_size=30).filter(safe_name)
-NAME = st.one_of(NAME, st.from_regex(r"3D98\d{4}\.TAB", fullmatch=True), st.sampled_from(["a&amp;b", "%2e%2e", "100%", "x;y=1", "été #2.TAB", "a+b", "2014-05-01 7", "12"]))
+NAME = st.text(
+    st.characters(exclude_categories=["Cc", "Cs"], exclude_characters='/\\:*?"<>|'),
+    min_size=1,
+    max_size=30,
+).filter(safe_name)
+NAME = st.one_of(
+    NAME,
+    st.from_regex(r"3D98\d{4}\.TAB", fullmatch=True),
+    st.sampled_from(
+        [
+            "a&amp;b",
+            "%2e%2e",
+            "100%",
+            "x;y=1",
+            "été #2.TAB",
+            "a+b",
+            "2014-05-01 7",
+            "12",
+        ]
+    ),
+)
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
 @settings(max_examples=60, deadline=None)
-@given(names=st.dictionaries(NAME, st.integers(0, 10**9), max_size=6), folders=st.sets(NAME, max_size=2), when=st.datetimes(datetime.datetime(1990, 1, 1)))
-def test_every_served_name_is_found_once_with_its_size_and_date(dialect, names, folders, when):
+@given(
+    names=st.dictionaries(NAME, st.integers(0, 10**9), max_size=6),
+    folders=st.sets(NAME, max_size=2),
+    when=st.datetimes(datetime.datetime(1990, 1, 1)),
+)
+def test_every_served_name_is_found_once_with_its_size_and_date(
+    dialect, names, folders, when
+):
     shown = {**names, **{folder + "/": 0 for folder in folders - set(names)}}
-    page = listing(dialect, "/data/er x/", shown, date=when.replace(tzinfo=datetime.timezone.utc))
+    page = listing(
+        dialect, "/data/er x/", shown, date=when.replace(tzinfo=datetime.timezone.utc)
+    )
     entries = parse_listing(page, "http://host/data/er%20x/")
-    assert [(entry.name, entry.is_folder) for entry in entries] == [(name.rstrip("/"), name.endswith("/")) for name in shown]
+    assert [(entry.name, entry.is_folder) for entry in entries] == [
+        (name.rstrip("/"), name.endswith("/")) for name in shown
+    ]
     for entry in entries:
         if not entry.is_folder:
             size = names[entry.name]
             assert abs(entry.size - size) <= entry.slack <= max(1100, 0.16 * size)
             assert str(when.day) in entry.shown and f"{when:%M}" in entry.shown
-            assert (entry.slack == 0) == (dialect in ("nginx", "iis") or dialect == "apache" and size < 1024)
+            assert (entry.slack == 0) == (
+                dialect in ("nginx", "iis") or dialect == "apache" and size < 1024
+            )
 
 
 def test_coarse_sizes_have_as_much_slack():
-    for shown, size in (("2M", 2_490_000), ("2M", 1_600_000), ("3 KB", 3000), ("23.4 MB", 23_449_999), ("1.9G", 2_039_999_999)):
-        (entry,) = parse_listing(f'<a href="x">x</a> 2014-05-01 10:11 {shown}', "http://host/er/")
+    for shown, size in (
+        ("2M", 2_490_000),
+        ("2M", 1_600_000),
+        ("3 KB", 3000),
+        ("23.4 MB", 23_449_999),
+        ("1.9G", 2_039_999_999),
+    ):
+        (entry,) = parse_listing(
+            f'<a href="x">x</a> 2014-05-01 10:11 {shown}', "http://host/er/"
+        )
         assert abs(entry.size - size) <= entry.slack < size
 
 
-HOSTILE = ["../../x", "/etc/passwd", "%2e%2e/", "%2e%2e%2fx", "..\\x", "..%5cx", "%00", "a%00b", "//evil.org/er/x", "http://evil.org/er/x",
-           "https://127.0.0.1/er/x", "file:///etc/passwd", "javascript:alert(1)", "/er/../x", "/er/a/../../../x", "http://[", "C:%5Cx", "c:x",
-           "?C=N", "#top", "x%0d%0aSet: y", ".", "..", "./", "", "%2fetc%2fpasswd", "http://user@host/er/x", "a" * 400, "http://host:99999/er/x",
-           "/er/%252e%252e/../..", "\x00", "x\ty/..", "CON:", "/er//x", "/er/./x/y"]
-LINK = st.one_of(st.sampled_from(HOSTILE), st.text(max_size=20), st.lists(st.sampled_from(HOSTILE + ["/", "er", "x"]), max_size=4).map("".join))
+HOSTILE = [
+    "../../x",
+    "/etc/passwd",
+    "%2e%2e/",
+    "%2e%2e%2fx",
+    "..\\x",
+    "..%5cx",
+    "%00",
+    "a%00b",
+    "//evil.org/er/x",
+    "http://evil.org/er/x",
+    "https://127.0.0.1/er/x",
+    "file:///etc/passwd",
+    "javascript:alert(1)",
+    "/er/../x",
+    "/er/a/../../../x",
+    "http://[",
+    "C:%5Cx",
+    "c:x",
+    "?C=N",
+    "#top",
+    "x%0d%0aSet: y",
+    ".",
+    "..",
+    "./",
+    "",
+    "%2fetc%2fpasswd",
+    "http://user@host/er/x",
+    "a" * 400,
+    "http://host:99999/er/x",
+    "/er/%252e%252e/../..",
+    "\x00",
+    "x\ty/..",
+    "CON:",
+    "/er//x",
+    "/er/./x/y",
+]
+LINK = st.one_of(
+    st.sampled_from(HOSTILE),
+    st.text(max_size=20),
+    st.lists(st.sampled_from(HOSTILE + ["/", "er", "x"]), max_size=4).map("".join),
+)
 
 
 def assert_harmless(entries, base):
     for entry in entries:
         place = os.path.normpath(os.path.join("/root", entry.name))
-        assert os.path.dirname(place) == "/root" and "\\" not in entry.name and "\0" not in entry.name
-        assert urlsplit(entry.url)[:2] == urlsplit(base)[:2] and entry.url.startswith(base)
+        assert (
+            os.path.dirname(place) == "/root"
+            and "\\" not in entry.name
+            and "\0" not in entry.name
+        )
+        assert urlsplit(entry.url)[:2] == urlsplit(base)[:2] and entry.url.startswith(
+            base
+        )
     assert len({entry.name for entry in entries}) == len(entries)
 
 
@@ -110,13 +219,47 @@ def assert_harmless(entries, base):
 @given(st.sampled_from(DIALECTS), st.lists(LINK, max_size=5))
 @example("nginx", HOSTILE)
 def test_hostile_links_lead_nowhere(dialect, links):
-    entries = parse_listing(listing(dialect, "/er/", {"3D980401.TAB": 5}, links), "http://host/er/")
+    entries = parse_listing(
+        listing(dialect, "/er/", {"3D980401.TAB": 5}, links), "http://host/er/"
+    )
     assert_harmless(entries, "http://host/er/")
     assert [entry.name for entry in entries].count("3D980401.TAB") == 1
 
 
-MARKUP = st.lists(st.sampled_from(["<a href=", "<a href='", '"', ">", "<", "</a>", "<br>", "<tr>", "<td>", "<!--", "<![CDATA[", "<![if", "<!", "<?", "&#x0;", "&#", "</",
-                                   "x.TAB", "../", "\n", "<script>", "<pre>", " 12 ", "2014-05-01 10:11", "\x00", "]]>", "<table>"]), max_size=25).map("".join)
+MARKUP = st.lists(
+    st.sampled_from(
+        [
+            "<a href=",
+            "<a href='",
+            '"',
+            ">",
+            "<",
+            "</a>",
+            "<br>",
+            "<tr>",
+            "<td>",
+            "<!--",
+            "<![CDATA[",
+            "<![if",
+            "<!",
+            "<?",
+            "&#x0;",
+            "&#",
+            "</",
+            "x.TAB",
+            "../",
+            "\n",
+            "<script>",
+            "<pre>",
+            " 12 ",
+            "2014-05-01 10:11",
+            "\x00",
+            "]]>",
+            "<table>",
+        ]
+    ),
+    max_size=25,
+).map("".join)
 
 
 @settings(max_examples=400, deadline=None)
@@ -125,14 +268,23 @@ def test_any_page_is_read_without_an_error(page):
     assert_harmless(parse_listing(page, "http://host/er/"), "http://host/er/")
 
 
-@pytest.mark.parametrize("junk", ["<a ", "<!--", "<a href='", "<a href=", "&#9", "<tr><td>", "<", "1/1/11   "])
+@pytest.mark.parametrize(
+    "junk",
+    ["<a ", "<!--", "<a href='", "<a href=", "&#9", "<tr><td>", "<", "1/1/11   "],
+)
 def test_a_hostile_page_is_read_to_its_end(junk):
     page = junk * 50_000 + '"><br><a href="3D980401.TAB">x</a> 2014-05-01 10:11 5\n'
-    assert [entry.name for entry in parse_listing(page, "http://host/er/")][-1:] == ["3D980401.TAB"]
+    assert [entry.name for entry in parse_listing(page, "http://host/er/")][-1:] == [
+        "3D980401.TAB"
+    ]
 
 
 def test_a_large_listing_is_read():
-    page = listing("apache", "/er/", {f"fa_esa_l2_ees_19980401000000_{n:05d}_v02.cdf": n for n in range(20_000)})
+    page = listing(
+        "apache",
+        "/er/",
+        {f"fa_esa_l2_ees_19980401000000_{n:05d}_v02.cdf": n for n in range(20_000)},
+    )
     assert len(parse_listing(page, "http://host/er/")) == 20_000
 
 
@@ -146,7 +298,11 @@ def test_labels_and_headers_never_crash(text):
 
 
 def test_a_label_that_explodes_is_not_read():
-    bomb = "<!DOCTYPE x [" + "".join(f'<!ENTITY a{n} "&a{n - 1};&a{n - 1};">' for n in range(1, 40)) + '<!ENTITY a0 "x">]><File><file_name>&a39;</file_name></File>'
+    bomb = (
+        "<!DOCTYPE x ["
+        + "".join(f'<!ENTITY a{n} "&a{n - 1};&a{n - 1};">' for n in range(1, 40))
+        + '<!ENTITY a0 "x">]><File><file_name>&a39;</file_name></File>'
+    )
     assert read_label(bomb, "x") is None
 
 
@@ -155,7 +311,10 @@ def test_a_label_that_explodes_is_not_read():
 def test_folders_of_a_day_hold_it(day):
     year, month = month_folder(day).split("/")
     first, last = folder_days(month, int(year))
-    assert first <= day <= last and folder_days(f"{day:%y}_{day:%m%b}".upper()) == (first, last) == folder_days(f"{day:%m}", day.year)
+    assert first <= day <= last and folder_days(f"{day:%y}_{day:%m%b}".upper()) == (
+        first,
+        last,
+    ) == folder_days(f"{day:%m}", day.year)
     assert Path(month_folder(day), f"3D{day:%y%m%d}.TAB") == day_path(Path(), day)
 
 
@@ -164,7 +323,9 @@ def test_folders_of_a_day_hold_it(day):
 
 def test_a_whole_file_arrives(site, tmp_path):
     got = get(site, tmp_path)
-    assert got.sha256 == hashlib.sha256(DATA).hexdigest() and got.pieces == [(0, len(DATA))]
+    assert got.sha256 == hashlib.sha256(DATA).hexdigest() and got.pieces == [
+        (0, len(DATA))
+    ]
     assert only_the_file(tmp_path)
 
 
@@ -176,7 +337,9 @@ def test_a_cut_transfer_asks_for_the_rest_only(site, tmp_path, kind):
     assert not first.range and len(others) == 2
     starts = [int(request.range[6:-1]) for request in others]
     assert 80_000 < starts[0] <= 100_000 and starts[0] + 40_000 < starts[1] <= 160_000
-    expected = site.validators(PATH)["ETag" if kind in ("both", "etag") else "Last-Modified"]
+    expected = site.validators(PATH)[
+        "ETag" if kind in ("both", "etag") else "Last-Modified"
+    ]
     assert {request.if_range for request in others} == {expected}
     assert only_the_file(tmp_path)
 
@@ -184,28 +347,44 @@ def test_a_cut_transfer_asks_for_the_rest_only(site, tmp_path, kind):
 def test_without_a_validator_a_transfer_starts_again(site, tmp_path):
     site.kind = "none"
     get(site, tmp_path, [Fault("cut", 100_000)])
-    assert [request.range for request in site.asked(PATH)] == ["", ""] and only_the_file(tmp_path)
+    assert [request.range for request in site.asked(PATH)] == [
+        "",
+        "",
+    ] and only_the_file(tmp_path)
 
 
 def test_a_stalled_transfer_goes_on(site, tmp_path):
     get(site, tmp_path, [Fault("stall", 120_000)])
-    assert len(site.asked(PATH)) == 2 and site.asked(PATH)[1].range and only_the_file(tmp_path)
+    assert (
+        len(site.asked(PATH)) == 2
+        and site.asked(PATH)[1].range
+        and only_the_file(tmp_path)
+    )
 
 
 def test_a_server_that_ignores_ranges_sends_all_again(site, tmp_path):
     site.ranges = False
     got = get(site, tmp_path, [Fault("cut", 100_000)])
-    assert site.asked(PATH)[1].range and got.pieces[-1] == (0, len(DATA)) and only_the_file(tmp_path)
+    assert (
+        site.asked(PATH)[1].range
+        and got.pieces[-1] == (0, len(DATA))
+        and only_the_file(tmp_path)
+    )
 
 
 def test_a_file_that_changes_in_mid_transfer_is_never_mixed(site, tmp_path):
     new = DATA[::-1] + b"more"
     get(site, tmp_path, [Fault("swap", new)])
     assert (tmp_path / "3D980401.TAB").read_bytes() == new
-    assert site.asked(PATH)[1].range and [path.name for path in walk_files(tmp_path)] == ["3D980401.TAB"]
+    assert site.asked(PATH)[1].range and [
+        path.name for path in walk_files(tmp_path)
+    ] == ["3D980401.TAB"]
 
 
-@pytest.mark.parametrize("answer", [f"bytes 7-{len(DATA) - 1}/{len(DATA)}", "bytes 98304-100/5", "nonsense", ""])
+@pytest.mark.parametrize(
+    "answer",
+    [f"bytes 7-{len(DATA) - 1}/{len(DATA)}", "bytes 98304-100/5", "nonsense", ""],
+)
 def test_a_wrong_partial_answer_is_not_appended(site, tmp_path, answer):
     get(site, tmp_path, [Fault("cut", 100_000), Fault("wrong206", answer)])
     assert only_the_file(tmp_path)
@@ -213,12 +392,24 @@ def test_a_wrong_partial_answer_is_not_appended(site, tmp_path, answer):
 
 def test_a_part_longer_than_the_file_is_begun_anew(site, tmp_path):
     with pytest.raises(DownloadError):
-        get(site, tmp_path, [Fault("cut", 100_000)], patience=Patience(attempts=1, first=0.01))
+        get(
+            site,
+            tmp_path,
+            [Fault("cut", 100_000)],
+            patience=Patience(attempts=1, first=0.01),
+        )
     site.files[PATH] = short = DATA[:50_000]
     note = tmp_path / "3D980401.TAB.part.json"
-    note.write_text(json.dumps(json.loads(note.read_text()) | {"size": None, "etag": site.validators(PATH)["ETag"]}))
+    note.write_text(
+        json.dumps(
+            json.loads(note.read_text())
+            | {"size": None, "etag": site.validators(PATH)["ETag"]}
+        )
+    )
     get(site, tmp_path)
-    assert site.asked(PATH)[1].range and (tmp_path / "3D980401.TAB").read_bytes() == short
+    assert (
+        site.asked(PATH)[1].range and (tmp_path / "3D980401.TAB").read_bytes() == short
+    )
 
 
 def test_a_complete_part_is_only_checked_and_named(site, tmp_path):
@@ -232,7 +423,9 @@ def test_a_complete_part_is_only_checked_and_named(site, tmp_path):
 @pytest.mark.parametrize("note", ["", "{}", "[]", '{"url": 3, "size": "x"}', "\udcff"])
 def test_a_part_with_a_damaged_note_is_begun_anew(site, tmp_path, note):
     (tmp_path / "3D980401.TAB.part").write_bytes(b"rubbish")
-    (tmp_path / "3D980401.TAB.part.json").write_bytes(note.encode(errors="surrogateescape"))
+    (tmp_path / "3D980401.TAB.part.json").write_bytes(
+        note.encode(errors="surrogateescape")
+    )
     get(site, tmp_path)
     assert not site.asked(PATH)[0].range and only_the_file(tmp_path)
 
@@ -256,7 +449,9 @@ def test_retry_after_holds_every_connection_back(site, tmp_path):
     other = "/er/other"
     site.files[other], site.faults[other] = b"x", []
     client, site.faults[PATH] = Client(QUICK), [Fault("status", 429, "1")]
-    thread = threading.Thread(target=fetch, args=(client, site.url + PATH, tmp_path / "a"))
+    thread = threading.Thread(
+        target=fetch, args=(client, site.url + PATH, tmp_path / "a")
+    )
     thread.start()
     while not site.log:
         time.sleep(0.005)
@@ -267,7 +462,10 @@ def test_retry_after_holds_every_connection_back(site, tmp_path):
 
 
 def test_retry_after_may_be_a_date(site, tmp_path):
-    date = format_datetime(datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(seconds=2), usegmt=True)
+    date = format_datetime(
+        datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(seconds=2),
+        usegmt=True,
+    )
     get(site, tmp_path, [Fault("status", 503, date)])
     first, second = site.asked(PATH)
     assert second.time - first.time >= 0.8
@@ -283,7 +481,9 @@ def test_waits_double_and_vary():
     waits = [[Patience().backoff(n) for n in range(1, 12)] for _ in range(50)]
     for n, at_step in enumerate(zip(*waits)):
         top = min(60, 2.0**n)
-        assert all(top / 2 <= wait <= top for wait in at_step) and len(set(at_step)) > 40
+        assert (
+            all(top / 2 <= wait <= top for wait in at_step) and len(set(at_step)) > 40
+        )
 
 
 def test_patience_ends(site, tmp_path):
@@ -315,7 +515,16 @@ def test_a_compressed_answer_is_refused(site, tmp_path):
         get(site, tmp_path, [Fault("encoded")])
 
 
-@pytest.mark.parametrize("place", ["http://localhost:{port}/er/x", "http://127.0.0.1:1/x", "ftp://127.0.0.1/x", "https://example.org/x", "file:///etc/passwd"])
+@pytest.mark.parametrize(
+    "place",
+    [
+        "http://localhost:{port}/er/x",
+        "http://127.0.0.1:1/x",
+        "ftp://127.0.0.1/x",
+        "https://example.org/x",
+        "file:///etc/passwd",
+    ],
+)
 def test_redirects_to_other_places_are_refused(site, tmp_path, place):
     place = place.format(port=urlsplit(site.url).port)
     with pytest.raises(Refused, match="--base-url"):
@@ -352,19 +561,37 @@ def test_nobody_listens(tmp_path):
 def test_a_wrong_checksum_is_fetched_twice_and_then_an_error(site, tmp_path):
     with pytest.raises(Damaged, match="MD5 .* instead of"):
         get(site, tmp_path, promise=Promise(len(DATA), "0" * 32))
-    assert [request.range for request in site.log] == ["", ""] and not walk_files(tmp_path)
+    assert [request.range for request in site.log] == ["", ""] and not walk_files(
+        tmp_path
+    )
 
 
 def test_a_part_that_rotted_is_found_by_the_checksum(site, tmp_path):
     with pytest.raises(DownloadError):
-        get(site, tmp_path, [Fault("cut", 100_000)], patience=Patience(attempts=1, first=0.01))
+        get(
+            site,
+            tmp_path,
+            [Fault("cut", 100_000)],
+            patience=Patience(attempts=1, first=0.01),
+        )
     part = tmp_path / "3D980401.TAB.part"
     part.write_bytes(b"?" + part.read_bytes()[1:])
     get(site, tmp_path, promise=Promise(md5=hashlib.md5(DATA).hexdigest()))
-    assert [bool(request.range) for request in site.log] == [False, True, False] and only_the_file(tmp_path)
+    assert [bool(request.range) for request in site.log] == [
+        False,
+        True,
+        False,
+    ] and only_the_file(tmp_path)
 
 
-@pytest.mark.parametrize("promise", [Promise(len(DATA) + 1), Promise(about=(300_000, 20_000)), Promise(md5=hashlib.md5(b"").hexdigest())])
+@pytest.mark.parametrize(
+    "promise",
+    [
+        Promise(len(DATA) + 1),
+        Promise(about=(300_000, 20_000)),
+        Promise(md5=hashlib.md5(b"").hexdigest()),
+    ],
+)
 def test_a_truncated_file_without_length_is_found(site, tmp_path, promise):
     site.lengths = False
     with pytest.raises(Damaged):
@@ -376,22 +603,46 @@ def test_a_full_disk_is_no_matter_of_patience(site, tmp_path):
     def fail(count):
         if count:
             raise OSError(28, "No space left on device")
+
     with pytest.raises(OSError, match="No space left"):
         fetch(Client(QUICK), site.url + PATH, tmp_path / "x", on_bytes=fail)
     assert len(site.log) == 1
 
 
 FAULTS = st.one_of(
-    st.builds(Fault, st.just("cut"), st.integers(0, len(DATA))), st.builds(Fault, st.just("status"), st.sampled_from([429, 500, 502, 503, 504])),
-    st.builds(Fault, st.just("wrong206"), st.sampled_from(["", "bytes 0-9/10", f"bytes 16384-{len(DATA) - 1}/*"])), st.just(Fault("swap", DATA)))
+    st.builds(Fault, st.just("cut"), st.integers(0, len(DATA))),
+    st.builds(Fault, st.just("status"), st.sampled_from([429, 500, 502, 503, 504])),
+    st.builds(
+        Fault,
+        st.just("wrong206"),
+        st.sampled_from(["", "bytes 0-9/10", f"bytes 16384-{len(DATA) - 1}/*"]),
+    ),
+    st.just(Fault("swap", DATA)),
+)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(faults=st.lists(FAULTS, max_size=5), kind=st.sampled_from(["both", "etag", "weak", "none"]), ranges=st.booleans())
-def test_whatever_happens_the_bytes_are_right_and_counted(site, tmp_path_factory, faults, kind, ranges):
+@settings(
+    max_examples=40,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(
+    faults=st.lists(FAULTS, max_size=5),
+    kind=st.sampled_from(["both", "etag", "weak", "none"]),
+    ranges=st.booleans(),
+)
+def test_whatever_happens_the_bytes_are_right_and_counted(
+    site, tmp_path_factory, faults, kind, ranges
+):
     folder, seen = tmp_path_factory.mktemp("any"), []
     site.kind, site.ranges, site.faults[PATH] = kind, ranges, list(faults)
-    fetch(Client(Patience(attempts=9, first=0.001, longest=0.001, read=5)), site.url + PATH, folder / "3D980401.TAB", Promise(len(DATA), hashlib.md5(DATA).hexdigest()), seen.append)
+    fetch(
+        Client(Patience(attempts=9, first=0.001, longest=0.001, read=5)),
+        site.url + PATH,
+        folder / "3D980401.TAB",
+        Promise(len(DATA), hashlib.md5(DATA).hexdigest()),
+        seen.append,
+    )
     assert only_the_file(folder) and sum(seen) == len(DATA)
 
 
@@ -402,21 +653,43 @@ def test_whatever_happens_the_bytes_are_right_and_counted(site, tmp_path_factory
 def test_the_same_half_again_and_again_is_given_up(site, tmp_path, kind):
     site.ranges, site.kind = False, kind
     with pytest.raises(DownloadError, match="given up after 3 failures"):
-        get(site, tmp_path, [Fault("cut", 100_000)] * 100, patience=Patience(attempts=3, first=0.001, read=0.6))
-    assert len(site.log) <= 6, "the first bytes count as new, and so may a few of those that the last answer lost"
+        get(
+            site,
+            tmp_path,
+            [Fault("cut", 100_000)] * 100,
+            patience=Patience(attempts=3, first=0.001, read=0.6),
+        )
+    assert len(site.log) <= 6, (
+        "the first bytes count as new, and so may a few of those that the last answer lost"
+    )
 
 
 def test_bytes_that_nobody_counted_are_called_unchecked(archive_site, tmp_path):
     archive_site.lengths = False
-    archive_site.files = {path: content for path, content in archive_site.files.items() if not path.endswith(".xml")}
+    archive_site.files = {
+        path: content
+        for path, content in archive_site.files.items()
+        if not path.endswith(".xml")
+    }
     archive_site.faults["/anc/theta.tab"] = [Fault("cut", 2)]
     for _ in range(2):  # arrived, then kept
         result = bring(archive_site, tmp_path)
-        checked = {name.rpartition("/")[2]: entry["checked"] for name, entry in json.loads((tmp_path / MANIFEST).read_text())["files"].items()}
-        assert checked["theta.tab"] == "nothing" and checked["lpephemu.bsp"] == "nothing"
+        checked = {
+            name.rpartition("/")[2]: entry["checked"]
+            for name, entry in json.loads((tmp_path / MANIFEST).read_text())[
+                "files"
+            ].items()
+        }
+        assert (
+            checked["theta.tab"] == "nothing" and checked["lpephemu.bsp"] == "nothing"
+        )
         assert checked["3D980401.TAB"] == "about"  # Apache rounds
-        assert any("theta.tab" in line and "may end early" in line for line in result.remarks)
-        assert "may end early" in repr(result) and not any("3D9804" in line for line in result.remarks)
+        assert any(
+            "theta.tab" in line and "may end early" in line for line in result.remarks
+        )
+        assert "may end early" in repr(result) and not any(
+            "3D9804" in line for line in result.remarks
+        )
 
 
 @pytest.mark.parametrize("promise", [Promise(1000), Promise(about=(1000, 200))])
@@ -444,7 +717,9 @@ def test_a_page_that_drips_is_left(site):
     assert time.monotonic() - begun < 5 and len(site.log) == 1
 
 
-def test_a_server_that_was_there_is_asked_more_often_than_one_that_never_was(site, tmp_path, monkeypatch):
+def test_a_server_that_was_there_is_asked_more_often_than_one_that_never_was(
+    site, tmp_path, monkeypatch
+):
     client = Client(QUICK)
     fetch(client, site.url + PATH, tmp_path / "a")
     tries = []
@@ -452,6 +727,7 @@ def test_a_server_that_was_there_is_asked_more_often_than_one_that_never_was(sit
     def refuse(self, method, url, **more):
         tries.append(url)
         raise requests.ConnectionError(ConnectionRefusedError(111, "refused"))
+
     monkeypatch.setattr(requests.Session, "request", refuse)
     with pytest.raises(DownloadError, match="connection refused; given up after 6"):
         fetch(client, site.url + PATH, tmp_path / "b")
@@ -465,38 +741,67 @@ def test_a_server_that_was_there_is_asked_more_often_than_one_that_never_was(sit
 
 
 def table(day):
-    return (f"3D9804{day:02d} ".encode() * 20_000)[:150_000 + day]
+    return (f"3D9804{day:02d} ".encode() * 20_000)[: 150_000 + day]
 
 
 def label(path, content):
-    return (f'<?xml version="1.0"?>\n<Product_Observational xmlns="http://pds.nasa.gov/pds4/pds/v1"><File_Area_Observational><File><file_name>{path.rpartition("/")[2]}</file_name>'
-            f'<file_size unit="byte">{len(content)}</file_size><md5_checksum>{hashlib.md5(content).hexdigest()}</md5_checksum></File></File_Area_Observational></Product_Observational>').encode()
+    return (
+        f'<?xml version="1.0"?>\n<Product_Observational xmlns="http://pds.nasa.gov/pds4/pds/v1"><File_Area_Observational><File><file_name>{path.rpartition("/")[2]}</file_name>'
+        f'<file_size unit="byte">{len(content)}</file_size><md5_checksum>{hashlib.md5(content).hexdigest()}</md5_checksum></File></File_Area_Observational></Product_Observational>'
+    ).encode()
 
 
 def er_files(base="/ppi/", days=range(1, 6)):
     files = {f"{base}1998/091_120APR/3D9804{day:02d}.TAB": table(day) for day in days}
-    return files | {path.replace(".TAB", ".xml"): label(path, content) for path, content in files.items()}
+    return files | {
+        path.replace(".TAB", ".xml"): label(path, content)
+        for path, content in files.items()
+    }
 
 
-SMALL = {"/anc/theta.tab": b"theta", "/anc/attitude.tab": b"attitude", "/spk/lp_ask_980111-980531.bsp": b"orbit 1", "/spk/lp_ask_980601-981031.bsp": b"orbit 2",
-         "/spk/lpephemu.bsp": b"planets", "/gen/latest_leapseconds.tls": b"leap seconds", "/gen/pck00011.tpc": b"constants"}
-PLACES = {"theta": "/anc/", "attitude": "/anc/", "orbit": "/spk/", "planets": "/spk/", "leapseconds": "/gen/", "constants": "/gen/"}
+SMALL = {
+    "/anc/theta.tab": b"theta",
+    "/anc/attitude.tab": b"attitude",
+    "/spk/lp_ask_980111-980531.bsp": b"orbit 1",
+    "/spk/lp_ask_980601-981031.bsp": b"orbit 2",
+    "/spk/lpephemu.bsp": b"planets",
+    "/gen/latest_leapseconds.tls": b"leap seconds",
+    "/gen/pck00011.tpc": b"constants",
+}
+PLACES = {
+    "theta": "/anc/",
+    "attitude": "/anc/",
+    "orbit": "/spk/",
+    "planets": "/spk/",
+    "leapseconds": "/gen/",
+    "constants": "/gen/",
+}
 DAYS = {"start": "1998-04-01", "end": "1998-04-05"}
 
 
 def urls(site, **more):
-    return {"flux": site.url + "/ppi/"} | {name: site.url + place for name, place in PLACES.items()} | more
+    return (
+        {"flux": site.url + "/ppi/"}
+        | {name: site.url + place for name, place in PLACES.items()}
+        | more
+    )
 
 
 @pytest.fixture
 def archive_site():
-    extra = {"/ppi/1998/060_090MAR/3D980331.TAB": b"march", "/ppi/1998/091_120APR/readme.txt": b"no table", "/ppi/1999/001_031JAN/3D990101.TAB": b"later"}
+    extra = {
+        "/ppi/1998/060_090MAR/3D980331.TAB": b"march",
+        "/ppi/1998/091_120APR/readme.txt": b"no table",
+        "/ppi/1999/001_031JAN/3D990101.TAB": b"later",
+    }
     with Site(er_files() | extra | SMALL) as site:
         yield site
 
 
 def bring(site, root, **options):
-    return download(**{**DAYS, "data_dir": root, "urls": urls(site), "patience": QUICK, **options})
+    return download(
+        **{**DAYS, "data_dir": root, "urls": urls(site), "patience": QUICK, **options}
+    )
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
@@ -504,12 +809,23 @@ def test_an_archive_arrives_from_any_kind_of_server(archive_site, tmp_path, dial
     archive_site.dialect = dialect
     result = bring(archive_site, tmp_path)
     assert not result.problem and {file.status for file in result.files} == {"new"}
-    assert [path.read_bytes() for path in find_er_files(tmp_path)] == [table(day) for day in range(1, 6)]
+    assert [path.read_bytes() for path in find_er_files(tmp_path)] == [
+        table(day) for day in range(1, 6)
+    ]
     kernels = {path.name for path in (tmp_path / "spice_kernels").iterdir()}
-    assert kernels == {"lp_ask_980111-980531.bsp", "lpephemu.bsp", "latest_leapseconds.tls", "pck00011.tpc"}
+    assert kernels == {
+        "lp_ask_980111-980531.bsp",
+        "lpephemu.bsp",
+        "latest_leapseconds.tls",
+        "pck00011.tpc",
+    }
     names = {path.name for path in walk_files(tmp_path)}
-    assert not {"3D980331.TAB", "3D990101.TAB", "readme.txt"} & names and not [name for name in names if ".part" in name]
-    assert not archive_site.asked("/ppi/1999/") and not archive_site.asked("/ppi/1998/060_090MAR/")
+    assert not {"3D980331.TAB", "3D990101.TAB", "readme.txt"} & names and not [
+        name for name in names if ".part" in name
+    ]
+    assert not archive_site.asked("/ppi/1999/") and not archive_site.asked(
+        "/ppi/1998/060_090MAR/"
+    )
 
 
 def test_the_manifest_tells_what_came_from_where(archive_site, tmp_path):
@@ -517,8 +833,15 @@ def test_the_manifest_tells_what_came_from_where(archive_site, tmp_path):
     entries = json.loads((tmp_path / MANIFEST).read_text())["files"]
     assert len(entries) == 11
     for name, entry in entries.items():
-        assert entry["sha256"] == sha256(tmp_path / name) and entry["size"] == (tmp_path / name).stat().st_size
-        assert entry["url"].startswith(archive_site.url) and entry["etag"] and datetime.datetime.fromisoformat(entry["date"]).tzinfo
+        assert (
+            entry["sha256"] == sha256(tmp_path / name)
+            and entry["size"] == (tmp_path / name).stat().st_size
+        )
+        assert (
+            entry["url"].startswith(archive_site.url)
+            and entry["etag"]
+            and datetime.datetime.fromisoformat(entry["date"]).tzinfo
+        )
         assert entry["checked"] == ("md5" if name.endswith(".TAB") else "size")
 
 
@@ -528,7 +851,9 @@ def test_a_second_run_asks_for_no_byte(archive_site, tmp_path):
     result = bring(archive_site, tmp_path)
     assert {file.status for file in result.files} == {"kept"} and result.new_bytes == 0
     gets = [request.path for request in archive_site.log if request.method == "GET"]
-    assert all(path.endswith("/") for path in gets) and not [r for r in archive_site.log if r.method == "HEAD" and r.path.startswith("/ppi/")]
+    assert all(path.endswith("/") for path in gets) and not [
+        r for r in archive_site.log if r.method == "HEAD" and r.path.startswith("/ppi/")
+    ]
 
 
 def test_damage_here_and_change_there_are_mended(archive_site, tmp_path):
@@ -537,48 +862,90 @@ def test_damage_here_and_change_there_are_mended(archive_site, tmp_path):
     os.utime(first)  # touched, not changed: hashed again and kept
     second.write_bytes(b"?" + second.read_bytes()[1:])
     path = "/ppi/1998/091_120APR/3D980404.TAB"
-    archive_site.files[path] = new = table(4) + b"longer by enough to be listed otherwise" * 100
+    archive_site.files[path] = new = (
+        table(4) + b"longer by enough to be listed otherwise" * 100
+    )
     archive_site.files[path.replace(".TAB", ".xml")] = label(path, new)
     archive_site.files["/gen/latest_leapseconds.tls"] = b"one more!!!!"
     result = bring(archive_site, tmp_path)
-    assert {file.name for file in result.files if file.status != "kept"} == {"3D980402.TAB", "3D980404.TAB", "latest_leapseconds.tls"}
-    assert second.read_bytes() == table(2) and (tmp_path / "1998/091_120APR/3D980404.TAB").read_bytes() == new
-    assert (tmp_path / "spice_kernels/latest_leapseconds.tls").read_bytes() == b"one more!!!!"
+    assert {file.name for file in result.files if file.status != "kept"} == {
+        "3D980402.TAB",
+        "3D980404.TAB",
+        "latest_leapseconds.tls",
+    }
+    assert (
+        second.read_bytes() == table(2)
+        and (tmp_path / "1998/091_120APR/3D980404.TAB").read_bytes() == new
+    )
+    assert (
+        tmp_path / "spice_kernels/latest_leapseconds.tls"
+    ).read_bytes() == b"one more!!!!"
 
 
 def test_a_file_of_the_same_name_is_taken_over_or_left_alone(archive_site, tmp_path):
-    mine, other = tmp_path / "elsewhere/3D980401.TAB", tmp_path / "1998/091_120APR/3D980402.TAB"
+    mine, other = (
+        tmp_path / "elsewhere/3D980401.TAB",
+        tmp_path / "1998/091_120APR/3D980402.TAB",
+    )
     for path, content in ((mine, table(1)), (other, b"simulated")):
         path.parent.mkdir(parents=True)
         path.write_bytes(content)
     result = bring(archive_site, tmp_path, products=["flux"])
     states = {file.name: file.status for file in result.files}
-    assert states["3D980401.TAB"] == "adopted" and states["3D980402.TAB"] == "failed" and other.read_bytes() == b"simulated"
-    assert "--overwrite" in result.problem and len(find_er_files(tmp_path)) == 5  # no second copy of a day
-    assert not bring(archive_site, tmp_path, products=["flux"], overwrite=True).problem and other.read_bytes() == table(2)
+    assert (
+        states["3D980401.TAB"] == "adopted"
+        and states["3D980402.TAB"] == "failed"
+        and other.read_bytes() == b"simulated"
+    )
+    assert (
+        "--overwrite" in result.problem and len(find_er_files(tmp_path)) == 5
+    )  # no second copy of a day
+    assert not bring(
+        archive_site, tmp_path, products=["flux"], overwrite=True
+    ).problem and other.read_bytes() == table(2)
 
 
 def test_the_mirror_has_what_the_first_server_lacks(archive_site, tmp_path):
     del archive_site.files["/ppi/1998/091_120APR/3D980403.TAB"]
     archive_site.files |= er_files("/copy/")
-    result = bring(archive_site, tmp_path, urls=urls(archive_site, flux=[archive_site.url + "/ppi/", archive_site.url + "/copy/"]))
+    result = bring(
+        archive_site,
+        tmp_path,
+        urls=urls(
+            archive_site, flux=[archive_site.url + "/ppi/", archive_site.url + "/copy/"]
+        ),
+    )
     assert not result.problem
-    assert ["/copy/" in file.url for file in result.files if file.product == "flux"] == [False, False, True, False, False]
+    assert [
+        "/copy/" in file.url for file in result.files if file.product == "flux"
+    ] == [False, False, True, False, False]
 
 
 def test_the_mirror_steps_in_where_a_file_fails(archive_site, tmp_path):
     archive_site.files |= er_files("/copy/")
     archive_site.faults["/ppi/1998/091_120APR/3D980402.TAB"] = [Fault("status", 403)]
     archive_site.files["/ppi/1998/091_120APR/3D980403.TAB"] = b"not what the label says"
-    result = bring(archive_site, tmp_path, products=["flux"], urls={"flux": [archive_site.url + "/ppi/", archive_site.url + "/copy/"]})
-    assert not result.problem and [path.read_bytes() for path in find_er_files(tmp_path)] == [table(day) for day in range(1, 6)]
+    result = bring(
+        archive_site,
+        tmp_path,
+        products=["flux"],
+        urls={"flux": [archive_site.url + "/ppi/", archive_site.url + "/copy/"]},
+    )
+    assert not result.problem and [
+        path.read_bytes() for path in find_er_files(tmp_path)
+    ] == [table(day) for day in range(1, 6)]
 
 
 def test_servers_that_list_nothing_are_asked_by_name(archive_site, tmp_path):
     archive_site.lists = False
     result = bring(archive_site, tmp_path, end="1998-04-06")
-    assert [(file.product, file.name) for file in result.missing] == [("flux", "3D980406.TAB")]
-    assert len(find_er_files(tmp_path)) == 5 and (tmp_path / "spice_kernels/lp_ask_980111-980531.bsp").exists()
+    assert [(file.product, file.name) for file in result.missing] == [
+        ("flux", "3D980406.TAB")
+    ]
+    assert (
+        len(find_er_files(tmp_path)) == 5
+        and (tmp_path / "spice_kernels/lp_ask_980111-980531.bsp").exists()
+    )
 
 
 def test_what_is_here_is_kept_when_nobody_answers(archive_site, tmp_path):
@@ -586,7 +953,9 @@ def test_what_is_here_is_kept_when_nobody_answers(archive_site, tmp_path):
     with Site() as gone:
         nowhere = {name: gone.url + "/" for name in urls(archive_site)}
     again = bring(archive_site, tmp_path, urls=nowhere)
-    assert not again.problem and {file.status for file in again.files if file.product == "flux"} == {"kept"}
+    assert not again.problem and {
+        file.status for file in again.files if file.product == "flux"
+    } == {"kept"}
     assert all("not compared with the server" in file.reason for file in again.files)
 
 
@@ -596,51 +965,110 @@ def test_a_host_that_does_not_answer_is_asked_six_times_in_all(tmp_path, monkeyp
     def refuse(self, method, url, **more):
         tries.append(url)
         raise requests.ConnectionError("nobody")
+
     monkeypatch.setattr(requests.Session, "request", refuse)
     nowhere = {name: "http://nowhere/" for name in PRODUCTS}
-    result = download(**DAYS, data_dir=tmp_path, urls=nowhere, patience=QUICK, connections=1)
+    result = download(
+        **DAYS, data_dir=tmp_path, urls=nowhere, patience=QUICK, connections=1
+    )
     assert len(tries) == 6 and len(result.missing) == 11
 
 
 def test_a_server_that_spells_its_folders_otherwise(tmp_path):
-    with Site({"/my er/1998/091_120APR/3D980401.TAB": b"x", "/l2 x/a b/F980401.TAB": b"y"}, "iis") as site:
+    with Site(
+        {"/my er/1998/091_120APR/3D980401.TAB": b"x", "/l2 x/a b/F980401.TAB": b"y"},
+        "iis",
+    ) as site:
         places = {"flux": site.url + "/my er/", "level2": site.url + "/l2%20X/"}
-        result = download("1998-04-01", "1998-04-01", tmp_path, ["flux"], places, patience=QUICK)
-        assert [file.path.relative_to(tmp_path).as_posix() for file in result.files] == ["1998/091_120APR/3D980401.TAB"] and not result.problem
-        entries = parse_listing(listing("iis", "/l2 x/", {"a b/": 0}), site.url + "/l2%20X/")
+        result = download(
+            "1998-04-01", "1998-04-01", tmp_path, ["flux"], places, patience=QUICK
+        )
+        assert [
+            file.path.relative_to(tmp_path).as_posix() for file in result.files
+        ] == ["1998/091_120APR/3D980401.TAB"] and not result.problem
+        entries = parse_listing(
+            listing("iis", "/l2 x/", {"a b/": 0}), site.url + "/l2%20X/"
+        )
         assert [entry.name for entry in entries] == ["a b"]
 
 
 def test_what_is_missing_is_listed(archive_site, tmp_path, capsys):
-    del archive_site.files["/ppi/1998/091_120APR/3D980404.TAB"], archive_site.files["/anc/attitude.tab"]
+    del (
+        archive_site.files["/ppi/1998/091_120APR/3D980404.TAB"],
+        archive_site.files["/anc/attitude.tab"],
+    )
     result = bring(archive_site, tmp_path)
-    assert [(file.product, file.name) for file in result.missing] == [("attitude", "attitude.tab"), ("flux", "1998-04-04")]
-    assert "2 missing" in repr(result) and "HTTP 404" in result.problem and not list(tmp_path.rglob("attitude*"))
+    assert [(file.product, file.name) for file in result.missing] == [
+        ("attitude", "attitude.tab"),
+        ("flux", "1998-04-04"),
+    ]
+    assert (
+        "2 missing" in repr(result)
+        and "HTTP 404" in result.problem
+        and not list(tmp_path.rglob("attitude*"))
+    )
 
 
 def test_hostile_listings_write_nothing_outside(archive_site, tmp_path):
-    archive_site.links = {"/ppi/": HOSTILE, "/ppi/1998/": HOSTILE, "/ppi/1998/091_120APR/": HOSTILE + ["../3D980405.TAB", "..%2f3D980405.TAB", "//evil.org/3D980406.TAB"]}
+    archive_site.links = {
+        "/ppi/": HOSTILE,
+        "/ppi/1998/": HOSTILE,
+        "/ppi/1998/091_120APR/": HOSTILE
+        + ["../3D980405.TAB", "..%2f3D980405.TAB", "//evil.org/3D980406.TAB"],
+    }
     root = tmp_path / "a" / "b"
     bring(archive_site, root)
-    assert {path.relative_to(root).parts[0] for path in walk_files(tmp_path)} == {"1998", "spice_kernels", "theta.tab", "attitude.tab", MANIFEST, ".download.lock"}
+    assert {path.relative_to(root).parts[0] for path in walk_files(tmp_path)} == {
+        "1998",
+        "spice_kernels",
+        "theta.tab",
+        "attitude.tab",
+        MANIFEST,
+        ".download.lock",
+    }
 
 
 def test_a_listing_that_nests_for_ever_is_left(tmp_path):
-    with Site({f"/ppi/{'1998/' * depth}3D980401.TAB": b"x" for depth in range(1, 30)}) as site:
+    with Site(
+        {f"/ppi/{'1998/' * depth}3D980401.TAB": b"x" for depth in range(1, 30)}
+    ) as site:
         bring(site, tmp_path, products=["flux"])
-        assert max(request.path.count("1998/") for request in site.log if request.path.endswith("/")) == 2
+        assert (
+            max(
+                request.path.count("1998/")
+                for request in site.log
+                if request.path.endswith("/")
+            )
+            == 2
+        )
 
 
 def test_a_dry_run_writes_nothing(archive_site, tmp_path):
     result = bring(archive_site, tmp_path / "new", dry_run=True)
-    assert not (tmp_path / "new").exists() and {file.status for file in result.files} == {"planned"}
+    assert not (tmp_path / "new").exists() and {
+        file.status for file in result.files
+    } == {"planned"}
     exact = {file.name: file.size for file in result.files if file.exact}
-    assert exact["theta.tab"] == 5 and "about" in repr(result)  # asked for; Apache rounds the tables
-    assert abs(sum(file.size for file in result.files) - sum(len(table(day)) for day in range(1, 6))) < 6000
-    assert not [request for request in archive_site.log if request.method == "GET" and not request.path.endswith("/")]
+    assert exact["theta.tab"] == 5 and "about" in repr(
+        result
+    )  # asked for; Apache rounds the tables
+    assert (
+        abs(
+            sum(file.size for file in result.files)
+            - sum(len(table(day)) for day in range(1, 6))
+        )
+        < 6000
+    )
+    assert not [
+        request
+        for request in archive_site.log
+        if request.method == "GET" and not request.path.endswith("/")
+    ]
 
 
-def test_parallel_connections_are_as_many_as_allowed(archive_site, tmp_path, monkeypatch):
+def test_parallel_connections_are_as_many_as_allowed(
+    archive_site, tmp_path, monkeypatch
+):
     busy, most, lock, real = [0], [0], threading.Lock(), module.fetch
 
     def counted(*args):
@@ -651,6 +1079,7 @@ def test_parallel_connections_are_as_many_as_allowed(archive_site, tmp_path, mon
         with contextlib.ExitStack() as stack:
             stack.callback(lambda: busy.__setitem__(0, busy[0] - 1))
             return real(*args)
+
     monkeypatch.setattr(module, "fetch", counted)
     bring(archive_site, tmp_path, connections=3)
     assert 2 <= most[0] <= 3
@@ -659,7 +1088,10 @@ def test_parallel_connections_are_as_many_as_allowed(archive_site, tmp_path, mon
 
 
 def test_two_runs_on_one_folder(archive_site, tmp_path):
-    with folder_lock(tmp_path), pytest.raises(DownloadError, match="another download writes to"):
+    with (
+        folder_lock(tmp_path),
+        pytest.raises(DownloadError, match="another download writes to"),
+    ):
         bring(archive_site, tmp_path)
     assert not archive_site.log and not bring(archive_site, tmp_path).problem
 
@@ -667,12 +1099,15 @@ def test_two_runs_on_one_folder(archive_site, tmp_path):
 def test_a_full_disk_ends_the_run(archive_site, tmp_path, monkeypatch):
     def full(*args):
         raise OSError(28, "No space left on device")
+
     monkeypatch.setattr(module, "fetch", full)
     with pytest.raises(OSError, match="No space left"):
         bring(archive_site, tmp_path)
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{", '{"files": {"x": {}}}', '{"files": 3}'])
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{", '{"files": {"x": {}}}', '{"files": 3}']
+)
 def test_a_damaged_manifest_is_named(tmp_path, text):
     (tmp_path / MANIFEST).write_text(text)
     with pytest.raises(ValueError, match="download.json is damaged .* delete it"):
@@ -680,7 +1115,9 @@ def test_a_damaged_manifest_is_named(tmp_path, text):
 
 
 def test_days_that_do_not_exist():
-    assert clip_days("flux", "1997-01-01", "1998-01-20")[0] == datetime.date(1998, 1, 16)
+    assert clip_days("flux", "1997-01-01", "1998-01-20")[0] == datetime.date(
+        1998, 1, 16
+    )
     with pytest.raises(ValueError, match="1998-01-16 to 1999-07-29"):
         clip_days("flux", "2001-01-01", "2001-01-02")
     with pytest.raises(ValueError, match="is after end"):
@@ -689,11 +1126,23 @@ def test_days_that_do_not_exist():
 
 def test_addresses(monkeypatch):
     monkeypatch.setenv("LUNAR_POTENTIAL_URL_FAST_EES", "http://a/x http://b/y/")
-    assert base_urls()["fast-ees"] == ("http://a/x/", "http://b/y/") and base_urls({"fast-ees": "http://c"})["fast-ees"] == ("http://c/",)
-    for url in ("ftp://host/", "host/x", "http://", "http://h/?q", "http://me:secret@host/"):
+    assert base_urls()["fast-ees"] == ("http://a/x/", "http://b/y/") and base_urls(
+        {"fast-ees": "http://c"}
+    )["fast-ees"] == ("http://c/",)
+    for url in (
+        "ftp://host/",
+        "host/x",
+        "http://",
+        "http://h/?q",
+        "http://me:secret@host/",
+    ):
         with pytest.raises(ValueError, match="no address of a folder"):
             base_urls({"flux": url})
-    assert all(urlsplit(url).scheme == "https" and url.endswith("/") for each in BASE_URLS.values() for url in each)
+    assert all(
+        urlsplit(url).scheme == "https" and url.endswith("/")
+        for each in BASE_URLS.values()
+        for url in each
+    )
     assert set(BASE_URLS) == set(PRODUCTS)
 
 
@@ -702,13 +1151,29 @@ def test_offline_is_said_once_and_soon(tmp_path, monkeypatch, capsys):
 
     def unknown(self, method, url, **more):
         tries.append(url)
-        raise requests.ConnectionError(requests.packages.urllib3.exceptions.MaxRetryError(None, url, OSError("x"))) from socket.gaierror(-3, "Temporary failure")
+        raise requests.ConnectionError(
+            requests.packages.urllib3.exceptions.MaxRetryError(None, url, OSError("x"))
+        ) from socket.gaierror(-3, "Temporary failure")
+
     monkeypatch.setattr(requests.Session, "request", unknown)
-    result = download("1998-04-01", "1998-04-30", tmp_path, urls={name: "http://nowhere/" for name in PRODUCTS}, patience=QUICK)
+    result = download(
+        "1998-04-01",
+        "1998-04-30",
+        tmp_path,
+        urls={name: "http://nowhere/" for name in PRODUCTS},
+        patience=QUICK,
+    )
     assert len(result.missing) == 36 and len(tries) <= 2
     lines = result.problem.splitlines()
-    assert len(lines) <= 9 and lines[1] == "  nowhere: name cannot be resolved; are you offline?"
-    assert result.problem.count("offline") == 1 and "flux 3D980401.TAB to 3D980430.TAB: nowhere was not reached" in result.problem
+    assert (
+        len(lines) <= 9
+        and lines[1] == "  nowhere: name cannot be resolved; are you offline?"
+    )
+    assert (
+        result.problem.count("offline") == 1
+        and "flux 3D980401.TAB to 3D980430.TAB: nowhere was not reached"
+        in result.problem
+    )
 
 
 def test_hosts_are_announced_once(archive_site, tmp_path, capsys):
@@ -718,57 +1183,115 @@ def test_hosts_are_announced_once(archive_site, tmp_path, capsys):
 
 
 def test_a_mirror_laid_out_like_an_archive_needs_one_name(tmp_path, monkeypatch):
-    archive = {path.replace("/ppi/", "/m/"): content for path, content in er_files(days=[1]).items()}
-    archive |= {"/m/" + ("spice_kernels/" if not path.endswith(".tab") else "") + path.rpartition("/")[2]: content for path, content in SMALL.items()}
+    archive = {
+        path.replace("/ppi/", "/m/"): content
+        for path, content in er_files(days=[1]).items()
+    }
+    archive |= {
+        "/m/"
+        + ("spice_kernels/" if not path.endswith(".tab") else "")
+        + path.rpartition("/")[2]: content
+        for path, content in SMALL.items()
+    }
     archive["/m/lowres/1998/091_120APR/EL980401.TAB"] = b"low"
     with Site(archive) as site:
         monkeypatch.setenv("LUNAR_POTENTIAL_URL", site.url + "/m")
         needed = [name for name, product in PRODUCTS.items() if product.default]
-        assert not download("1998-04-01", "1998-04-01", tmp_path, [*needed, "lowres"], patience=QUICK).problem
-        assert base_urls()["fast-ees"] == (site.url + "/m/fast/ees/",) and base_urls()["level2"] == (site.url + "/m/level2/",)
+        assert not download(
+            "1998-04-01", "1998-04-01", tmp_path, [*needed, "lowres"], patience=QUICK
+        ).problem
+        assert base_urls()["fast-ees"] == (site.url + "/m/fast/ees/",) and base_urls()[
+            "level2"
+        ] == (site.url + "/m/level2/",)
         monkeypatch.setenv("LUNAR_POTENTIAL_URL_FLUX", "http://other/")
-        assert base_urls()["flux"] == ("http://other/",) and base_urls({"flux": "http://third/"})["flux"] == ("http://third/",)
+        assert base_urls()["flux"] == ("http://other/",) and base_urls(
+            {"flux": "http://third/"}
+        )["flux"] == ("http://third/",)
 
 
 def test_a_server_without_head_is_asked_with_get(archive_site, tmp_path):
     archive_site.heads = False
     result = bring(archive_site, tmp_path / "dry", dry_run=True)
-    assert {file.status for file in result.files} == {"planned"} and not (tmp_path / "dry").exists()
+    assert {file.status for file in result.files} == {"planned"} and not (
+        tmp_path / "dry"
+    ).exists()
     assert {file.name: file.size for file in result.files}["theta.tab"] == 5
-    assert not bring(archive_site, tmp_path).problem and {file.status for file in bring(archive_site, tmp_path).files} == {"kept"}
+    assert not bring(archive_site, tmp_path).problem and {
+        file.status for file in bring(archive_site, tmp_path).files
+    } == {"kept"}
 
 
-def test_days_of_optional_daily_products_and_of_the_orbit_are_missed(archive_site, tmp_path):
-    archive_site.files |= {f"/low/1998/091_120APR/EL98040{day}.TAB": b"low" for day in (1, 3, 5)}
-    result = bring(archive_site, tmp_path, products=["lowres"], urls={"lowres": archive_site.url + "/low/"})
-    assert [(file.product, file.name) for file in result.missing] == [("lowres", "1998-04-02"), ("lowres", "1998-04-04")]
+def test_days_of_optional_daily_products_and_of_the_orbit_are_missed(
+    archive_site, tmp_path
+):
+    archive_site.files |= {
+        f"/low/1998/091_120APR/EL98040{day}.TAB": b"low" for day in (1, 3, 5)
+    }
+    result = bring(
+        archive_site,
+        tmp_path,
+        products=["lowres"],
+        urls={"lowres": archive_site.url + "/low/"},
+    )
+    assert [(file.product, file.name) for file in result.missing] == [
+        ("lowres", "1998-04-02"),
+        ("lowres", "1998-04-04"),
+    ]
     days = {"start": "1998-05-30", "end": "1998-06-02", "products": ["orbit"]}
     assert not bring(archive_site, tmp_path, **days).problem
     del archive_site.files["/spk/lp_ask_980601-981031.bsp"]
-    assert [file.name for file in bring(archive_site, tmp_path, **days).missing] == ["1998-06-01", "1998-06-02"]
-    assert "orbit 1998-06-01 to 1998-06-02: no server lists a file" in bring(archive_site, tmp_path, **days).problem
+    assert [file.name for file in bring(archive_site, tmp_path, **days).missing] == [
+        "1998-06-01",
+        "1998-06-02",
+    ]
+    assert (
+        "orbit 1998-06-01 to 1998-06-02: no server lists a file"
+        in bring(archive_site, tmp_path, **days).problem
+    )
 
 
-def test_a_file_that_may_not_be_written_costs_no_other(archive_site, tmp_path, monkeypatch):
+def test_a_file_that_may_not_be_written_costs_no_other(
+    archive_site, tmp_path, monkeypatch
+):
     (tmp_path / "spice_kernels").mkdir()
-    (tmp_path / "spice_kernels/lpephemu.bsp.part").mkdir()  # no rights needed: a folder is in the way, also for root
+    (
+        tmp_path / "spice_kernels/lpephemu.bsp.part"
+    ).mkdir()  # no rights needed: a folder is in the way, also for root
     result = bring(archive_site, tmp_path)
-    assert [(file.name, file.status) for file in result.files if file.status != "new"] == [("lpephemu.bsp", "failed")]
+    assert [
+        (file.name, file.status) for file in result.files if file.status != "new"
+    ] == [("lpephemu.bsp", "failed")]
     assert "lpephemu.bsp.part" in result.problem and len(find_er_files(tmp_path)) == 5
     real = Manifest.intact
-    monkeypatch.setattr(Manifest, "intact", lambda self, name: real(self, name) if "3D980401" not in name else open(tmp_path))
+    monkeypatch.setattr(
+        Manifest,
+        "intact",
+        lambda self, name: (
+            real(self, name) if "3D980401" not in name else open(tmp_path)
+        ),
+    )
     again = bring(archive_site, tmp_path, dry_run=True)
-    assert [file.name for file in again.files if file.status == "failed"] == ["3D980401.TAB"] and "Is a directory" in again.problem
+    assert [file.name for file in again.files if file.status == "failed"] == [
+        "3D980401.TAB"
+    ] and "Is a directory" in again.problem
 
 
 def test_a_simulated_archive_is_called_one(archive_site, tmp_path, capsys):
     assert not bring(archive_site, tmp_path / "real").remarks
     write_kernels(tmp_path / "sim/spice_kernels", "1998-04-01", "1998-04-03")
-    assert [path.name for path in simulated_signs(walk_files(tmp_path / "sim"))] == ["lp_ask_980401-980403.bsp", "lpephemu.bsp"]
+    assert [path.name for path in simulated_signs(walk_files(tmp_path / "sim"))] == [
+        "lp_ask_980401-980403.bsp",
+        "lpephemu.bsp",
+    ]
     (tmp_path / "sim/truth.npz").write_bytes(b"")
-    assert run_command_here(archive_site, tmp_path / "sim") == 1  # its lpephemu.bsp is not the server's
+    assert (
+        run_command_here(archive_site, tmp_path / "sim") == 1
+    )  # its lpephemu.bsp is not the server's
     said = capsys.readouterr().err
-    assert "files of a simulated archive (lp_ask_980401-980403.bsp, lpephemu.bsp, truth.npz)" in said
+    assert (
+        "files of a simulated archive (lp_ask_980401-980403.bsp, lpephemu.bsp, truth.npz)"
+        in said
+    )
 
 
 # FAST and the other products
@@ -779,29 +1302,78 @@ def cdf(kind, stamp, orbit, version=2):
 
 
 def test_fast_orbits_in_their_newest_version(tmp_path):
-    names = ["04/" + cdf("ees", "19980430235900", 6671), "04/" + cdf("ees", "19980430235900", 6671, 1), "05/" + cdf("ees", "19980501020000", 6672), "05/" + cdf("ees", "19980502020000", 6683)]
+    names = [
+        "04/" + cdf("ees", "19980430235900", 6671),
+        "04/" + cdf("ees", "19980430235900", 6671, 1),
+        "05/" + cdf("ees", "19980501020000", 6672),
+        "05/" + cdf("ees", "19980502020000", 6683),
+    ]
     with Site({f"/ees/1998/{name}": name.encode() for name in names}, "iis") as site:
-        result = download("1998-04-30", "1998-05-01", tmp_path, ["fast-ees"], {"fast-ees": site.url + "/ees/"}, patience=QUICK)
-        assert sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.cdf")) == ["fast/ees/1998/" + names[0], "fast/ees/1998/" + names[2]]
-        only = download("1998-04-30", "1998-05-01", tmp_path / "b", ["fast-ees"], {"fast-ees": site.url + "/ees/"}, (6672, 6680), patience=QUICK)
-        assert [file.name for file in only.files] == [names[2][3:]] and not result.problem
+        result = download(
+            "1998-04-30",
+            "1998-05-01",
+            tmp_path,
+            ["fast-ees"],
+            {"fast-ees": site.url + "/ees/"},
+            patience=QUICK,
+        )
+        assert sorted(
+            path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.cdf")
+        ) == ["fast/ees/1998/" + names[0], "fast/ees/1998/" + names[2]]
+        only = download(
+            "1998-04-30",
+            "1998-05-01",
+            tmp_path / "b",
+            ["fast-ees"],
+            {"fast-ees": site.url + "/ees/"},
+            (6672, 6680),
+            patience=QUICK,
+        )
+        assert [file.name for file in only.files] == [
+            names[2][3:]
+        ] and not result.problem
 
 
 def test_products_for_validation(tmp_path):
-    files = {"/low/1998/091_120APR/EL980402.TAB": b"low", "/l2/DATA/ER_220EV/F980402.TAB": b"foot", "/l2/DATA/ER_220EV/F980502.TAB": b"later"}
+    files = {
+        "/low/1998/091_120APR/EL980402.TAB": b"low",
+        "/l2/DATA/ER_220EV/F980402.TAB": b"foot",
+        "/l2/DATA/ER_220EV/F980502.TAB": b"later",
+    }
     with Site(files) as site:
-        result = download("1998-04-02", "1998-04-02", tmp_path, ["lowres", "level2"], {"lowres": site.url + "/low/", "level2": site.url + "/l2/"}, patience=QUICK)
-        assert {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.TAB")} == {"lowres/1998/091_120APR/EL980402.TAB", "level2/DATA/ER_220EV/F980402.TAB"}
+        result = download(
+            "1998-04-02",
+            "1998-04-02",
+            tmp_path,
+            ["lowres", "level2"],
+            {"lowres": site.url + "/low/", "level2": site.url + "/l2/"},
+            patience=QUICK,
+        )
+        assert {
+            path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.TAB")
+        } == {"lowres/1998/091_120APR/EL980402.TAB", "level2/DATA/ER_220EV/F980402.TAB"}
         assert not result.problem and find_er_files(tmp_path) == []
 
 
 def test_files_of_one_name_in_different_folders_do_not_meet(tmp_path):
-    files = {f"/l2/DATA/ER_{energy}EV/FP980608.TAB": f"{energy} eV".encode() * energy for energy in (220, 340)}
+    files = {
+        f"/l2/DATA/ER_{energy}EV/FP980608.TAB": f"{energy} eV".encode() * energy
+        for energy in (220, 340)
+    }
     with Site(files) as site:
         for status in ("new", "kept"):
-            result = download("1998-06-08", "1998-06-08", tmp_path, ["level2"], {"level2": site.url + "/l2/"}, patience=QUICK)
+            result = download(
+                "1998-06-08",
+                "1998-06-08",
+                tmp_path,
+                ["level2"],
+                {"level2": site.url + "/l2/"},
+                patience=QUICK,
+            )
             assert [file.status for file in result.files] == [status] * 2
-            assert [(tmp_path / "level2" / path[4:]).read_bytes() for path in files] == list(files.values())
+            assert [
+                (tmp_path / "level2" / path[4:]).read_bytes() for path in files
+            ] == list(files.values())
 
 
 # kill, stop, command
@@ -819,19 +1391,30 @@ sys.exit(run_command("lunar-potential download", download_command, parser.parse_
 
 def arguments(site, root, *more):
     given = [f"--base-url={name}={url}" for name, url in urls(site).items()]
-    return ["--start=1998-04-01", "--end=1998-04-05", f"--data-dir={root}", "--quiet", *given, *more]
+    return [
+        "--start=1998-04-01",
+        "--end=1998-04-05",
+        f"--data-dir={root}",
+        "--quiet",
+        *given,
+        *more,
+    ]
 
 
 def start(site, root, *more):
     command = [sys.executable, "-c", RUN, *arguments(site, root, *more)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
 
 
 def wait_for_bytes(root, count, process):
     deadline = time.monotonic() + 30
     part = root / "1998/091_120APR/3D980401.TAB.part"
     while not part.exists() or part.stat().st_size < count:
-        assert process.poll() is None and time.monotonic() < deadline, process.stderr.read()
+        assert process.poll() is None and time.monotonic() < deadline, (
+            process.stderr.read()
+        )
         time.sleep(0.01)
 
 
@@ -848,18 +1431,28 @@ def test_a_killed_run_is_resumed_where_it_was(archive_site, tmp_path):
     archive_site.log.clear()
     result = bring(archive_site, tmp_path)
     assert [request.range for request in archive_site.asked(path)] == [f"bytes={size}-"]
-    assert not result.problem and [path.read_bytes() for path in find_er_files(tmp_path)] == [table(day) for day in range(1, 6)]
-    assert next(file for file in result.files if file.name == "3D980401.TAB").pieces == [(size, len(table(1)))]
+    assert not result.problem and [
+        path.read_bytes() for path in find_er_files(tmp_path)
+    ] == [table(day) for day in range(1, 6)]
+    assert next(
+        file for file in result.files if file.name == "3D980401.TAB"
+    ).pieces == [(size, len(table(1)))]
     assert not list(tmp_path.rglob("*.part*"))
 
 
 def test_what_a_killed_run_was_writing_is_cleared_away(archive_site, tmp_path):
     folder = tmp_path / "1998/091_120APR"
     folder.mkdir(parents=True)
-    for name in (".3D980401.TAB.part.json.0a1b2c3d.tmp", ".3D980402.TAB.0a1b2c3d.tmp", ".other.tmp"):
+    for name in (
+        ".3D980401.TAB.part.json.0a1b2c3d.tmp",
+        ".3D980402.TAB.0a1b2c3d.tmp",
+        ".other.tmp",
+    ):
         (folder / name).write_text("half")
     assert not bring(archive_site, tmp_path).problem
-    assert [path.name for path in folder.iterdir() if path.suffix == ".tmp"] == [".other.tmp"]
+    assert [path.name for path in folder.iterdir() if path.suffix == ".tmp"] == [
+        ".other.tmp"
+    ]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -870,7 +1463,11 @@ def test_a_stopped_run_keeps_its_parts(archive_site, tmp_path, number):
     wait_for_bytes(tmp_path, 30_000, process)
     process.send_signal(number)
     _, said = process.communicate(timeout=20)
-    assert process.returncode == 128 + number and "the same command goes on" in said and "Traceback" not in said
+    assert (
+        process.returncode == 128 + number
+        and "the same command goes on" in said
+        and "Traceback" not in said
+    )
     assert list(tmp_path.rglob("3D980401.TAB.part"))
     assert start(archive_site, tmp_path).wait(timeout=60) == 0
     assert archive_site.asked(path)[-1].range and not list(tmp_path.rglob("*.part*"))
@@ -902,8 +1499,15 @@ def run_command_here(site, root, *more):
 def test_the_command_prints_and_tells(archive_site, tmp_path, capsys):
     assert run_command_here(archive_site, tmp_path, "--dry-run") == 0
     said = capsys.readouterr().out
-    assert "3D980405.TAB" in said and "11 planned" in said.splitlines()[-1] and "about" in said
-    assert run_command_here(archive_site, tmp_path) == 0 and "11 new" in capsys.readouterr().out
+    assert (
+        "3D980405.TAB" in said
+        and "11 planned" in said.splitlines()[-1]
+        and "about" in said
+    )
+    assert (
+        run_command_here(archive_site, tmp_path) == 0
+        and "11 new" in capsys.readouterr().out
+    )
     del archive_site.files["/ppi/1998/091_120APR/3D980403.TAB"]
     assert run_command_here(archive_site, tmp_path / "other") == 1
     assert "flux 1998-04-03: no server lists a file" in capsys.readouterr().err
@@ -912,6 +1516,7 @@ def test_the_command_prints_and_tells(archive_site, tmp_path, capsys):
 def test_interrupted_in_this_process(archive_site, tmp_path, monkeypatch):
     def stopped(*args):
         raise KeyboardInterrupt
+
     monkeypatch.setattr(module, "find_files", stopped)
     with pytest.raises(Interrupted, match="the same command goes on"):
         bring(archive_site, tmp_path)
@@ -919,18 +1524,33 @@ def test_interrupted_in_this_process(archive_site, tmp_path, monkeypatch):
 
 def test_an_outcome_reads_well(archive_site, tmp_path):
     result = bring(archive_site, tmp_path)
-    assert isinstance(result, Downloads) and "11 new" in repr(result).splitlines()[0] and len(result.table()) == 11
+    assert (
+        isinstance(result, Downloads)
+        and "11 new" in repr(result).splitlines()[0]
+        and len(result.table()) == 11
+    )
     assert str(tmp_path) not in result._repr_html_().replace(str(tmp_path.name), "")
     with pytest.raises(ValueError, match="no such product: flx"):
         download(products=["flx"])
 
 
 def test_importing_the_page_brings_no_transport():
-    done = subprocess.run([sys.executable, "-c", "import sys, lunar_potential.data.download; print(*sys.modules)"], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "import sys, lunar_potential.data.download; print(*sys.modules)",
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     assert not {"requests", "urllib3", "pandas", "numpy"} & set(done.stdout.split())
 
 
 def test_names_for_any_system():
     for name in string.ascii_letters + string.digits:
         assert safe_name(name)
-    assert not any(map(safe_name, ["a/b", "a\\b", "..", ".", "", "a\nb", "a:b", "a ", "a."]))
+    assert not any(
+        map(safe_name, ["a/b", "a\\b", "..", ".", "", "a\nb", "a:b", "a ", "a."])
+    )

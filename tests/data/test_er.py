@@ -14,11 +14,26 @@ from hypothesis import strategies as st
 
 from lunar_potential.data import er as er_room
 from lunar_potential.data.archive import ArchiveError
-from lunar_potential.data.er import (COLUMNS, MASK_LABELS, REASON_COLUMNS, ERData, ERTable, concat, count_error, count_factor, pseudo_counts,
-                                read_er_table, read_theta, write_er_table)
+from lunar_potential.data.er import (
+    COLUMNS,
+    MASK_LABELS,
+    REASON_COLUMNS,
+    ERData,
+    ERTable,
+    concat,
+    count_error,
+    count_factor,
+    pseudo_counts,
+    read_er_table,
+    read_theta,
+    write_er_table,
+)
 from lunar_potential.units import Flag, cells_in_ring
 
-THETA = np.repeat([78.75, 56.25, 33.75, 11.25, -11.25, -33.75, -56.25, -78.75], [4, 8, 16, 16, 16, 16, 8, 4])
+THETA = np.repeat(
+    [78.75, 56.25, 33.75, 11.25, -11.25, -33.75, -56.25, -78.75],
+    [4, 8, 16, 16, 16, 16, 8, 4],
+)
 CELLS = np.array([cells_in_ring(ring) for ring in THETA])
 N_SWEEPS = 6
 quick = settings(max_examples=25, deadline=None)
@@ -28,9 +43,21 @@ def make_rows(n_sweeps=N_SWEEPS, seed=0, first=1):
     rng = np.random.default_rng(seed)
     sweep, step = np.divmod(np.arange(15 * n_sweeps), 15)
     energy, time = np.round(16680.334 / 1.5425**step, 3), 891388824 + 80 * sweep
-    flux = rng.poisson(1e7 * energy[:, None] ** -1.5 / CELLS) * 20 * CELLS / energy[:, None]
-    return dict(utc=(time + 5 * step).astype("datetime64[s]"), time=time, energy=energy, spec_no=sweep + first,
-                b=rng.normal(0, 8, (n_sweeps, 3)).repeat(15, 0), flux=flux, phi=rng.uniform(0, 360, flux.shape))
+    flux = (
+        rng.poisson(1e7 * energy[:, None] ** -1.5 / CELLS)
+        * 20
+        * CELLS
+        / energy[:, None]
+    )
+    return dict(
+        utc=(time + 5 * step).astype("datetime64[s]"),
+        time=time,
+        energy=energy,
+        spec_no=sweep + first,
+        b=rng.normal(0, 8, (n_sweeps, 3)).repeat(15, 0),
+        flux=flux,
+        phi=rng.uniform(0, 360, flux.shape),
+    )
 
 
 @functools.cache
@@ -49,7 +76,11 @@ def tmp(tmp_path_factory):
 
 
 def same_bits(table, other, rows=slice(None)):
-    return all(getattr(table, name).tobytes() == np.ascontiguousarray(getattr(other, name)[rows]).tobytes() for name in ERTable._fields[:-1])
+    return all(
+        getattr(table, name).tobytes()
+        == np.ascontiguousarray(getattr(other, name)[rows]).tobytes()
+        for name in ERTable._fields[:-1]
+    )
 
 
 def read_bytes_as_table(tmp, content):
@@ -66,11 +97,16 @@ def written(tmp, change):
 
 # --- reading
 
+
 def test_the_writers_rows_come_back(tmp):
     lines, table = clean(tmp)
     rows = make_rows()
     assert len(lines) == 15 * N_SWEEPS and {len(line) for line in lines} == {1578}
-    assert (table.utc == rows["utc"]).all() and (table.spec_no == rows["spec_no"]).all() and (table.time == rows["time"]).all()
+    assert (
+        (table.utc == rows["utc"]).all()
+        and (table.spec_no == rows["spec_no"]).all()
+        and (table.time == rows["time"]).all()
+    )
     np.testing.assert_allclose(table.flux, rows["flux"], rtol=5.1e-4)
     np.testing.assert_allclose(table.phi, rows["phi"], atol=0.00501)
     np.testing.assert_allclose(table.b, rows["b"], atol=0.000501)
@@ -79,24 +115,53 @@ def test_the_writers_rows_come_back(tmp):
 def test_both_readers_give_the_same_bits(tmp):
     lines, table = clean(tmp)
     start = np.arange(len(lines)) * 1578
-    parsed, bad = er_room._read_slow(np.frombuffer(b"".join(lines), np.uint8), start, start + 1578)
+    parsed, bad = er_room._read_slow(
+        np.frombuffer(b"".join(lines), np.uint8), start, start + 1578
+    )
     assert not bad
     for row, (utc, head, flux, phi) in parsed.items():
-        assert (utc, *head[:3]) == (table.utc[row], table.time[row], table.energy[row], table.spec_no[row])
-        assert struct.pack("3d88d88d", *head[3:], *flux, *phi) == table.b[row].tobytes() + table.flux[row].tobytes() + table.phi[row].tobytes()
+        assert (utc, *head[:3]) == (
+            table.utc[row],
+            table.time[row],
+            table.energy[row],
+            table.spec_no[row],
+        )
+        assert (
+            struct.pack("3d88d88d", *head[3:], *flux, *phi)
+            == table.b[row].tobytes()
+            + table.flux[row].tobytes()
+            + table.phi[row].tobytes()
+        )
 
 
 @quick
-@given(st.lists(st.floats(0, 9e98) | st.floats(1e-30, 1e30), min_size=88, max_size=88), st.lists(st.floats(0, 999), min_size=88, max_size=88),
-       st.lists(st.floats(-9999, 9999), min_size=3, max_size=3))
+@given(
+    st.lists(st.floats(0, 9e98) | st.floats(1e-30, 1e30), min_size=88, max_size=88),
+    st.lists(st.floats(0, 999), min_size=88, max_size=88),
+    st.lists(st.floats(-9999, 9999), min_size=3, max_size=3),
+)
 def test_numbers_have_the_bits_of_float(tmp, flux, phi, b):
     flux = [0.0 if value < 1e-90 else value for value in flux]
-    path = write_er_table(tmp / "one.tab", ["1998-04-01T00:00:24"], [891388824], [38.641], [1], [b], [flux], [phi])
+    path = write_er_table(
+        tmp / "one.tab",
+        ["1998-04-01T00:00:24"],
+        [891388824],
+        [38.641],
+        [1],
+        [b],
+        [flux],
+        [phi],
+    )
     line = path.read_bytes()[:1578]
     table, _ = read_er_table(path)
     expected = [float(field) for field in line.split()[4:]]
-    assert er_room._find_layout(np.frombuffer(line, np.uint8), np.array([0]), np.array([1578]))
-    assert struct.pack("179d", *expected) == np.concatenate([table.b[0], table.flux[0], table.phi[0]]).tobytes()
+    assert er_room._find_layout(
+        np.frombuffer(line, np.uint8), np.array([0]), np.array([1578])
+    )
+    assert (
+        struct.pack("179d", *expected)
+        == np.concatenate([table.b[0], table.flux[0], table.phi[0]]).tobytes()
+    )
 
 
 LAYOUTS = {
@@ -105,11 +170,21 @@ LAYOUTS = {
     "only CR at the end": lambda lines: b"\r\n".join(lines) + b"\r",
     "leading blanks": lambda lines: b"".join(b"   " + line + b"\r\n" for line in lines),
     "trailing blanks": lambda lines: b"".join(line + b"  \r\n" for line in lines),
-    "single blanks": lambda lines: b"".join(b" ".join(line.split()) + b"\n" for line in lines),
+    "single blanks": lambda lines: b"".join(
+        b" ".join(line.split()) + b"\n" for line in lines
+    ),
     "tabs": lambda lines: b"".join(b"\t".join(line.split()) + b"\n" for line in lines),
-    "wider columns": lambda lines: b"".join(b"".join(field.rjust(14) if at else field for at, field in enumerate(line.split())) + b"\n" for line in lines),
+    "wider columns": lambda lines: b"".join(
+        b"".join(
+            field.rjust(14) if at else field for at, field in enumerate(line.split())
+        )
+        + b"\n"
+        for line in lines
+    ),
     "blank lines": lambda lines: b"\r\n\r\n   \r\n".join(lines) + b"\r\n\r\n",
-    "unequal widths": lambda lines: b"".join((b"" if at % 3 else b" ") + line + b"\r\n" for at, line in enumerate(lines)),
+    "unequal widths": lambda lines: b"".join(
+        (b"" if at % 3 else b" ") + line + b"\r\n" for at, line in enumerate(lines)
+    ),
 }
 
 
@@ -122,19 +197,46 @@ def test_widths_and_line_ends_do_not_matter(tmp, layout):
 
 def test_wider_columns_are_read_fast(tmp):
     lines, table = clean(tmp)
-    line = b"".join(field.rjust(14) if at else field for at, field in enumerate(lines[0].split()))
+    line = b"".join(
+        field.rjust(14) if at else field for at, field in enumerate(lines[0].split())
+    )
     assert er_room._layout_of(line).width == 19 + 182 * 14
 
 
 # --- damage
 
-GARBAGE = [b"", b"   ", b"*****", b"\x00" * 50, b"\xff\xfe\xfa", b"# comment", b"1998-04-01T00:00:24", b"\"quoted", b"NaN " * 183, b"1_0 " * 183]
+GARBAGE = [
+    b"",
+    b"   ",
+    b"*****",
+    b"\x00" * 50,
+    b"\xff\xfe\xfa",
+    b"# comment",
+    b"1998-04-01T00:00:24",
+    b'"quoted',
+    b"NaN " * 183,
+    b"1_0 " * 183,
+]
 damage = st.one_of(
-    st.tuples(st.just("replace"), st.sampled_from(GARBAGE) | st.binary(max_size=60).filter(lambda text: not set(text) & {10, 13})),
+    st.tuples(
+        st.just("replace"),
+        st.sampled_from(GARBAGE)
+        | st.binary(max_size=60).filter(lambda text: not set(text) & {10, 13}),
+    ),
     st.tuples(st.just("cut"), st.integers(1, 1570)),
     st.tuples(st.just("stars"), st.integers(0, 182)),
     st.tuples(st.just("extra"), st.just(b" 1.0")),
-    st.tuples(st.just("stamp"), st.sampled_from([b"1998-02-30T00:00:00", b"1998-04-01 00:00:00", b"1998-04-01T24:61:00", b"199A-04-01T00:00:00"])),
+    st.tuples(
+        st.just("stamp"),
+        st.sampled_from(
+            [
+                b"1998-02-30T00:00:00",
+                b"1998-04-01 00:00:00",
+                b"1998-04-01T24:61:00",
+                b"199A-04-01T00:00:00",
+            ]
+        ),
+    ),
 )
 
 
@@ -151,15 +253,24 @@ def harm(line, kind, what):
 
 
 @quick
-@given(st.dictionaries(st.integers(0, 15 * N_SWEEPS - 1), damage, min_size=1, max_size=12), st.sampled_from([b"\r\n", b"\n"]))
+@given(
+    st.dictionaries(st.integers(0, 15 * N_SWEEPS - 1), damage, min_size=1, max_size=12),
+    st.sampled_from([b"\r\n", b"\n"]),
+)
 def test_damage_never_changes_other_rows(tmp, hits, end):
     lines, table = clean(tmp)
-    broken = [harm(line, *hits[at]) if at in hits else line for at, line in enumerate(lines)]
+    broken = [
+        harm(line, *hits[at]) if at in hits else line for at, line in enumerate(lines)
+    ]
     read, bad = read_bytes_as_table(tmp, end.join(broken) + end)
     rest = np.setdiff1d(np.arange(len(lines)), list(hits))
     assert same_bits(read, table, rest)
     assert (read.line == rest + 1).all()
-    told = {line for start, count in zip(bad.line, bad.lines) for line in range(start, start + count)}
+    told = {
+        line
+        for start, count in zip(bad.line, bad.lines)
+        for line in range(start, start + count)
+    }
     assert told == {at + 1 for at in hits if broken[at].strip()}
     for line, spec_no in zip(bad.line, bad.spec_no):
         assert spec_no in (-1, table.spec_no[line - 1])
@@ -173,32 +284,63 @@ def test_a_cut_file_loses_only_its_end(tmp, cut):
     whole = (len(content) + 2) // 1580
     read, bad = read_bytes_as_table(tmp, content)
     assert same_bits(read, table, slice(whole))
-    assert len(bad) == (1 if content[whole * 1580:].strip() else 0)
+    assert len(bad) == (1 if content[whole * 1580 :].strip() else 0)
 
 
-@pytest.mark.parametrize("token, reason", [(b"*****", "bx is '*****', not a number"), (b"0x10", "bx is"), (b"1_0", "bx is"), (b"1e", "bx is"), (b"5,0", "bx is")])
+@pytest.mark.parametrize(
+    "token, reason",
+    [
+        (b"*****", "bx is '*****', not a number"),
+        (b"0x10", "bx is"),
+        (b"1_0", "bx is"),
+        (b"1e", "bx is"),
+        (b"5,0", "bx is"),
+    ],
+)
 def test_reasons_name_the_field(tmp, token, reason):
     lines, _ = clean(tmp)
     fields = lines[17].split()
     fields[4] = token
-    _, bad = read_bytes_as_table(tmp, b"\n".join([*lines[:17], b" ".join(fields), *lines[18:]]) + b"\n")
-    assert bad.line.tolist() == [18] and bad.spec_no.tolist() == [2] and bad.reason[0].startswith(reason)
+    _, bad = read_bytes_as_table(
+        tmp, b"\n".join([*lines[:17], b" ".join(fields), *lines[18:]]) + b"\n"
+    )
+    assert (
+        bad.line.tolist() == [18]
+        and bad.spec_no.tolist() == [2]
+        and bad.reason[0].startswith(reason)
+    )
 
 
 def test_files_without_any_row(tmp):
-    for content in (b"", b"\r\n \n", b"\x00" * 5000, b"<html>\n" * 4000, b"\n".join([b"1 " * 182] * 3), random.Random(0).randbytes(50000)):
+    for content in (
+        b"",
+        b"\r\n \n",
+        b"\x00" * 5000,
+        b"<html>\n" * 4000,
+        b"\n".join([b"1 " * 182] * 3),
+        random.Random(0).randbytes(50000),
+    ):
         (tmp / "none.tab").write_bytes(content)
         data = ERData.from_files([tmp / "none.tab"], THETA)
         assert data.n_sweeps == 0 and data.reasons.lost.all() and len(data.reasons) >= 1
         assert dict(data.reasons.dtypes.astype(str)) == REASON_COLUMNS
-        assert data.padded()["phi"].shape == (0, 15, 88) and data.to_frame().shape == (0, 184)
+        assert data.padded()["phi"].shape == (0, 15, 88) and data.to_frame().shape == (
+            0,
+            184,
+        )
 
 
 def test_a_file_with_a_column_too_few(tmp):
     lines, _ = clean(tmp)
-    (tmp / "few.tab").write_bytes(b"".join(b" ".join(line.split()[:-1]) + b"\n" for line in lines))
+    (tmp / "few.tab").write_bytes(
+        b"".join(b" ".join(line.split()[:-1]) + b"\n" for line in lines)
+    )
     data = ERData.from_files([tmp / "few.tab"], THETA)
-    assert data.n_sweeps == 0 and set(data.reasons.spec_no) == set(range(1, N_SWEEPS + 1)) and data.reasons.lost.all()
+    assert (
+        data.n_sweeps == 0
+        and set(data.reasons.spec_no) == set(range(1, N_SWEEPS + 1))
+        and data.reasons.lost.all()
+    )
     assert set(data.reasons.reason) == {"182 fields instead of 183"}
 
 
@@ -223,43 +365,89 @@ def test_a_read_only_folder_is_enough(tmp, tmp_path):
 
 # --- missing-data constants
 
+
 @quick
-@given(st.lists(st.tuples(st.integers(0, 15 * N_SWEEPS - 1), st.integers(0, 87), st.integers(0, 3)), max_size=40, unique_by=lambda hit: (hit[:2], hit[2] > 1)))
+@given(
+    st.lists(
+        st.tuples(
+            st.integers(0, 15 * N_SWEEPS - 1), st.integers(0, 87), st.integers(0, 3)
+        ),
+        max_size=40,
+        unique_by=lambda hit: (hit[:2], hit[2] > 1),
+    )
+)
 def test_constants_are_masked_and_counted_exactly(tmp, hits):
     clean_table = clean(tmp)[1]
 
     def put(rows):
         for row, cell, kind in hits:
-            rows["flux" if kind < 2 else "phi"][row, cell] = (np.nan, -9.99e-99, np.nan, 998.99)[kind]
+            rows["flux" if kind < 2 else "phi"][row, cell] = (
+                np.nan,
+                -9.99e-99,
+                np.nan,
+                998.99,
+            )[kind]
+
     data = written(tmp, put)
     labels = [MASK_LABELS[index] for index in (0, 1, 3, 4)]
-    assert [data.masked[label] for label in labels] == [sum(hit[2] == kind for hit in hits) for kind in range(4)]
+    assert [data.masked[label] for label in labels] == [
+        sum(hit[2] == kind for hit in hits) for kind in range(4)
+    ]
     assert data.masked["flux not finite"] == data.masked["phi not finite"] == 0
-    for name, kinds, raw in (("flux", (0, 1), clean_table.flux), ("phi", (2, 3), clean_table.phi)):
+    for name, kinds, raw in (
+        ("flux", (0, 1), clean_table.flux),
+        ("phi", (2, 3), clean_table.phi),
+    ):
         gone = np.zeros(raw.shape, bool)
         for row, cell, kind in hits:
             gone[row, cell] |= kind in kinds
-        assert np.array_equal(data.ds[name].values, np.where(gone, np.nan, raw), equal_nan=True)
+        assert np.array_equal(
+            data.ds[name].values, np.where(gone, np.nan, raw), equal_nan=True
+        )
     flagged = {row // 15 for row, _, _ in hits}
     assert set(np.flatnonzero(data.flags & Flag.MASKED_CELLS)) == flagged
 
 
-@pytest.mark.parametrize("token, expected", [(b"9.999E-99", "flux 9.999E-99"), (b"-9.99E-99", "flux -9.99E-99"), (b"NaN", "flux not finite"), (b"inf", "flux not finite")])
+@pytest.mark.parametrize(
+    "token, expected",
+    [
+        (b"9.999E-99", "flux 9.999E-99"),
+        (b"-9.99E-99", "flux -9.99E-99"),
+        (b"NaN", "flux not finite"),
+        (b"inf", "flux not finite"),
+    ],
+)
 def test_constants_in_any_column_position(tmp, token, expected):
     lines, _ = clean(tmp)
     for pad in (bytes.rjust, lambda field, width: field):
-        line = lines[3][:82] + pad(token, 10) + lines[3][92:] if pad is bytes.rjust else b" ".join([*lines[3].split()[:7], token, *lines[3].split()[8:]])
-        (tmp / "constant.tab").write_bytes(b"\r\n".join([*lines[:3], line, *lines[4:]]) + b"\r\n")
+        line = (
+            lines[3][:82] + pad(token, 10) + lines[3][92:]
+            if pad is bytes.rjust
+            else b" ".join([*lines[3].split()[:7], token, *lines[3].split()[8:]])
+        )
+        (tmp / "constant.tab").write_bytes(
+            b"\r\n".join([*lines[:3], line, *lines[4:]]) + b"\r\n"
+        )
         data = ERData.from_files([tmp / "constant.tab"], THETA)
-        assert data.masked[expected] == sum(data.masked.values()) == 1 and np.isnan(data.ds.flux.values[3, 0]) and data.reasons.empty
+        assert (
+            data.masked[expected] == sum(data.masked.values()) == 1
+            and np.isnan(data.ds.flux.values[3, 0])
+            and data.reasons.empty
+        )
 
 
 def test_zero_flux_is_a_measurement(tmp):
     data = written(tmp, lambda rows: rows["flux"].fill(0))
-    assert (data.ds.flux.values == 0).all() and (data.counts == 0).all() and (data.count_error == 1).all() and np.isfinite(data.rel_error).all()
+    assert (
+        (data.ds.flux.values == 0).all()
+        and (data.counts == 0).all()
+        and (data.count_error == 1).all()
+        and np.isfinite(data.rel_error).all()
+    )
 
 
 # --- sweeps
+
 
 @quick
 @given(st.permutations(range(15 * N_SWEEPS)))
@@ -268,9 +456,15 @@ def test_the_order_of_rows_does_not_matter(tmp, order):
     rows = {name: values[list(order)] for name, values in rows.items()}
     data = ERData.from_files([write_er_table(tmp / "shuffled.tab", **rows)], THETA)
     plain = ERData.from_files([tmp / "3D980401.TAB"], THETA)
-    assert data.sweep_len.tolist() == [15] * N_SWEEPS and data.reasons.empty and not data.flags.any()
+    assert (
+        data.sweep_len.tolist() == [15] * N_SWEEPS
+        and data.reasons.empty
+        and not data.flags.any()
+    )
     number = data.padded()["spec_no"]
-    assert (np.diff(data.sweep_id) >= 0).all() and sorted(number) == list(range(1, N_SWEEPS + 1))
+    assert (np.diff(data.sweep_id) >= 0).all() and sorted(number) == list(
+        range(1, N_SWEEPS + 1)
+    )
     back = np.argsort(number)
     for name in ("energy", "flux", "phi", "utc", "b", "time"):
         assert np.array_equal(data.padded()[name][back], plain.padded()[name])
@@ -283,19 +477,30 @@ def test_every_sweep_is_kept_or_told(tmp, gone):
     broken = [b"lost" if at in gone else line for at, line in enumerate(lines)]
     (tmp / "gone.tab").write_bytes(b"\r\n".join(broken) + b"\r\n")
     data = ERData.from_files([tmp / "gone.tab"], THETA)
-    left = np.bincount(np.setdiff1d(np.arange(len(lines)), list(gone)) // 15, minlength=N_SWEEPS)
+    left = np.bincount(
+        np.setdiff1d(np.arange(len(lines)), list(gone)) // 15, minlength=N_SWEEPS
+    )
     assert data.sweep_len.tolist() == left[left > 0].tolist()
-    assert ((data.flags & Flag.SHORT_SWEEP) > 0).tolist() == (left[left > 0] < 15).tolist()
+    assert ((data.flags & Flag.SHORT_SWEEP) > 0).tolist() == (
+        left[left > 0] < 15
+    ).tolist()
     last = np.flatnonzero(left).max(initial=-1)
-    assert set(data.reasons.spec_no[data.reasons.lost]) - {-1} == set(np.flatnonzero(left[:max(last, 0)] == 0) + 1)
+    assert set(data.reasons.spec_no[data.reasons.lost]) - {-1} == set(
+        np.flatnonzero(left[: max(last, 0)] == 0) + 1
+    )
     block = data.padded()
-    assert (block["valid"].sum(1) == block["n_rows"]).all() and np.isnan(block["flux"][~block["valid"]]).all()
+    assert (block["valid"].sum(1) == block["n_rows"]).all() and np.isnan(
+        block["flux"][~block["valid"]]
+    ).all()
 
 
 def test_a_missing_line_touches_one_sweep_only(tmp):
     lines, table = clean(tmp)
     (tmp / "short.tab").write_bytes(b"\r\n".join(lines[:20] + lines[21:]) + b"\r\n")
-    data, plain = ERData.from_files([tmp / "short.tab"], THETA), ERData.from_files([tmp / "3D980401.TAB"], THETA)
+    data, plain = (
+        ERData.from_files([tmp / "short.tab"], THETA),
+        ERData.from_files([tmp / "3D980401.TAB"], THETA),
+    )
     assert data.sweep_len.tolist() == [15, 14] + [15] * (N_SWEEPS - 2)
     assert (data.flags == [0, Flag.SHORT_SWEEP] + [0] * (N_SWEEPS - 2)).all()
     others = np.array([0, *range(2, N_SWEEPS)])
@@ -310,12 +515,26 @@ def test_what_makes_no_sweep_has_a_reason(tmp):
         rows["spec_no"][30:32] = 2
         rows["time"][30:32] = rows["time"][15]
         rows["spec_no"][47] = 6
+
     data = written(tmp, spoil)
-    assert sorted(set(data.ds.spec_no.values)) == [3, 4, 5, 6] and data.sweep_len.tolist() == [13, 14, 15, 15]
+    assert sorted(set(data.ds.spec_no.values)) == [
+        3,
+        4,
+        5,
+        6,
+    ] and data.sweep_len.tolist() == [13, 14, 15, 15]
     table = data.reasons.set_index("spec_no")
-    assert table.reason[1].endswith("eV given twice") and table.lost[1] and table.n_rows[1] == 15
+    assert (
+        table.reason[1].endswith("eV given twice")
+        and table.lost[1]
+        and table.n_rows[1] == 15
+    )
     assert table.lost[2] and table.n_rows[2] == 17
-    assert table.reason[6].startswith("time differs") and not table.lost[6] and table.line[6] == 48
+    assert (
+        table.reason[6].startswith("time differs")
+        and not table.lost[6]
+        and table.line[6] == 48
+    )
     assert (data.flags[:2] == Flag.SHORT_SWEEP).all()
 
 
@@ -323,31 +542,56 @@ def test_what_makes_no_sweep_has_a_reason(tmp):
 def test_a_bad_energy_costs_its_row(tmp, energy):
     lines, _ = clean(tmp)
     line = lines[18][:34] + energy.rjust(11) + lines[18][45:]
-    (tmp / "energy.tab").write_bytes(b"\r\n".join([*lines[:18], line, *lines[19:]]) + b"\r\n")
+    (tmp / "energy.tab").write_bytes(
+        b"\r\n".join([*lines[:18], line, *lines[19:]]) + b"\r\n"
+    )
     data = ERData.from_files([tmp / "energy.tab"], THETA)
-    assert data.sweep_len[1] == 14 and data.flags[1] == Flag.SHORT_SWEEP | Flag.ENERGY_INVALID and not data.flags[[0, 2, 3]].any()
-    assert data.reasons[["spec_no", "line", "n_rows", "lost"]].values.tolist() == [[2, 19, 15, False]]
+    assert (
+        data.sweep_len[1] == 14
+        and data.flags[1] == Flag.SHORT_SWEEP | Flag.ENERGY_INVALID
+        and not data.flags[[0, 2, 3]].any()
+    )
+    assert data.reasons[["spec_no", "line", "n_rows", "lost"]].values.tolist() == [
+        [2, 19, 15, False]
+    ]
 
 
 @pytest.mark.parametrize("b", [np.nan, 0.0, 2000.0])
 def test_a_bad_field_is_nan_and_flagged(tmp, b):
-    data = written(tmp, lambda rows: rows["b"].__setitem__((slice(15, 30), 1 if b != 0 else slice(None)), b))
-    assert np.isnan(data.padded()["b"][1]).all() and np.isfinite(data.padded()["b"][[0, 2, 3]]).all()
-    assert (data.flags == [0, Flag.NO_MAGNETIC_FIELD] + [0] * (N_SWEEPS - 2)).all() and data.sweep_len[1] == 15
+    data = written(
+        tmp,
+        lambda rows: rows["b"].__setitem__(
+            (slice(15, 30), 1 if b != 0 else slice(None)), b
+        ),
+    )
+    assert (
+        np.isnan(data.padded()["b"][1]).all()
+        and np.isfinite(data.padded()["b"][[0, 2, 3]]).all()
+    )
+    assert (
+        data.flags == [0, Flag.NO_MAGNETIC_FIELD] + [0] * (N_SWEEPS - 2)
+    ).all() and data.sweep_len[1] == 15
 
 
 def test_the_field_of_a_sweep_is_that_of_its_first_good_row(tmp):
     data = written(tmp, lambda rows: rows["b"].__setitem__(slice(15, 17), np.nan))
-    assert np.array_equal(data.padded()["b"][1], data.ds.b.values[17]) and data.flags[1] == Flag.NO_MAGNETIC_FIELD
+    assert (
+        np.array_equal(data.padded()["b"][1], data.ds.b.values[17])
+        and data.flags[1] == Flag.NO_MAGNETIC_FIELD
+    )
 
 
 # --- frames, selections, joins
 
+
 def test_frames_round_trip_in_any_order_and_are_not_changed(tmp):
     def put(rows):
         rows["flux"][3, 4], rows["phi"][5, 6], rows["b"][30] = np.nan, np.nan, np.nan
+
     frame = written(tmp, put).to_frame()
-    mixed = frame[random.Random(1).sample(list(frame.columns), frame.shape[1])].set_index(np.arange(len(frame))[::-1])
+    mixed = frame[
+        random.Random(1).sample(list(frame.columns), frame.shape[1])
+    ].set_index(np.arange(len(frame))[::-1])
     before = pickle.dumps(mixed)
     again = ERData.from_dataframe(mixed, THETA)
     assert pickle.dumps(mixed) == before
@@ -356,13 +600,27 @@ def test_frames_round_trip_in_any_order_and_are_not_changed(tmp):
 
 
 def test_frames_follow_the_rules_of_files(tmp):
-    frame = ERData.from_files([tmp / "3D980401.TAB"], THETA).to_frame().drop(columns="file")
+    frame = (
+        ERData.from_files([tmp / "3D980401.TAB"], THETA).to_frame().drop(columns="file")
+    )
     frame["utc"] = frame["utc"].astype(str)
-    frame.loc[3, "utc"], frame.loc[20, "spec_no"], frame.loc[40, "time"] = "yesterday", -3, np.nan
+    frame.loc[3, "utc"], frame.loc[20, "spec_no"], frame.loc[40, "time"] = (
+        "yesterday",
+        -3,
+        np.nan,
+    )
     data = ERData.from_dataframe(frame.assign(flux_05=9.999e-99, phi_01=998.99), THETA)
-    assert data.reasons.line.tolist() == [4, 21, 41] and data.sweep_len.tolist() == [14] * 3 + [15] * (N_SWEEPS - 3)
-    assert data.masked["flux 9.999E-99"] == data.masked["phi 998.99"] == 15 * N_SWEEPS - 3 and set(data.reasons.file) == {"dataframe"}
-    for spoiled in (frame.drop(columns="bz"), frame.assign(utc=1.0), pd.concat([frame, frame[["bx"]]], axis=1)):
+    assert data.reasons.line.tolist() == [4, 21, 41] and data.sweep_len.tolist() == [
+        14
+    ] * 3 + [15] * (N_SWEEPS - 3)
+    assert data.masked["flux 9.999E-99"] == data.masked[
+        "phi 998.99"
+    ] == 15 * N_SWEEPS - 3 and set(data.reasons.file) == {"dataframe"}
+    for spoiled in (
+        frame.drop(columns="bz"),
+        frame.assign(utc=1.0),
+        pd.concat([frame, frame[["bx"]]], axis=1),
+    ):
         with pytest.raises(ValueError):
             ERData.from_dataframe(spoiled, THETA)
 
@@ -372,10 +630,26 @@ def test_frames_follow_the_rules_of_files(tmp):
 def test_parts_join_to_the_whole(tmp, order, cut):
     write_er_table(tmp / "3D980402.TAB", **make_rows(seed=5, first=3))
     whole = ERData.from_files([tmp / "3D980401.TAB", tmp / "3D980402.TAB"], THETA)
-    assert whole.ds.spec_id.values[::15].tolist() == [1, 2, 3, 4, 5, 6, 9, 10, 11, 12, 13, 14]
+    assert whole.ds.spec_id.values[::15].tolist() == [
+        1,
+        2,
+        3,
+        4,
+        5,
+        6,
+        9,
+        10,
+        11,
+        12,
+        13,
+        14,
+    ]
     parts = [whole.select(order[:cut]), whole.select(order[cut:])]
     joined = concat(parts)
-    assert joined.padded()["spec_id"].tolist() == whole.padded()["spec_id"][list(order)].tolist()
+    assert (
+        joined.padded()["spec_id"].tolist()
+        == whole.padded()["spec_id"][list(order)].tolist()
+    )
     back = joined.select(np.argsort(order))
     pd.testing.assert_frame_equal(back.to_frame(), whole.to_frame(), check_exact=True)
     assert pickle.loads(pickle.dumps(back)).masked == whole.masked
@@ -383,7 +657,9 @@ def test_parts_join_to_the_whole(tmp, order, cut):
 
 def test_selections_are_checked(tmp):
     data = ERData.from_files([tmp / "3D980401.TAB"], THETA)
-    assert len(data.select([])) == 0 and len(data.select(data.sweep_len == 15)) == N_SWEEPS
+    assert (
+        len(data.select([])) == 0 and len(data.select(data.sweep_len == 15)) == N_SWEEPS
+    )
     for wrong in ([0, 0], [-1], [N_SWEEPS], [0.0], [True]):
         with pytest.raises(ValueError):
             data.select(wrong)
@@ -393,10 +669,13 @@ def test_selections_are_checked(tmp):
         concat([])
     with pytest.raises(ValueError, match="twice"):
         ERData.from_files([tmp / "3D980401.TAB"] * 2, THETA)
-    assert len(ERData.from_files([], THETA)) == 0 and "0 sweeps" in repr(ERData.from_files([], THETA))
+    assert len(ERData.from_files([], THETA)) == 0 and "0 sweeps" in repr(
+        ERData.from_files([], THETA)
+    )
 
 
 # --- counts
+
 
 @quick
 @given(st.lists(st.integers(0, 500_000), min_size=88, max_size=88), st.floats(7, 20000))
@@ -410,14 +689,26 @@ def test_whole_counts_come_back(counts, energy):
 def test_errors_are_finite_and_never_below_one_count(flux):
     counts = pseudo_counts(np.array(flux), 100.0, THETA)
     error = count_error(counts)
-    assert (counts >= 0).all() and np.isfinite(error).all() and (error >= 1).all() and (error >= np.sqrt(counts)).all()
+    assert (
+        (counts >= 0).all()
+        and np.isfinite(error).all()
+        and (error >= 1).all()
+        and (error >= np.sqrt(counts)).all()
+    )
 
 
 def test_theta_is_checked(tmp):
     path = tmp / "theta.tab"
     path.write_text(" ".join(f"{ring:6.2f}" for ring in THETA) + "\n")
     assert np.array_equal(read_theta(path), THETA)
-    for content in ("", "1 2 3", path.read_text().replace("78.75", "77.00", 1), path.read_text().replace("11.25", "33.75"), "x" * 500, "nan " * 88):
+    for content in (
+        "",
+        "1 2 3",
+        path.read_text().replace("78.75", "77.00", 1),
+        path.read_text().replace("11.25", "33.75"),
+        "x" * 500,
+        "nan " * 88,
+    ):
         path.write_text(content)
         with pytest.raises(ValueError, match="theta.tab is no table"):
             read_theta(path)
@@ -427,7 +718,20 @@ def test_theta_is_checked(tmp):
 
 # --- writing
 
-@pytest.mark.parametrize("name, value", [("energy", 0.0), ("energy", 2e6), ("b", 1e5), ("flux", -1.0), ("flux", 1e-95), ("flux", np.inf), ("phi", -1.0), ("phi", 1e3)])
+
+@pytest.mark.parametrize(
+    "name, value",
+    [
+        ("energy", 0.0),
+        ("energy", 2e6),
+        ("b", 1e5),
+        ("flux", -1.0),
+        ("flux", 1e-95),
+        ("flux", np.inf),
+        ("phi", -1.0),
+        ("phi", 1e3),
+    ],
+)
 def test_numbers_that_do_not_fit_are_refused(tmp_path, name, value):
     rows = make_rows(1)
     rows[name][0] = value
@@ -448,18 +752,24 @@ def test_a_failed_write_leaves_the_old_file(tmp_path):
 
 # --- pictures
 
+
 def test_poor_sweeps_can_be_drawn(tmp):
     import matplotlib
+
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
     def poor(rows):
         rows["flux"][0:15] = 0
         rows["flux"][15:30] = np.nan
+
     lines = written(tmp, poor)
     one_row = ERData.from_dataframe(lines.to_frame().iloc[[31]], THETA)
     for data, sweep in ((lines, 0), (lines, 1), (one_row, 0)):
         figure, (left, right) = plt.subplots(1, 2)
-        assert er_room.plot_sweep(data, sweep, left) is left and er_room.plot_spectra(data, sweep, right) is right
+        assert (
+            er_room.plot_sweep(data, sweep, left) is left
+            and er_room.plot_spectra(data, sweep, right) is right
+        )
         figure.canvas.draw()
         plt.close(figure)

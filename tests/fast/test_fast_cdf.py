@@ -1,4 +1,5 @@
 """ESA files: what they hold, what may be wrong with them, and that nothing in them is believed unchecked."""
+
 import gzip
 import re
 import shutil
@@ -13,10 +14,35 @@ from hypothesis import strategies as st
 
 from lunar_potential.fast import cdf as fast_cdf
 from lunar_potential.fast.cdf import (
-    AllFill, AllZero, BadShape, CDFError, EmptyFile, MissingVariable, NoRecords, NotCDF, TooLarge, Truncated, classify, cusp_interval, error_reason,
-    find_orbits, open_cdf, parse_name, pitch_mean, read_cusp_table, read_esa, solid_angle,
+    AllFill,
+    AllZero,
+    BadShape,
+    CDFError,
+    EmptyFile,
+    MissingVariable,
+    NoRecords,
+    NotCDF,
+    TooLarge,
+    Truncated,
+    classify,
+    cusp_interval,
+    error_reason,
+    find_orbits,
+    open_cdf,
+    parse_name,
+    pitch_mean,
+    read_cusp_table,
+    read_esa,
+    solid_angle,
 )
-from lunar_potential.fast.simulate import FAULTS, MODES, mode_tables, simulate_archive, simulate_cdf, true_eflux
+from lunar_potential.fast.simulate import (
+    FAULTS,
+    MODES,
+    mode_tables,
+    simulate_archive,
+    simulate_cdf,
+    true_eflux,
+)
 
 RECORDS = 40
 
@@ -35,26 +61,47 @@ def plain(tmp_path_factory):
 
 
 def of(archive, instrument, orbit=13519):
-    return next(truth for truth in archive[1] if (truth.instrument, truth.orbit) == (instrument, orbit))
+    return next(
+        truth
+        for truth in archive[1]
+        if (truth.instrument, truth.orbit) == (instrument, orbit)
+    )
 
 
 # names and orbits
 
 
-@pytest.mark.parametrize("name, expected", [
-    ("fa_esa_l2_ees_20000119234500_13519_v02.cdf", ("ees", "20000119234500", 13519, 2)),
-    ("/a/b/fa_esa_l2_ieb_19960821000000_00042_v01.cdf", ("ieb", "19960821000000", 42, 1)),
-    ("fa_esa_l2_eeb_x_13519_v02.cdf", ("eeb", "x", 13519, 2)),
-    ("fa_esa_l2_eeb_00000000_v01.cdf", None), ("fa_k0_orb_13519_v01.cdf", None), ("fa_esa_l2_xxx_20000119234500_13519_v02.cdf", None),
-    ("fa_esa_l2_ees_20000119234500_13519_v02.cdf.part", None), ("", None),
-])
+@pytest.mark.parametrize(
+    "name, expected",
+    [
+        (
+            "fa_esa_l2_ees_20000119234500_13519_v02.cdf",
+            ("ees", "20000119234500", 13519, 2),
+        ),
+        (
+            "/a/b/fa_esa_l2_ieb_19960821000000_00042_v01.cdf",
+            ("ieb", "19960821000000", 42, 1),
+        ),
+        ("fa_esa_l2_eeb_x_13519_v02.cdf", ("eeb", "x", 13519, 2)),
+        ("fa_esa_l2_eeb_00000000_v01.cdf", None),
+        ("fa_k0_orb_13519_v01.cdf", None),
+        ("fa_esa_l2_xxx_20000119234500_13519_v02.cdf", None),
+        ("fa_esa_l2_ees_20000119234500_13519_v02.cdf.part", None),
+        ("", None),
+    ],
+)
 def test_names(name, expected):
     assert parse_name(name) == expected
 
 
 def test_highest_version_wins_wherever_it_lies(tmp_path):
-    for place in ("2000/01/fa_esa_l2_ees_20000119234500_13519_v10.cdf", "a/fa_esa_l2_ees_20000119234500_13519_v09.cdf",
-                  "z/fa_esa_l2_ees_20000119234500_13519_v02.cdf", "fa_esa_l2_ies_20000119234501_13519_v01.cdf", "2000/fa_esa_l2_ees_19991231000000_00099_v02.cdf"):
+    for place in (
+        "2000/01/fa_esa_l2_ees_20000119234500_13519_v10.cdf",
+        "a/fa_esa_l2_ees_20000119234500_13519_v09.cdf",
+        "z/fa_esa_l2_ees_20000119234500_13519_v02.cdf",
+        "fa_esa_l2_ies_20000119234501_13519_v01.cdf",
+        "2000/fa_esa_l2_ees_19991231000000_00099_v02.cdf",
+    ):
         (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / place).touch()
     found = find_orbits(tmp_path, ("ies", "ees"))
@@ -83,11 +130,22 @@ def test_records_have_their_own_energies(archive, instrument):
         n_energies, n_angles = MODES[truth.mode[record]][:2]
         energy, width, theta = mode_tables(truth.mode[record])
         assert (data.n_angles[i], data.n_energies[i]) == (n_angles, n_energies)
-        np.testing.assert_allclose(data.energy[i, : n_energies - 1], energy[1:], rtol=1e-6)
-        np.testing.assert_allclose(data.energy_width[i, : n_energies - 1], width[1:], rtol=1e-6)
-        assert data.energy[i, n_energies - 1 :].isnull().all() and data.eflux[i, n_angles:].isnull().all()
+        np.testing.assert_allclose(
+            data.energy[i, : n_energies - 1], energy[1:], rtol=1e-6
+        )
+        np.testing.assert_allclose(
+            data.energy_width[i, : n_energies - 1], width[1:], rtol=1e-6
+        )
+        assert (
+            data.energy[i, n_energies - 1 :].isnull().all()
+            and data.eflux[i, n_angles:].isnull().all()
+        )
         shift = 5.6 * record / (RECORDS - 1)
-        np.testing.assert_allclose(data.pitch_angle[i, :n_angles, : n_energies - 1], (theta[:, 1:] + shift) % 360, atol=1e-4)
+        np.testing.assert_allclose(
+            data.pitch_angle[i, :n_angles, : n_energies - 1],
+            (theta[:, 1:] + shift) % 360,
+            atol=1e-4,
+        )
 
 
 @pytest.mark.parametrize("instrument", ["ees", "eeb", "ies", "ieb"])
@@ -104,15 +162,23 @@ def test_flux_is_the_true_one_within_counting_noise(archive):
     truth = of(archive, "ees")
     data = read_esa(truth.path)
     share = (data.record.values + 0.5) / RECORDS
-    expected = true_eflux(data.energy.values[:, None], data.pitch_angle.values, share[:, None, None])
-    ratio = (data.eflux.values / expected)[(expected > 3e6) & data.eflux.notnull().values]
+    expected = true_eflux(
+        data.energy.values[:, None], data.pitch_angle.values, share[:, None, None]
+    )
+    ratio = (data.eflux.values / expected)[
+        (expected > 3e6) & data.eflux.notnull().values
+    ]
     assert len(ratio) > 3000 and abs(np.mean(ratio) - 1) < 0.01
 
 
 def test_spoiled_records(archive):
     truth = of(archive, "ees")
     data, n = read_esa(truth.path), RECORDS // 4
-    assert n + 3 not in data.record and data.attrs["records"] == RECORDS and data.attrs["records_without_time"] == 1
+    assert (
+        n + 3 not in data.record
+        and data.attrs["records"] == RECORDS
+        and data.attrs["records_without_time"] == 1
+    )
     blank = data.record.values[data.eflux.isnull().all(("angle", "channel"))]
     assert list(blank) == [n, n + 1] and float(data.eflux.max()) < 1e8
     assert (data.solid_angle.values > 0).sum() == np.isfinite(data.eflux.values).sum()
@@ -124,7 +190,9 @@ def test_spoiled_records(archive):
 def test_gap_stays_in_the_times(archive):
     data = read_esa(of(archive, "ees").path)
     steps = np.diff(data.time.values) / np.timedelta64(1, "s")
-    assert steps.max() == pytest.approx(122.5) and (data.time_end > data.time_start).all()
+    assert (
+        steps.max() == pytest.approx(122.5) and (data.time_end > data.time_start).all()
+    )
     assert ((data.time_end - data.time_start) == np.timedelta64(2500, "ms")).all()
 
 
@@ -132,7 +200,11 @@ def test_retrace_only_on_request(archive):
     path = of(archive, "ees").path
     assert read_esa(path).channel[0] == 1
     data = read_esa(path, retrace=True)
-    assert data.channel[0] == 0 and data.energy_width[0, 0] == 0 and data.eflux[:, :, 0].isnull().all()  # marked bad in `bins`
+    assert (
+        data.channel[0] == 0
+        and data.energy_width[0, 0] == 0
+        and data.eflux[:, :, 0].isnull().all()
+    )  # marked bad in `bins`
 
 
 def test_first_energy_is_left_out_without_the_table_of_bad_cells(tmp_path):
@@ -144,7 +216,10 @@ def test_first_energy_is_left_out_without_the_table_of_bad_cells(tmp_path):
 @pytest.mark.parametrize("instrument", ["ees", "eeb"])
 def test_counts_and_codes(archive, instrument):
     path = of(archive, instrument).path
-    counts, codes = read_esa(path, quantity="counts").counts.values, read_esa(path, quantity="codes").codes.values
+    counts, codes = (
+        read_esa(path, quantity="counts").counts.values,
+        read_esa(path, quantity="codes").codes.values,
+    )
     both = np.isfinite(counts) & np.isfinite(codes)
     assert both.sum() > 10000 and abs(counts - codes)[both].max() < 1e-2
     assert np.nanmax(codes) < 255
@@ -159,15 +234,21 @@ def test_quantity_is_checked(archive, tmp_path):
 
 
 def test_version_one_reads_the_same(tmp_path):
-    one, two = (read_esa(simulate_cdf(tmp_path, records=12, version=version).path) for version in (1, 2))
+    one, two = (
+        read_esa(simulate_cdf(tmp_path, records=12, version=version).path)
+        for version in (1, 2)
+    )
     assert one.attrs["version"] == 1 and one.eflux.attrs == two.eflux.attrs
     np.testing.assert_array_equal(one.eflux, two.eflux)
     assert list(find_orbits(tmp_path)[13519].values())[0].name.endswith("_v02.cdf")
 
 
 FALLBACKS = {
-    "energies from the mode": ("energy_full", "denergy_full"), "pitch angles from the turn": ("pitch_angle",), "times from the epoch": ("time_unix",),
-    "intervals from the centres": ("time_start", "time_end"), "sizes from the fills": ("nbins", "nenergy"),
+    "energies from the mode": ("energy_full", "denergy_full"),
+    "pitch angles from the turn": ("pitch_angle",),
+    "times from the epoch": ("time_unix",),
+    "intervals from the centres": ("time_start", "time_end"),
+    "sizes from the fills": ("nbins", "nenergy"),
 }
 
 
@@ -175,19 +256,35 @@ FALLBACKS = {
 def test_what_is_missing_is_made_up_for(tmp_path, without):
     path = simulate_cdf(tmp_path, records=12, spoil=False).path
     whole = read_esa(path)
-    part = read_esa(simulate_cdf(tmp_path, records=12, spoil=False, without=without).path)
+    part = read_esa(
+        simulate_cdf(tmp_path, records=12, spoil=False, without=without).path
+    )
     shape = part.sizes["angle"], part.sizes["channel"]
-    np.testing.assert_allclose(part.energy[:, : whole.sizes["channel"]], whole.energy, rtol=1e-6)
-    np.testing.assert_array_equal(pitch_mean(part)[:, : whole.sizes["channel"]], pitch_mean(whole))
-    assert abs((part.time_end - whole.time_end) / np.timedelta64(1, "s")).max() < 0.002 and shape >= (64, 95)
+    np.testing.assert_allclose(
+        part.energy[:, : whole.sizes["channel"]], whole.energy, rtol=1e-6
+    )
+    np.testing.assert_array_equal(
+        pitch_mean(part)[:, : whole.sizes["channel"]], pitch_mean(whole)
+    )
+    assert abs(
+        (part.time_end - whole.time_end) / np.timedelta64(1, "s")
+    ).max() < 0.002 and shape >= (64, 95)
 
 
 def test_times_that_repeat_or_go_back(archive, tmp_path, monkeypatch):
     path = of(archive, "ees").path
     inner = fast_cdf._unix_time
-    monkeypatch.setattr(fast_cdf, "_unix_time", lambda variables: np.where(np.arange(RECORDS) == 5, inner(variables)[4], inner(variables)[::-1]))
+    monkeypatch.setattr(
+        fast_cdf,
+        "_unix_time",
+        lambda variables: np.where(
+            np.arange(RECORDS) == 5, inner(variables)[4], inner(variables)[::-1]
+        ),
+    )
     data = read_esa(path)
-    assert (np.diff(data.time.values) > np.timedelta64(0)).all() and data.record[0] == RECORDS - 1
+    assert (np.diff(data.time.values) > np.timedelta64(0)).all() and data.record[
+        0
+    ] == RECORDS - 1
 
 
 # means over pitch angles
@@ -202,13 +299,21 @@ def test_solid_angles_fill_the_sphere(shift, n):
 def test_solid_angle_is_the_integral():
     for pitch, width in ((0, 10), (3, 10), (90, 11.25), (178, 5.625), (359, 11.25)):
         angle = np.deg2rad(np.linspace(pitch - width / 2, pitch + width / 2, 20001))
-        assert solid_angle(pitch, width) == pytest.approx(np.pi * np.trapezoid(abs(np.sin(angle)), angle), rel=1e-6)
+        assert solid_angle(pitch, width) == pytest.approx(
+            np.pi * np.trapezoid(abs(np.sin(angle)), angle), rel=1e-6
+        )
 
 
 def test_mean_of_a_constant_is_the_constant(archive):
     data = read_esa(of(archive, "ees").path)
     data["eflux"] = data.eflux.where(data.eflux.isnull(), 7.0)
-    for ranges in (((0, 360),), ((0, 30), (330, 360)), ((150, 210),), ((40, 140), (210, 330)), ((0, 1),)):
+    for ranges in (
+        ((0, 360),),
+        ((0, 30), (330, 360)),
+        ((150, 210),),
+        ((40, 140), (210, 330)),
+        ((0, 1),),
+    ):
         mean = pitch_mean(data, ranges)
         np.testing.assert_allclose(mean[np.isfinite(mean)], 7.0, rtol=1e-6)
 
@@ -217,34 +322,58 @@ def test_ranges_that_share_the_circle_add_up(archive):
     data = read_esa(of(archive, "ees").path)
     pitch, width = data.pitch_angle.values, 360 / data.n_angles.values[:, None, None]
     parts = [((0, 30), (330, 360)), ((30, 150),), ((150, 210),), ((210, 330),)]
-    total = sum(fast_cdf._share(pitch, (width / 2).astype(np.float32), fast_cdf._around(ranges)) for ranges in parts)
+    total = sum(
+        fast_cdf._share(pitch, (width / 2).astype(np.float32), fast_cdf._around(ranges))
+        for ranges in parts
+    )
     np.testing.assert_allclose(total[np.isfinite(pitch)], 1, atol=1e-4)
 
 
 def plain_mean(data, ranges):
     "Mean over all cells at once, the share of each cell found by turning the ranges around the circle."
-    values, solid, pitch = (data[name].values.astype(float) for name in ("eflux", "solid_angle", "pitch_angle"))
+    values, solid, pitch = (
+        data[name].values.astype(float)
+        for name in ("eflux", "solid_angle", "pitch_angle")
+    )
     half = 180 / data.n_angles.values[:, None, None]
-    limits = [(low + turn, high + turn) for low, high in ranges for turn in (-360, 0, 360)]
-    share = sum(np.maximum(np.minimum(pitch + half, high) - np.maximum(pitch - half, low), 0) for low, high in limits) / (2 * half)
+    limits = [
+        (low + turn, high + turn) for low, high in ranges for turn in (-360, 0, 360)
+    ]
+    share = sum(
+        np.maximum(np.minimum(pitch + half, high) - np.maximum(pitch - half, low), 0)
+        for low, high in limits
+    ) / (2 * half)
     weight = np.where(np.isfinite(values), solid * share, 0)
     with np.errstate(invalid="ignore"):
         return (weight * np.nan_to_num(values)).sum(1) / weight.sum(1)
 
 
-RANGES = [((0, 360),), ((0, 30), (330, 360)), ((150, 210),), ((40, 140), (220, 320)), ((359, 360),), ((0, 1), (90, 90.5))]
+RANGES = [
+    ((0, 360),),
+    ((0, 30), (330, 360)),
+    ((150, 210),),
+    ((40, 140), (220, 320)),
+    ((359, 360),),
+    ((0, 1), (90, 90.5)),
+]
 
 
 @pytest.mark.parametrize("instrument", ["ees", "ieb"])
 @pytest.mark.parametrize("together", [1, 7, 1000])
-def test_means_do_not_depend_on_how_many_records_are_taken_together(archive, instrument, together, monkeypatch):
+def test_means_do_not_depend_on_how_many_records_are_taken_together(
+    archive, instrument, together, monkeypatch
+):
     monkeypatch.setattr(fast_cdf, "_TOGETHER", together)
     data = read_esa(of(archive, instrument).path)
     before = data.copy(deep=True)
     for ranges in RANGES:
-        np.testing.assert_allclose(pitch_mean(data, ranges), plain_mean(data, ranges), rtol=1e-3)
+        np.testing.assert_allclose(
+            pitch_mean(data, ranges), plain_mean(data, ranges), rtol=1e-3
+        )
         rows = [pitch_mean(data.isel(time=[record]), ranges) for record in (0, 13, 30)]
-        np.testing.assert_allclose(pitch_mean(data, ranges)[[0, 13, 30]], np.concatenate(rows), rtol=1e-12)
+        np.testing.assert_allclose(
+            pitch_mean(data, ranges)[[0, 13, 30]], np.concatenate(rows), rtol=1e-12
+        )
     assert data.identical(before)
 
 
@@ -260,8 +389,12 @@ def test_the_mean_needs_little_memory(archive):
 
 def test_down_exceeds_up_in_the_arc_only(archive):
     data = read_esa(of(archive, "ees").path)
-    down, up = (pitch_mean(data, ranges) for ranges in (((0, 30), (330, 360)), ((150, 210),)))
-    arc, quiet = (int(np.argmin(abs(data.record.values - at))) for at in (RECORDS / 2, 1))
+    down, up = (
+        pitch_mean(data, ranges) for ranges in (((0, 30), (330, 360)), ((150, 210),))
+    )
+    arc, quiet = (
+        int(np.argmin(abs(data.record.values - at))) for at in (RECORDS / 2, 1)
+    )
     assert np.nanmax(down[arc]) > 3 * np.nanmax(up[arc])
     assert np.nanmax(down[quiet]) == pytest.approx(np.nanmax(up[quiet]), rel=0.2)
 
@@ -274,7 +407,15 @@ def test_ranges_are_checked(archive, ranges):
 
 # trouble
 
-CLASSES = {"truncated": Truncated, "empty": EmptyFile, "not-cdf": NotCDF, "all-fill": AllFill, "all-zero": AllZero, "missing-variable": MissingVariable, "no-records": NoRecords}
+CLASSES = {
+    "truncated": Truncated,
+    "empty": EmptyFile,
+    "not-cdf": NotCDF,
+    "all-fill": AllFill,
+    "all-zero": AllZero,
+    "missing-variable": MissingVariable,
+    "no-records": NoRecords,
+}
 
 
 @pytest.mark.parametrize("orbit, kind", FAULTS.items(), ids=FAULTS.values())
@@ -283,7 +424,9 @@ def test_every_fault_has_its_class(archive, orbit, kind):
     with pytest.raises(CLASSES[kind], match=path.name) as caught:
         read_esa(path)
     assert caught.value.kind == kind == classify(path)
-    assert error_reason(caught.value) == ("divide-by-zero" if kind == "all-zero" else "invalid-cdf")
+    assert error_reason(caught.value) == (
+        "divide-by-zero" if kind == "all-zero" else "invalid-cdf"
+    )
 
 
 def test_healthy_files_are_healthy(archive):
@@ -294,7 +437,14 @@ def test_reasons():
     class Drawing(RuntimeError):
         batch_reason = "plotting"
 
-    cases = {TimeoutError(): "timeout", ZeroDivisionError(): "divide-by-zero", FloatingPointError(): "divide-by-zero", OSError(): "generic", Drawing(): "plotting", BadShape("x"): "invalid-cdf"}
+    cases = {
+        TimeoutError(): "timeout",
+        ZeroDivisionError(): "divide-by-zero",
+        FloatingPointError(): "divide-by-zero",
+        OSError(): "generic",
+        Drawing(): "plotting",
+        BadShape("x"): "invalid-cdf",
+    }
     assert [error_reason(error) for error in cases] == list(cases.values())
 
 
@@ -322,7 +472,13 @@ def test_unpacked_file_reads(tmp_path, plain):
 def test_file_packed_by_runs_of_zeros_reads(tmp_path, plain):
     body = re.sub(rb"\0{1,256}", lambda run: bytes([0, len(run[0]) - 1]), plain[8:])
     head = struct.pack(">qiqqi", 32 + len(body), 10, 40 + len(body), len(plain) - 8, 0)
-    (tmp_path / "a.cdf").write_bytes(plain[:4] + b"\xcc\xcc\0\1" + head + body + struct.pack(">qiiiii", 28, 11, 1, 0, 1, 0))
+    (tmp_path / "a.cdf").write_bytes(
+        plain[:4]
+        + b"\xcc\xcc\0\1"
+        + head
+        + body
+        + struct.pack(">qiiiii", 28, 11, 1, 0, 1, 0)
+    )
     assert read_esa(tmp_path / "a.cdf").sizes["time"] == 8
 
 
@@ -330,18 +486,40 @@ def test_bomb_is_not_unpacked(tmp_path, plain):
     body = gzip.compress(bytes(50_000_000))
     for claimed in (1000, 2**40, len(plain)):
         head = struct.pack(">qiqqi", 32 + len(body), 10, 40 + len(body), claimed, 0)
-        (tmp_path / "a.cdf").write_bytes(plain[:4] + b"\xcc\xcc\0\1" + head + body + struct.pack(">qiiiii", 28, 11, 5, 0, 1, 6))
+        (tmp_path / "a.cdf").write_bytes(
+            plain[:4]
+            + b"\xcc\xcc\0\1"
+            + head
+            + body
+            + struct.pack(">qiiiii", 28, 11, 5, 0, 1, 6)
+        )
         with pytest.raises(TooLarge if claimed == 2**40 else CDFError):
             read_esa(tmp_path / "a.cdf")
 
 
-@pytest.mark.parametrize("method, pack", [(5, lambda body: gzip.compress(body)), (1, lambda body: body.replace(b"\0", b"\0\0"))], ids=["gzip", "zeros"])
+@pytest.mark.parametrize(
+    "method, pack",
+    [
+        (5, lambda body: gzip.compress(body)),
+        (1, lambda body: body.replace(b"\0", b"\0\0")),
+    ],
+    ids=["gzip", "zeros"],
+)
 @pytest.mark.parametrize("change", [-1, 1, 70_000])
 def test_unpacked_size_has_to_be_the_claimed_one(tmp_path, plain, method, pack, change):
     body = pack(bytes(plain[8:]))
-    for claimed, error in ((len(plain) - 8, None), (len(plain) - 8 + change, Truncated)):
+    for claimed, error in (
+        (len(plain) - 8, None),
+        (len(plain) - 8 + change, Truncated),
+    ):
         head = struct.pack(">qiqqi", 32 + len(body), 10, 40 + len(body), claimed, 0)
-        (tmp_path / "a.cdf").write_bytes(plain[:4] + b"\xcc\xcc\0\1" + head + body + struct.pack(">qiiiii", 28, 11, method, 0, 1, 6))
+        (tmp_path / "a.cdf").write_bytes(
+            plain[:4]
+            + b"\xcc\xcc\0\1"
+            + head
+            + body
+            + struct.pack(">qiiiii", 28, 11, method, 0, 1, 6)
+        )
         if error is None:
             assert read_esa(tmp_path / "a.cdf").sizes["time"] == 8
         else:
@@ -352,7 +530,13 @@ def test_unpacked_size_has_to_be_the_claimed_one(tmp_path, plain, method, pack, 
 def test_packed_bytes_that_end_early(tmp_path, plain):
     body = gzip.compress(bytes(plain[8:]))[:-8]
     head = struct.pack(">qiqqi", 32 + len(body), 10, 40 + len(body), len(plain) - 8, 0)
-    (tmp_path / "a.cdf").write_bytes(plain[:4] + b"\xcc\xcc\0\1" + head + body + struct.pack(">qiiiii", 28, 11, 5, 0, 1, 6))
+    (tmp_path / "a.cdf").write_bytes(
+        plain[:4]
+        + b"\xcc\xcc\0\1"
+        + head
+        + body
+        + struct.pack(">qiiiii", 28, 11, 5, 0, 1, 6)
+    )
     with pytest.raises(Truncated, match="end early"):
         read_esa(tmp_path / "a.cdf")
 
@@ -369,11 +553,16 @@ def at_variable(plain, name):
     return plain.index(name.encode().ljust(256, b"\0")) - 84
 
 
-@pytest.mark.parametrize("offset, layout, value, match", [
-    (12, ">q", None, "twice"),  # the next variable is this one
-    (24, ">i", 2**31 - 2, "allowed"),  # records
-    (340, ">i", 2**30, "dimensions"), (344, ">i", 2**30, "shape"), (64, ">i", 2**30, "elements"),
-])
+@pytest.mark.parametrize(
+    "offset, layout, value, match",
+    [
+        (12, ">q", None, "twice"),  # the next variable is this one
+        (24, ">i", 2**31 - 2, "allowed"),  # records
+        (340, ">i", 2**30, "dimensions"),
+        (344, ">i", 2**30, "shape"),
+        (64, ">i", 2**30, "elements"),
+    ],
+)
 def test_damaged_descriptions(tmp_path, plain, offset, layout, value, match):
     place, data = at_variable(plain, "eflux"), bytearray(plain)
     struct.pack_into(layout, data, place + offset, place if value is None else value)
@@ -383,7 +572,15 @@ def test_damaged_descriptions(tmp_path, plain, offset, layout, value, match):
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255), st.booleans()), min_size=1, max_size=4))
+@given(
+    st.lists(
+        st.tuples(
+            st.floats(0, 1, exclude_max=True), st.integers(0, 255), st.booleans()
+        ),
+        min_size=1,
+        max_size=4,
+    )
+)
 def test_damage_is_an_error_of_ours_or_none(plain, tmp_path_factory, changes):
     data = bytearray(plain)
     for where, byte, early in changes:
@@ -399,8 +596,18 @@ def test_damage_is_an_error_of_ours_or_none(plain, tmp_path_factory, changes):
 def test_shapes_that_do_not_fit(tmp_path, monkeypatch):
     path = simulate_cdf(tmp_path, records=8, spoil=False).path
     inner = fast_cdf.Variables.__getitem__
-    for name, change, match in (("pitch_angle", lambda a: a[:5], "shape"), ("nbins", lambda a: a[:5], "nbins"), ("energy_full", lambda a: a * (1 + np.arange(64))[:, None], "angle to angle")):
-        monkeypatch.setattr(fast_cdf.Variables, "__getitem__", lambda self, key: change(inner(self, key)) if key == name else inner(self, key))
+    for name, change, match in (
+        ("pitch_angle", lambda a: a[:5], "shape"),
+        ("nbins", lambda a: a[:5], "nbins"),
+        ("energy_full", lambda a: a * (1 + np.arange(64))[:, None], "angle to angle"),
+    ):
+        monkeypatch.setattr(
+            fast_cdf.Variables,
+            "__getitem__",
+            lambda self, key: (
+                change(inner(self, key)) if key == name else inner(self, key)
+            ),
+        )
         with pytest.raises(BadShape, match=match):
             read_esa(path)
 
@@ -408,7 +615,11 @@ def test_shapes_that_do_not_fit(tmp_path, monkeypatch):
 def test_mode_beyond_the_tables(tmp_path, monkeypatch):
     path = simulate_cdf(tmp_path, records=8, spoil=False, without=("energy_full",)).path
     inner = fast_cdf._rows
-    monkeypatch.setattr(fast_cdf, "_rows", lambda variables: inner(variables) | {"mode_ind": np.full(8, 7.0)})
+    monkeypatch.setattr(
+        fast_cdf,
+        "_rows",
+        lambda variables: inner(variables) | {"mode_ind": np.full(8, 7.0)},
+    )
     with pytest.raises(BadShape, match="no row 7"):
         read_esa(path)
 
@@ -425,7 +636,9 @@ def test_values_of_the_parser(archive):
     truth = of(archive, "ieb")
     with open_cdf(truth.path) as variables:
         assert variables.names == set(cdflib.CDF(truth.path).cdf_info().zVariables)
-        np.testing.assert_array_equal(variables["eflux"], cdflib.CDF(truth.path).varget("eflux"))
+        np.testing.assert_array_equal(
+            variables["eflux"], cdflib.CDF(truth.path).varget("eflux")
+        )
         assert np.isnan(variables.numbers("sc_pot")).all()
 
 
@@ -436,7 +649,11 @@ def test_cusp_table(archive):
     table = read_cusp_table(archive[0] / "FAST_Cusp_Indices.csv")
     assert set(table.kind) == {"orb", "eeb", "ees", "ieb", "ies"} and len(table) == 15
     short = table[table.orbit == 13521].set_index("kind")
-    assert short.loc["orb", "first"] == 70 and short.loc["eeb", "first"] is not None and table["first"].isna().sum() == 4
+    assert (
+        short.loc["orb", "first"] == 70
+        and short.loc["eeb", "first"] is not None
+        and table["first"].isna().sum() == 4
+    )
 
 
 def test_cusp_is_where_the_records_are(archive):
@@ -447,23 +664,49 @@ def test_cusp_is_where_the_records_are(archive):
     table.loc[table.kind == "ees", ["first", "last"]] = (9, 14)
     found, n = cusp_interval(data, table), RECORDS // 4
     assert not found.reason and found.start == data.time_start.values[9]
-    assert found.end == data.time_end.values[data.record.values == 14][0] and n + 3 == 13  # left out, and yet counted
+    assert (
+        found.end == data.time_end.values[data.record.values == 14][0] and n + 3 == 13
+    )  # left out, and yet counted
 
 
-@pytest.mark.parametrize("change, reason", [
-    ({"file": "fa_esa_l2_ees_20000119234500_13519_v01.cdf"}, "_v01"), ({"file": "fa_esa_l2_ees_20000119234501_13519_v02.cdf"}, "the table is for"),
-    ({"file": "fa_esa_l2_ees_20000119234500_13520_v02.cdf"}, "13520"), ({"file": ""}, "no file"), ({"first": None}, "no records"),
-    ({"first": 9, "last": 8}, "records 9 to 8"), ({"first": -1}, "records -1"), ({"kind": "eeb"}, "not in the table"),
-    ({"file": "fa_esa_l2_ees_x_13519_v02.cdf"}, ""),
-])
+@pytest.mark.parametrize(
+    "change, reason",
+    [
+        ({"file": "fa_esa_l2_ees_20000119234500_13519_v01.cdf"}, "_v01"),
+        ({"file": "fa_esa_l2_ees_20000119234501_13519_v02.cdf"}, "the table is for"),
+        ({"file": "fa_esa_l2_ees_20000119234500_13520_v02.cdf"}, "13520"),
+        ({"file": ""}, "no file"),
+        ({"first": None}, "no records"),
+        ({"first": 9, "last": 8}, "records 9 to 8"),
+        ({"first": -1}, "records -1"),
+        ({"kind": "eeb"}, "not in the table"),
+        ({"file": "fa_esa_l2_ees_x_13519_v02.cdf"}, ""),
+    ],
+)
 def test_cusp_of_another_file_is_not_used(archive, change, reason):
     table = read_cusp_table(archive[0] / "FAST_Cusp_Indices.csv")
-    table = table[(table.orbit == 13519) & (table.kind == "ees")].assign(**{"first": 5, "last": 8}).assign(**change)
+    table = (
+        table[(table.orbit == 13519) & (table.kind == "ees")]
+        .assign(**{"first": 5, "last": 8})
+        .assign(**change)
+    )
     found = cusp_interval(read_esa(of(archive, "ees").path), table)
-    assert reason in found.reason and bool(found.reason) == bool(reason) == np.isnat(found.start)
+    assert reason in found.reason and bool(found.reason) == bool(reason) == np.isnat(
+        found.start
+    )
 
 
-@pytest.mark.parametrize("text, match", [("", "Orbit Number"), ("Orbit Number,ees File\n1,2\n", "tabs"), ("Orbit Number\tees File\tees min Index\tees Max Index\n1\tx\t5\n7\ty\tseven\t8\n", "line 3")])
+@pytest.mark.parametrize(
+    "text, match",
+    [
+        ("", "Orbit Number"),
+        ("Orbit Number,ees File\n1,2\n", "tabs"),
+        (
+            "Orbit Number\tees File\tees min Index\tees Max Index\n1\tx\t5\n7\ty\tseven\t8\n",
+            "line 3",
+        ),
+    ],
+)
 def test_tables_that_are_none(tmp_path, text, match):
     (tmp_path / "t.csv").write_text(text)
     with pytest.raises(ValueError, match=match):
@@ -473,4 +716,7 @@ def test_tables_that_are_none(tmp_path, text, match):
 def test_same_seed_same_numbers(tmp_path):
     one = simulate_cdf(tmp_path, records=8).path
     shutil.move(one, tmp_path / "first.cdf")
-    np.testing.assert_array_equal(read_esa(tmp_path / "first.cdf").eflux, read_esa(simulate_cdf(tmp_path, records=8).path).eflux)
+    np.testing.assert_array_equal(
+        read_esa(tmp_path / "first.cdf").eflux,
+        read_esa(simulate_cdf(tmp_path, records=8).path).eflux,
+    )

@@ -1,4 +1,5 @@
 """The injection study: truths as asked for, numbers that repeat, counting that is right, and sweeps without a loss cone that have none."""
+
 import dataclasses
 import json
 
@@ -13,12 +14,49 @@ from lunar_potential import pipeline
 from lunar_potential.physics.charging import ChargingErrors
 from lunar_potential.physics.geometry import cell_pitch
 from lunar_potential.pipeline import Config
-from lunar_potential.synthetic.simulate import COUNT_FACTOR, REGIMES, SimulationOptions, Truth, draw_gains, simulate_sweeps, sunlit_potential
 from lunar_potential.quality.study import (
-    BAR, DAY, NULL_KINDS, Case, Injection, _cut, _identical, _measured_day, _numbered, accuracy_table, as_stated, benchmark_json, check_spacecraft,
-    coverage_study, draw_day, false_identification, fit_measured, format_benchmark, inject, median_by_width, null_sweeps, plot_coverage,
-    plot_errors, plot_truths, plot_widths, spacecraft_benchmark, spacecraft_errors, spacecraft_influence, spacecraft_input, spacecraft_truth, stress_cases,
-    stress_study, truth_grid,
+    BAR,
+    DAY,
+    NULL_KINDS,
+    Case,
+    Injection,
+    _cut,
+    _identical,
+    _measured_day,
+    _numbered,
+    accuracy_table,
+    as_stated,
+    benchmark_json,
+    check_spacecraft,
+    coverage_study,
+    draw_day,
+    false_identification,
+    fit_measured,
+    format_benchmark,
+    inject,
+    median_by_width,
+    null_sweeps,
+    plot_coverage,
+    plot_errors,
+    plot_truths,
+    plot_widths,
+    spacecraft_benchmark,
+    spacecraft_errors,
+    spacecraft_influence,
+    spacecraft_input,
+    spacecraft_truth,
+    stress_cases,
+    stress_study,
+    truth_grid,
+)
+from lunar_potential.synthetic.simulate import (
+    COUNT_FACTOR,
+    REGIMES,
+    SimulationOptions,
+    Truth,
+    draw_gains,
+    simulate_sweeps,
+    sunlit_potential,
 )
 from lunar_potential.units import Flag
 
@@ -37,9 +75,15 @@ def same(one, other):
 @pytest.mark.parametrize("regime", REGIMES)
 def test_a_day_of_one_regime(regime):
     truth = draw_day(regime, 1000, seed=3)
-    assert set(truth.regime) == {regime} and truth.connected.all() and set(truth.polarity) == {-1, 1}
+    assert (
+        set(truth.regime) == {regime}
+        and truth.connected.all()
+        and set(truth.polarity) == {-1, 1}
+    )
     assert np.isfinite(truth.u_surface).all() and np.isfinite(truth.b).all()
-    assert abs(truth.foot_sun.mean() - (0.5 if regime != "wake" else 0)) < 4 * np.sqrt(0.25 / 1000)
+    assert abs(truth.foot_sun.mean() - (0.5 if regime != "wake" else 0)) < 4 * np.sqrt(
+        0.25 / 1000
+    )
     assert (truth.sc_sun == (regime != "wake")).all()
     np.testing.assert_array_equal(truth.u_sc, spacecraft_truth(truth))
     sunward = np.cos(np.radians(truth.foot_lat)) * np.cos(np.radians(truth.foot_lon))
@@ -53,7 +97,9 @@ def test_same_seed_same_day():
     same(vars(draw_day("lobe", 50, seed=4)), vars(draw_day("lobe", 50, seed=4)))
     one, other = draw_day("lobe", 50, seed=4), draw_day("lobe", 50, seed=5)
     assert not np.isin(one.u_surface, other.u_surface).any()
-    assert not np.isin(one.bs_over_bm, draw_day("wake", 50, seed=4).bs_over_bm).any(), "regimes do not share their draws"
+    assert not np.isin(one.bs_over_bm, draw_day("wake", 50, seed=4).bs_over_bm).any(), (
+        "regimes do not share their draws"
+    )
 
 
 def test_some_field_lines_miss_the_moon():
@@ -66,10 +112,18 @@ def test_some_field_lines_miss_the_moon():
 
 
 def test_regimes_take_turns():
-    assert draw_day(("wake", "lobe"), 5).regime.tolist() == ["wake", "lobe", "wake", "lobe", "wake"]
+    assert draw_day(("wake", "lobe"), 5).regime.tolist() == [
+        "wake",
+        "lobe",
+        "wake",
+        "lobe",
+        "wake",
+    ]
 
 
-@pytest.mark.parametrize("arguments, words", [(("tail",), "'tail' is unknown"), (("lobe", 0), "0 sweeps")])
+@pytest.mark.parametrize(
+    "arguments, words", [(("tail",), "'tail' is unknown"), (("lobe", 0), "0 sweeps")]
+)
 def test_days_that_cannot_be(arguments, words):
     with pytest.raises(ValueError, match=words):
         draw_day(*arguments)
@@ -77,12 +131,24 @@ def test_days_that_cannot_be(arguments, words):
 
 def test_grid_is_an_outer_product():
     fields = [(0, 0, 5.0), (3.0, 0, 0)]
-    truth = truth_grid(u_surface=[-10, -20, -30], bs_over_bm=[0.2, 0.4], b=fields, T=20.0, repeat=2)
+    truth = truth_grid(
+        u_surface=[-10, -20, -30], bs_over_bm=[0.2, 0.4], b=fields, T=20.0, repeat=2
+    )
     rows = list(zip(truth.u_surface, truth.bs_over_bm, map(tuple, truth.b)))
-    assert len(truth) == len(rows) == 24 and len(set(rows)) == 12 and rows[:12] == rows[12:]
-    assert rows[:3] == [(-10, 0.2, fields[0]), (-10, 0.2, fields[1]), (-10, 0.4, fields[0])]
+    assert (
+        len(truth) == len(rows) == 24
+        and len(set(rows)) == 12
+        and rows[:12] == rows[12:]
+    )
+    assert rows[:3] == [
+        (-10, 0.2, fields[0]),
+        (-10, 0.2, fields[1]),
+        (-10, 0.4, fields[0]),
+    ]
     assert (truth.T == 20).all()
-    np.testing.assert_allclose(truth.u_sc, sunlit_potential(truth.n, truth.T, truth.kappa))
+    np.testing.assert_allclose(
+        truth.u_sc, sunlit_potential(truth.n, truth.T, truth.kappa)
+    )
 
 
 def test_grid_keeps_what_is_given():
@@ -112,9 +178,17 @@ def test_injection_repeats_and_does_not_depend_on_workers(two_days):
 def test_injection_keeps_the_order_of_the_truth(two_days):
     truth, once = two_days
     order = np.argsort(truth.day, kind="stable")
-    same({name: values[order] for name, values in once.spec.items()}, inject(truth.select(order), seed=5).spec)
-    np.testing.assert_array_equal((once.spec["flags"] & int(Flag.RELATIVE_TO_SPACECRAFT)) != 0, np.isnan(once.spec["u_spacecraft"]) & truth.connected)
-    assert (once.spec["set_kind"] == "none")[~truth.connected].all() and once.identified[truth.connected].mean() > 0.8
+    same(
+        {name: values[order] for name, values in once.spec.items()},
+        inject(truth.select(order), seed=5).spec,
+    )
+    np.testing.assert_array_equal(
+        (once.spec["flags"] & int(Flag.RELATIVE_TO_SPACECRAFT)) != 0,
+        np.isnan(once.spec["u_spacecraft"]) & truth.connected,
+    )
+    assert (once.spec["set_kind"] == "none")[
+        ~truth.connected
+    ].all() and once.identified[truth.connected].mean() > 0.8
     assert not once.has_set[~truth.connected].any()
 
 
@@ -122,24 +196,38 @@ def test_days_are_cut_evenly():
     for n in (1, 1080, 1081, 5000):
         parts = _cut(np.arange(n))
         sizes = [len(part) for part in parts]
-        assert max(sizes) <= DAY and max(sizes) - min(sizes) <= 1 and len(parts) == -(-n // DAY)
+        assert (
+            max(sizes) <= DAY
+            and max(sizes) - min(sizes) <= 1
+            and len(parts) == -(-n // DAY)
+        )
         np.testing.assert_array_equal(np.concatenate(parts), np.arange(n))
 
 
 def test_the_fit_does_not_see_the_truth(two_days):
     "Other labels and places, same electrons, same answer."
     truth, once = two_days
-    moved = dataclasses.replace(truth, foot_sun=~truth.foot_sun, foot_lat=0 * truth.foot_lat, regime=np.full(24, "wake"))
+    moved = dataclasses.replace(
+        truth,
+        foot_sun=~truth.foot_sun,
+        foot_lat=0 * truth.foot_lat,
+        regime=np.full(24, "wake"),
+    )
     same(once.spec, inject(moved, seed=5).spec)
 
 
 def test_missing_rows_are_left_out():
-    found = inject(draw_day("solar_wind", 6), SimulationOptions(missing_rows=0.3), seed=1)
+    found = inject(
+        draw_day("solar_wind", 6), SimulationOptions(missing_rows=0.3), seed=1
+    )
     assert ((found.spec["flags"] & int(Flag.SHORT_SWEEP)) != 0).sum() >= 5
 
 
 def test_a_given_spacecraft_potential_is_used():
-    found = inject(dataclasses.replace(draw_day("solar_wind", 4), u_sc=np.full(4, -30.0)), config=Config(u_spacecraft=-30.0))
+    found = inject(
+        dataclasses.replace(draw_day("solar_wind", 4), u_sc=np.full(4, -30.0)),
+        config=Config(u_spacecraft=-30.0),
+    )
     assert (found.spec["u_spacecraft"] == -30).all()
 
 
@@ -152,7 +240,10 @@ def injection(truth, value, sets, kind="two-sided", flags=0):
     fill = lambda v: np.broadcast_to(v, n).copy()
     spec = {"u_surface": fill(value), "set_kind": fill(kind), "flags": fill(flags)}
     for level, ends in sets.items():
-        spec |= {f"u_surface_{side}_{level}": fill(end) for side, end in zip(("lower", "upper"), ends)}
+        spec |= {
+            f"u_surface_{side}_{level}": fill(end)
+            for side, end in zip(("lower", "upper"), ends)
+        }
     return Injection(truth, spec)
 
 
@@ -161,7 +252,10 @@ def test_gaussian_sets_have_their_coverage():
     n, sigma = 20000, rng.lognormal(0, 1, 20000)
     truth = Truth.of(n, u_surface=rng.uniform(-200, 0, n))
     value = truth.u_surface + sigma * rng.normal(size=n)
-    sets = {level: (value - z * sigma, value + z * sigma) for level, z in ((95, norm.ppf(0.975)), (68, 1.0))}
+    sets = {
+        level: (value - z * sigma, value + z * sigma)
+        for level, z in ((95, norm.ppf(0.975)), (68, 1.0))
+    }
     made = injection(truth, value, sets)
     row = accuracy_table(made).loc["all"]
     assert abs(row["covered_95"] - 0.95) < 4 * row["covered_95_se"] < 0.01
@@ -169,40 +263,82 @@ def test_gaussian_sets_have_their_coverage():
     assert row["covered_95_se"] == pytest.approx(np.sqrt(0.95 * 0.05 / n), rel=0.05)
     assert row["width_95"] == pytest.approx(np.median(2 * norm.ppf(0.975) * sigma))
     half, error = median_by_width(made)
-    np.testing.assert_allclose(error[1:-1] / half[1:-1], norm.ppf(0.75) / norm.ppf(0.975), rtol=0.15)
+    np.testing.assert_allclose(
+        error[1:-1] / half[1:-1], norm.ppf(0.75) / norm.ppf(0.975), rtol=0.15
+    )
 
 
 def test_known_coverage_by_group():
-    truth = Truth.of(100, u_surface=-50.0, regime=np.repeat(["lobe", "wake"], 50), foot_sun=np.arange(100) % 2 == 0, beam_amp=np.arange(100) % 5 == 0)
+    truth = Truth.of(
+        100,
+        u_surface=-50.0,
+        regime=np.repeat(["lobe", "wake"], 50),
+        foot_sun=np.arange(100) % 2 == 0,
+        beam_amp=np.arange(100) % 5 == 0,
+    )
     upper = np.where(np.arange(100) < 7, -51.0, -40.0)
-    table = accuracy_table(injection(truth, -48.0, {95: (-60.0, upper), 68: (-49.0, -40.0)}))
-    assert table.index.tolist() == ["all", "lobe", "wake"] and table["sweeps"].tolist() == [100, 50, 50]
+    table = accuracy_table(
+        injection(truth, -48.0, {95: (-60.0, upper), 68: (-49.0, -40.0)})
+    )
+    assert table.index.tolist() == ["all", "lobe", "wake"] and table[
+        "sweeps"
+    ].tolist() == [100, 50, 50]
     np.testing.assert_allclose(table["covered_95"], [0.93, 0.86, 1.0])
     np.testing.assert_allclose(table["covered_68"], 0.0)
     np.testing.assert_allclose(table[["error", "bias", "error_p95"]], 2.0)
-    assert (table["covered_95_se"] > 0).all() and (table["width_95"].round(6) == [20, 20, 20]).all()
+    assert (table["covered_95_se"] > 0).all() and (
+        table["width_95"].round(6) == [20, 20, 20]
+    ).all()
 
 
 def test_groups():
-    truth = Truth.of(10, u_surface=-50.0, foot_sun=np.arange(10) < 4, beam_amp=np.where(np.arange(10) < 3, 0.0, 1.0), kappa=np.repeat([3.0, 5.0], 5))
+    truth = Truth.of(
+        10,
+        u_surface=-50.0,
+        foot_sun=np.arange(10) < 4,
+        beam_amp=np.where(np.arange(10) < 3, 0.0, 1.0),
+        kappa=np.repeat([3.0, 5.0], 5),
+    )
     made = injection(truth, -50.0, {95: (-60, -40), 68: (-55, -45)})
     count = lambda by: accuracy_table(made, by)["sweeps"].to_dict()
     assert count("light") == {"all": 10, "sun": 4, "shade": 6}
     assert count("beam") == {"all": 10, "no beam": 3, "beam": 7}
-    ratios = injection(Truth.of(4, bs_over_bm=[0.1, 0.3, 0.8, 0.9]), -80.0, {95: (-90, -70), 68: (-85, -75)})
-    assert accuracy_table(ratios, "ratio")["sweeps"].to_dict() == {"all": 4, "ratio below 0.3": 1, "ratio 0.3 to 0.8": 1, "ratio above 0.8": 2}
+    ratios = injection(
+        Truth.of(4, bs_over_bm=[0.1, 0.3, 0.8, 0.9]),
+        -80.0,
+        {95: (-90, -70), 68: (-85, -75)},
+    )
+    assert accuracy_table(ratios, "ratio")["sweeps"].to_dict() == {
+        "all": 4,
+        "ratio below 0.3": 1,
+        "ratio 0.3 to 0.8": 1,
+        "ratio above 0.8": 2,
+    }
     assert count("kappa") == {"all": 10, 3.0: 5, 5.0: 5}
-    assert count(np.repeat(["a", "b"], [1, 9])) == count(lambda one: np.where(np.arange(len(one)) < 1, "a", "b")) == {"all": 10, "a": 1, "b": 9}
+    assert (
+        count(np.repeat(["a", "b"], [1, 9]))
+        == count(lambda one: np.where(np.arange(len(one)) < 1, "a", "b"))
+        == {"all": 10, "a": 1, "b": 9}
+    )
 
 
 def test_open_sets_cover_on_their_side():
     truth = Truth.of(5, u_surface=[-50.0, -50.0, -50.0, -50.0, -50.0])
-    lower, upper = np.array([-np.inf, -np.inf, -60, -40, -np.inf]), np.array([-40, -60, np.inf, np.inf, np.inf])
-    made = injection(truth, np.nan, {95: (lower, upper), 68: (lower, upper)}, kind="whole domain")
+    lower, upper = (
+        np.array([-np.inf, -np.inf, -60, -40, -np.inf]),
+        np.array([-40, -60, np.inf, np.inf, np.inf]),
+    )
+    made = injection(
+        truth, np.nan, {95: (lower, upper), 68: (lower, upper)}, kind="whole domain"
+    )
     assert made.covered().tolist() == [True, False, True, False, True]
     row = accuracy_table(made).loc["all"]
     assert row["covered_95"] == 0.6 and row["identified"] == 0
-    assert row[["error", "error_p95", "bias", "covered_95_identified", "width_95"]].isna().all()
+    assert (
+        row[["error", "error_p95", "bias", "covered_95_identified", "width_95"]]
+        .isna()
+        .all()
+    )
 
 
 def test_ends_belong_to_the_set():
@@ -211,16 +347,36 @@ def test_ends_belong_to_the_set():
 
 
 def test_what_has_no_set_or_no_connection_is_not_counted():
-    truth = Truth.of(6, u_surface=np.where(np.arange(6) < 4, -50.0, np.nan), polarity=np.where(np.arange(6) < 4, 1, 0))
+    truth = Truth.of(
+        6,
+        u_surface=np.where(np.arange(6) < 4, -50.0, np.nan),
+        polarity=np.where(np.arange(6) < 4, 1, 0),
+    )
     kind = np.array(["two-sided", "none", "two-sided", "two-sided", "none", "none"])
     lower = np.array([-60, np.nan, -60, -49, np.nan, np.nan])
-    row = accuracy_table(injection(truth, np.where(kind == "none", np.nan, -50.0), {95: (lower, -40.0), 68: (lower, -40.0)}, kind)).loc["all"]
-    assert (row["sweeps"], row["identified"], row["covered_95"]) == (4, 0.75, pytest.approx(2 / 3))
+    row = accuracy_table(
+        injection(
+            truth,
+            np.where(kind == "none", np.nan, -50.0),
+            {95: (lower, -40.0), 68: (lower, -40.0)},
+            kind,
+        )
+    ).loc["all"]
+    assert (row["sweeps"], row["identified"], row["covered_95"]) == (
+        4,
+        0.75,
+        pytest.approx(2 / 3),
+    )
 
 
 def test_relative_potentials_are_held_to_the_spacecraft():
     truth = Truth.of(2, u_surface=-50.0, u_sc=10.0)
-    made = injection(truth, -60.0, {95: (-65, -55), 68: (-65, -55)}, flags=np.array([0, int(Flag.RELATIVE_TO_SPACECRAFT)]))
+    made = injection(
+        truth,
+        -60.0,
+        {95: (-65, -55), 68: (-65, -55)},
+        flags=np.array([0, int(Flag.RELATIVE_TO_SPACECRAFT)]),
+    )
     assert made.covered().tolist() == [False, True] and made.error.tolist() == [-10, 0]
 
 
@@ -234,11 +390,30 @@ def study():
 
 def test_a_small_study(study):
     table = study.table
-    assert table.index.tolist()[:3] == ["all", "solar_wind", "wake"] and {"sun", "shade", "beam", "no beam"} == set(table.index[3:7])
-    assert table.loc["all", "sweeps"] == 440 == table.loc[["sun", "shade"], "sweeps"].sum() == table.loc[["beam", "no beam"], "sweeps"].sum() == table["sweeps"].iloc[7:].sum()
-    assert len(study.injection.calibrations) == 2 and all(one.sweeps == 220 for one in study.injection.calibrations)
-    assert table.loc["all", "identified"] > 0.95 and table.loc["all", "error"] < 3 and table.loc["all", "error_p95"] < 20
-    assert (table["covered_95"].iloc[:7] > 0.88).all() and (table["covered_68"].iloc[:7] > 0.55).all()
+    assert table.index.tolist()[:3] == ["all", "solar_wind", "wake"] and {
+        "sun",
+        "shade",
+        "beam",
+        "no beam",
+    } == set(table.index[3:7])
+    assert (
+        table.loc["all", "sweeps"]
+        == 440
+        == table.loc[["sun", "shade"], "sweeps"].sum()
+        == table.loc[["beam", "no beam"], "sweeps"].sum()
+        == table["sweeps"].iloc[7:].sum()
+    )
+    assert len(study.injection.calibrations) == 2 and all(
+        one.sweeps == 220 for one in study.injection.calibrations
+    )
+    assert (
+        table.loc["all", "identified"] > 0.95
+        and table.loc["all", "error"] < 3
+        and table.loc["all", "error_p95"] < 20
+    )
+    assert (table["covered_95"].iloc[:7] > 0.88).all() and (
+        table["covered_68"].iloc[:7] > 0.55
+    ).all()
     assert "solar_wind" in repr(study) and "<table" in study._repr_html_()
 
 
@@ -246,35 +421,62 @@ def test_regimes_are_days_of_one_instrument(study):
     wake = dataclasses.replace(draw_day("wake", 220, seed=2))
     np.testing.assert_array_equal(study.injection.truth.u_surface[220:], wake.u_surface)
     gains = draw_gains(2)
-    assert all(np.corrcoef(one.gain, gains)[0, 1] > 0.9 for one in study.injection.calibrations)
+    assert all(
+        np.corrcoef(one.gain, gains)[0, 1] > 0.9 for one in study.injection.calibrations
+    )
 
 
 def test_figures(study):
     import matplotlib.pyplot as plt
 
-    for draw, data in ((plot_coverage, study.table), (plot_coverage, study.injection), (plot_errors, study.injection),
-                       (plot_widths, study.injection), (plot_truths, study.injection.truth)):
+    for draw, data in (
+        (plot_coverage, study.table),
+        (plot_coverage, study.injection),
+        (plot_errors, study.injection),
+        (plot_widths, study.injection),
+        (plot_truths, study.injection.truth),
+    ):
         ax = plt.subplots()[1]
         assert draw(data, ax) is ax and ax.get_ylabel()
         ax.figure.canvas.draw()
         plt.close(ax.figure)
     ax = study.plot(plt.subplots()[1])
-    points = [line.get_ydata() for line in ax.lines if len(line.get_ydata()) == len(study.table)]
+    points = [
+        line.get_ydata()
+        for line in ax.lines
+        if len(line.get_ydata()) == len(study.table)
+    ]
     assert any(np.allclose(y, study.table["covered_95"]) for y in points)
     plt.close(ax.figure)
 
 
 def test_stress_cases_differ_from_the_nominal_one():
     cases = stress_cases()
-    assert cases["nominal"] == Case(SimulationOptions()) and len(set(cases.values())) == len(cases)
+    assert cases["nominal"] == Case(SimulationOptions()) and len(
+        set(cases.values())
+    ) == len(cases)
 
 
 def test_stress_study_rows():
-    cases = {"nominal": Case(SimulationOptions()), "quiet": Case(SimulationOptions(gain_error=0.0)), "thin": Case(SimulationOptions(), 0.3)}
+    cases = {
+        "nominal": Case(SimulationOptions()),
+        "quiet": Case(SimulationOptions(gain_error=0.0)),
+        "thin": Case(SimulationOptions(), 0.3),
+    }
     table = stress_study(12, seed=1, cases=cases)
-    assert table.index.tolist() == list(cases) and (table["sweeps"] == 12).all() and table["sweeps"].dtype.kind == "i"
-    assert table.loc["nominal", "width_95"] != table.loc["quiet", "width_95"] != table.loc["thin", "width_95"]
-    pd.testing.assert_frame_equal(table.iloc[:1], stress_study(12, seed=1, cases={"nominal": cases["nominal"]}))
+    assert (
+        table.index.tolist() == list(cases)
+        and (table["sweeps"] == 12).all()
+        and table["sweeps"].dtype.kind == "i"
+    )
+    assert (
+        table.loc["nominal", "width_95"]
+        != table.loc["quiet", "width_95"]
+        != table.loc["thin", "width_95"]
+    )
+    pd.testing.assert_frame_equal(
+        table.iloc[:1], stress_study(12, seed=1, cases={"nominal": cases["nominal"]})
+    )
 
 
 # without a loss cone
@@ -284,7 +486,11 @@ OPTIONS = SimulationOptions(gain_error=0.0, flag_rate=0.0)
 
 def null(kind, n=60):
     truth, sweeps = null_sweeps(kind, n, seed=4, options=OPTIONS)
-    assert truth.connected.all() and np.isnan(truth.u_surface).all() and set(truth.regime) == {kind}
+    assert (
+        truth.connected.all()
+        and np.isnan(truth.u_surface).all()
+        and set(truth.regime) == {kind}
+    )
     counts = sweeps.flux * COUNT_FACTOR * sweeps.energy[:, :, None]
     return truth, counts, cell_pitch(sweeps.phi, sweeps.theta, truth.b, truth.polarity)
 
@@ -292,7 +498,10 @@ def null(kind, n=60):
 def test_isotropic_sweeps_are_isotropic():
     _, counts, mu = null("isotropic")
     share = counts / COUNT_FACTOR
-    down, up = (np.where(side, share, 0).sum((0, 2)) / side.sum((0, 2)) for side in (mu > 0.2, mu < -0.2))
+    down, up = (
+        np.where(side, share, 0).sum((0, 2)) / side.sum((0, 2))
+        for side in (mu > 0.2, mu < -0.2)
+    )
     bright = down > 0.02 * down.max()
     assert bright.sum() >= 4
     np.testing.assert_allclose(up[bright], down[bright], rtol=0.08)
@@ -320,19 +529,27 @@ def test_two_energies_are_two():
     rows, channels = np.nonzero(above)
     assert (np.diff(channels)[np.diff(rows) == 0] == 1).all()
     lit = counts[above]
-    up, down = (np.where(side[above], lit, 0).sum() / side[above].sum() for side in (mu < -0.2, mu > 0.2))
+    up, down = (
+        np.where(side[above], lit, 0).sum() / side[above].sum()
+        for side in (mu < -0.2, mu > 0.2)
+    )
     assert up == pytest.approx(down, rel=0.05)
 
 
 def test_no_incident_electrons():
     _, counts, mu = null("no incident")
     down, up = counts[mu > 0.3], counts[mu < -0.3]
-    assert down.mean() == pytest.approx(OPTIONS.background * 2.5 / 88, rel=0.1) and up.mean() > 20 * down.mean()
+    assert (
+        down.mean() == pytest.approx(OPTIONS.background * 2.5 / 88, rel=0.1)
+        and up.mean() > 20 * down.mean()
+    )
 
 
 def test_null_sweeps_repeat():
     for kind in NULL_KINDS:
-        one, again, other = (null_sweeps(kind, 3, seed=1, stream=stream)[1] for stream in (0, 0, 1))
+        one, again, other = (
+            null_sweeps(kind, 3, seed=1, stream=stream)[1] for stream in (0, 0, 1)
+        )
         np.testing.assert_array_equal(one.flux, again.flux)
         assert not np.array_equal(one.flux, other.flux)
     with pytest.raises(ValueError, match="'nothing' is unknown"):
@@ -352,23 +569,35 @@ def test_no_loss_cone_is_found_where_there_is_none(false, kind):
 
 
 def test_most_null_sweeps_are_really_fitted(false):
-    assert (false.loc[["isotropic", "random", "two energies", "no incident"], "fitted"] > 30).all()
+    assert (
+        false.loc[["isotropic", "random", "two energies", "no incident"], "fitted"] > 30
+    ).all()
 
 
 def test_every_null_sweep_is_counted_once(monkeypatch):
     monkeypatch.setattr(lunar_potential.quality.study, "DAY", 60)
     table = false_identification(10, seed=1, kinds=("noise", "isotropic"))
-    assert table.index.tolist() == ["noise", "isotropic"] and (table["sweeps"] == 10).all()
-    pd.testing.assert_frame_equal(table, false_identification(10, seed=1, kinds=("noise", "isotropic")))
+    assert (
+        table.index.tolist() == ["noise", "isotropic"] and (table["sweeps"] == 10).all()
+    )
+    pd.testing.assert_frame_equal(
+        table, false_identification(10, seed=1, kinds=("noise", "isotropic"))
+    )
 
 
 # tables
 
 
 def test_tables_as_text_and_json():
-    table = pd.DataFrame({"sweeps": [3], "error": [np.nan], "width_95": [np.inf]}, index=["all"])
-    assert json.loads(benchmark_json({"accuracy": table})) == {"accuracy": {"all": {"sweeps": 3, "error": None, "width_95": None}}}
-    assert "volts" in format_benchmark({"accuracy": table}) and "all" in format_benchmark({"accuracy": table})
+    table = pd.DataFrame(
+        {"sweeps": [3], "error": [np.nan], "width_95": [np.inf]}, index=["all"]
+    )
+    assert json.loads(benchmark_json({"accuracy": table})) == {
+        "accuracy": {"all": {"sweeps": 3, "error": None, "width_95": None}}
+    }
+    assert "volts" in format_benchmark(
+        {"accuracy": table}
+    ) and "all" in format_benchmark({"accuracy": table})
 
 
 # spacecraft potential
@@ -376,14 +605,25 @@ def test_tables_as_text_and_json():
 
 @pytest.mark.parametrize("n_sweeps, factor", [(40, 1.0), (250, 1.0), (250, 0.1)])
 def test_spacecraft_input_is_that_of_the_pipeline(n_sweeps, factor):
-    truth, options = draw_day(tuple(REGIMES), n_sweeps, seed=6), SimulationOptions(count_scale=factor)
+    truth, options = (
+        draw_day(tuple(REGIMES), n_sweeps, seed=6),
+        SimulationOptions(count_scale=factor),
+    )
     er = _measured_day(truth, 6, options=options)
     config = Config(choose_response=False)
     arrays, response = spacecraft_input(er, truth, config)
     _, found = pipeline._spacecraft_potential_per_row(er, arrays, config, response)
-    whole, calibration = fit_measured(simulate_sweeps(_numbered(truth), options, 6), truth, config)
+    whole, calibration = fit_measured(
+        simulate_sweeps(_numbered(truth), options, 6), truth, config
+    )
     assert (calibration.count_scale != 1) == (factor != 1)
-    for name in ("u_spacecraft", "u_spacecraft_error", "kappa", "electron_density", "background_factor"):
+    for name in (
+        "u_spacecraft",
+        "u_spacecraft_error",
+        "kappa",
+        "electron_density",
+        "background_factor",
+    ):
         np.testing.assert_array_equal(found[name], whole[name], err_msg=name)
 
 
@@ -391,30 +631,67 @@ def test_identical_is_to_the_last_bit():
     found = {"u": np.array([1.0, np.nan]), "flags": np.array([0, 64])}
     other = {**found, "u": np.array([1.0 + 2**-52, np.nan])}
     rows = np.zeros(4)
-    assert _identical((rows, found), (rows.copy(), {name: a.copy() for name, a in found.items()}))
-    assert not _identical((rows, found), (rows, other)) and not _identical((rows, found), (-rows, found))
-    assert not _identical((rows, found), (rows, {"u": found["u"]})) and not _identical((rows, found), (rows.astype(np.float32), found))
+    assert _identical(
+        (rows, found), (rows.copy(), {name: a.copy() for name, a in found.items()})
+    )
+    assert not _identical((rows, found), (rows, other)) and not _identical(
+        (rows, found), (-rows, found)
+    )
+    assert not _identical((rows, found), (rows, {"u": found["u"]})) and not _identical(
+        (rows, found), (rows.astype(np.float32), found)
+    )
 
 
 def test_spacecraft_errors():
-    truth = Truth.of(6, sc_sun=np.array([True, True, True, False, False, False]), u_sc=np.array([1.0, 2, 3, -10, -20, -30]))
-    spec = {"u_spacecraft": truth.u_sc + [2, 0, -2, 8, np.nan, 0], "u_spacecraft_error": np.array([1.0, 1, 1, 4, 1, 4])}
+    truth = Truth.of(
+        6,
+        sc_sun=np.array([True, True, True, False, False, False]),
+        u_sc=np.array([1.0, 2, 3, -10, -20, -30]),
+    )
+    spec = {
+        "u_spacecraft": truth.u_sc + [2, 0, -2, 8, np.nan, 0],
+        "u_spacecraft_error": np.array([1.0, 1, 1, 4, 1, 4]),
+    }
     table = spacecraft_errors(truth, spec)
-    assert table["sweeps"].tolist() == [3, 3, 6] and table["found"].tolist() == [3, 2, 5]
+    assert table["sweeps"].tolist() == [3, 3, 6] and table["found"].tolist() == [
+        3,
+        2,
+        5,
+    ]
     assert table["error"].tolist() == [2, 4, 2]
     np.testing.assert_allclose(table["sd"].iloc[:2], [np.sqrt(8 / 3), 1])
     np.testing.assert_allclose(table["sd_robust"].iloc[:2], [1.4826 * 2, 1.4826])
-    assert spacecraft_errors(draw_day("wake", 3), {"u_spacecraft": np.full(3, np.nan), "u_spacecraft_error": np.full(3, np.nan)})["error"].isna().all()
+    assert (
+        spacecraft_errors(
+            draw_day("wake", 3),
+            {
+                "u_spacecraft": np.full(3, np.nan),
+                "u_spacecraft_error": np.full(3, np.nan),
+            },
+        )["error"]
+        .isna()
+        .all()
+    )
 
 
 def test_spacecraft_benchmark(monkeypatch):
     monkeypatch.setattr(lunar_potential.quality.study, "DAY", 25)
     tables = spacecraft_benchmark(40, seed=2)
     run = tables["parallel"].iloc[0]
-    assert (run["sweeps"], run["rows"], run["workers"]) == (40, 40 * 15, 2) and run["identical"]
-    assert (run[["start_s", "sequential_s", "parallel_s"]] > 0).all() and tables["spacecraft"].loc["all", "sweeps"] == 40
+    assert (run["sweeps"], run["rows"], run["workers"]) == (40, 40 * 15, 2) and run[
+        "identical"
+    ]
+    assert (run[["start_s", "sequential_s", "parallel_s"]] > 0).all() and tables[
+        "spacecraft"
+    ].loc["all", "sweeps"] == 40
     assert tables["spacecraft"].loc["sun", "error"] < 3
-    assert "every bit" in format_benchmark(tables) and json.loads(benchmark_json(tables))["parallel"]["spacecraft potential"]["identical"] is True
+    assert (
+        "every bit" in format_benchmark(tables)
+        and json.loads(benchmark_json(tables))["parallel"]["spacecraft potential"][
+            "identical"
+        ]
+        is True
+    )
 
 
 @pytest.mark.parametrize("compute", [spacecraft_benchmark, check_spacecraft])
@@ -429,7 +706,9 @@ def _spoiled(change):
     "The way with workers, here without them, and with changed answers."
 
     def per_row(er, arrays, config, response, n_jobs):
-        rows, found = pipeline._spacecraft_potential_per_row(er, arrays, config, response)
+        rows, found = pipeline._spacecraft_potential_per_row(
+            er, arrays, config, response
+        )
         return change(rows.copy(), {name: a.copy() for name, a in found.items()})
 
     return per_row
@@ -437,47 +716,92 @@ def _spoiled(change):
 
 def test_check_sees_a_changed_bit(monkeypatch):
     def last_bit(rows, found):
-        found["u_spacecraft_error"][0] = np.nextafter(found["u_spacecraft_error"][0], np.inf)
+        found["u_spacecraft_error"][0] = np.nextafter(
+            found["u_spacecraft_error"][0], np.inf
+        )
         return rows, found
 
-    monkeypatch.setattr(lunar_potential.quality.study, "_spacecraft_potential_per_row_parallel", _spoiled(lambda *both: both))
+    monkeypatch.setattr(
+        lunar_potential.quality.study,
+        "_spacecraft_potential_per_row_parallel",
+        _spoiled(lambda *both: both),
+    )
     assert all(check_spacecraft(20).values())
-    monkeypatch.setattr(lunar_potential.quality.study, "_spacecraft_potential_per_row_parallel", _spoiled(last_bit))
+    monkeypatch.setattr(
+        lunar_potential.quality.study,
+        "_spacecraft_potential_per_row_parallel",
+        _spoiled(last_bit),
+    )
     assert list(check_spacecraft(20).values()) == [False, True, True, True, True]
 
 
-def test_check_sees_lost_potentials_missing_reasons_shifted_rows_and_other_chunks(monkeypatch):
+def test_check_sees_lost_potentials_missing_reasons_shifted_rows_and_other_chunks(
+    monkeypatch,
+):
     honest = pipeline._spacecraft_potential_per_row
 
     def wrong(*args):
         rows, found = honest(*args)
         assert np.isnan(found["u_spacecraft"]).any()
         half = np.where(np.arange(20) % 2, np.nan, found["u_spacecraft"])
-        return np.roll(rows, 1), {**found, "u_spacecraft": half, "flags": 0 * found["flags"]}
+        return np.roll(rows, 1), {
+            **found,
+            "u_spacecraft": half,
+            "flags": 0 * found["flags"],
+        }
 
-    monkeypatch.setattr(lunar_potential.quality.study, "_spacecraft_potential_per_row_parallel", _spoiled(lambda *both: both))
-    monkeypatch.setattr(lunar_potential.quality.study, "_spacecraft_potential_per_row", wrong)
+    monkeypatch.setattr(
+        lunar_potential.quality.study,
+        "_spacecraft_potential_per_row_parallel",
+        _spoiled(lambda *both: both),
+    )
+    monkeypatch.setattr(
+        lunar_potential.quality.study, "_spacecraft_potential_per_row", wrong
+    )
     monkeypatch.setattr(lunar_potential.quality.study, "chunk_size", lambda n, jobs: n)
     assert not any(check_spacecraft(20).values())
 
 
 # --- the spacecraft potential and the surface
 
+
 def test_drawn_errors_are_the_stated_ones():
-    truth, stated = draw_day("wake", 4000, seed=1), ChargingErrors(flux=0.03, balance=0.5)
+    truth, stated = (
+        draw_day("wake", 4000, seed=1),
+        ChargingErrors(flux=0.03, balance=0.5),
+    )
     drawn = as_stated(truth, 1, stated)
-    assert np.std(drawn.n / truth.n) == pytest.approx(0.03, rel=0.05) and np.std(drawn.u_sc - truth.u_sc) == pytest.approx(0.5, rel=0.05)
-    assert all(np.array_equal(getattr(drawn, name), getattr(truth, name)) for name in ("T", "kappa", "u_surface", "bs_over_bm"))
+    assert np.std(drawn.n / truth.n) == pytest.approx(0.03, rel=0.05) and np.std(
+        drawn.u_sc - truth.u_sc
+    ) == pytest.approx(0.5, rel=0.05)
+    assert all(
+        np.array_equal(getattr(drawn, name), getattr(truth, name))
+        for name in ("T", "kappa", "u_surface", "bs_over_bm")
+    )
 
 
 def test_a_moved_spacecraft_potential_stays_within_the_sets():
     table = spacecraft_influence(300, seed=3)
-    assert table.loc["potential as found", "moved"] == 0 and (table["moved"].iloc[1:] > 0).all() and (table["sweeps"] > 150).all()
+    assert (
+        table.loc["potential as found", "moved"] == 0
+        and (table["moved"].iloc[1:] > 0).all()
+        and (table["sweeps"] > 150).all()
+    )
     assert (table["inside_95"] >= 0.95).all()
-    high = [binomtest(round(row.covered_95 * row.sweeps), row.sweeps).proportion_ci(0.95).high for row in table.itertuples()]
-    assert min(high) > 0.94  # with the estimated potential, a moved one and the true one
+    high = [
+        binomtest(round(row.covered_95 * row.sweeps), row.sweeps)
+        .proportion_ci(0.95)
+        .high
+        for row in table.itertuples()
+    ]
+    assert (
+        min(high) > 0.94
+    )  # with the estimated potential, a moved one and the true one
 
 
 def test_the_uncertainty_of_the_constants_is_counted_when_asked_for():
     table = spacecraft_influence(200, seed=6, config=Config(constants_error=True))
-    assert table.loc["one error higher", "moved"] > 0.3 and (table["inside_95"] >= 0.95).all()
+    assert (
+        table.loc["one error higher", "moved"] > 0.3
+        and (table["inside_95"] >= 0.95).all()
+    )

@@ -1,4 +1,5 @@
 "Compiled functions on disk: kept as long as the package stays the same, and no longer."
+
 import os
 import shutil
 import subprocess
@@ -17,14 +18,27 @@ print(net_current(-20.0, 0.0, 10.0, 100.0, 4.0, 1e-9, astuple(ChargingModel())),
 
 def call(folder):
     "Net current to a body and the number of functions taken from the disk, in a new process."
-    env = {name: value for name, value in os.environ.items() if name != "NUMBA_CACHE_DIR"} | {"PYTHONPATH": str(folder)}
-    done = subprocess.run([sys.executable, "-c", CALL], cwd=folder, env=env, capture_output=True, text=True, check=True)
+    env = {
+        name: value for name, value in os.environ.items() if name != "NUMBA_CACHE_DIR"
+    } | {"PYTHONPATH": str(folder)}
+    done = subprocess.run(
+        [sys.executable, "-c", CALL],
+        cwd=folder,
+        env=env,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     current, hits = done.stdout.split()
     return float(current), int(hits)
 
 
 def test_a_change_in_another_file_reaches_the_compiled_code(tmp_path):
-    shutil.copytree(Path(lunar_potential.__file__).parent, tmp_path / "lunar_potential", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(
+        Path(lunar_potential.__file__).parent,
+        tmp_path / "lunar_potential",
+        ignore=shutil.ignore_patterns("__pycache__"),
+    )
     first, _ = call(tmp_path)
     again, hits = call(tmp_path)
     assert again == first and hits == 1  # nothing changed: from the disk
@@ -34,7 +48,12 @@ def test_a_change_in_another_file_reaches_the_compiled_code(tmp_path):
     kappa = tmp_path / "lunar_potential" / "kappa.py"
     text = kappa.read_text()
     assert text.count("return math.exp(log_f + log_norm), w / (kappa - 1.5)") == 1
-    kappa.write_text(text.replace("return math.exp(log_f + log_norm), w", "return 2 * math.exp(log_f + log_norm), w"))
+    kappa.write_text(
+        text.replace(
+            "return math.exp(log_f + log_norm), w",
+            "return 2 * math.exp(log_f + log_norm), w",
+        )
+    )
     twice_the_ions, hits = call(tmp_path)
     assert twice_the_ions > first and hits == 0
 
@@ -48,4 +67,9 @@ def test_a_compiled_function_is_the_function():
     def part(x):
         return 1.0 / x
 
-    assert total(2) == 3 and total.py_func(2) == 3 and part(0.0) == float("inf") and len(source_stamp()) == 64
+    assert (
+        total(2) == 3
+        and total.py_func(2) == 3
+        and part(0.0) == float("inf")
+        and len(source_stamp()) == 64
+    )

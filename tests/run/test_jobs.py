@@ -1,4 +1,5 @@
 """The engine: batches, state, log, categories, deadlines, killed workers, signals, a dask cluster."""
+
 import json
 import logging
 import os
@@ -16,7 +17,17 @@ import psutil
 import pytest
 
 from lunar_potential.run import jobs
-from lunar_potential.run.jobs import Buffer, Interrupted, Outcome, State, StateError, default_workers, map_items, run_jobs, stop_signals
+from lunar_potential.run.jobs import (
+    Buffer,
+    Interrupted,
+    Outcome,
+    State,
+    StateError,
+    default_workers,
+    map_items,
+    run_jobs,
+    stop_signals,
+)
 
 SLACK = 2.0  # seconds after its deadline at which a hanging item must be gone
 
@@ -93,7 +104,12 @@ def test_flush_batch_size(size, batches):
 def test_fatal_errors_end_the_run_and_keep_what_was_finished():
     seen = []
     with pytest.raises(ZeroDivisionError, match="three"):
-        run_jobs(jobs_work.fails, [2, 5, 8, 3, 11], on_results=seen.append, fatal=(ZeroDivisionError,))
+        run_jobs(
+            jobs_work.fails,
+            [2, 5, 8, 3, 11],
+            on_results=seen.append,
+            fatal=(ZeroDivisionError,),
+        )
     assert [outcome.item for outcome in seen[0]] == [2, 5, 8]
 
 
@@ -103,11 +119,19 @@ def test_fatal_errors_end_the_run_and_keep_what_was_finished():
 def test_state_resumes(tmp_path):
     state = State.read(tmp_path / "deep" / "state.json")
     assert state.todo("abc") == ["a", "b", "c"]
-    state.record([Outcome("b"), Outcome("a", category="timeout"), Outcome("c", category="generic")])
+    state.record(
+        [
+            Outcome("b"),
+            Outcome("a", category="timeout"),
+            Outcome("c", category="generic"),
+        ]
+    )
     state.record([Outcome("c"), Outcome("b")])
     again = State.read(state.path)
     assert again.done == ["b", "c"] and again.failed == {"a": "timeout"}
-    assert again.todo("abcd") == ["a", "d"] and again.todo("abcd", leave=("timeout",)) == ["d"]
+    assert again.todo("abcd") == ["a", "d"] and again.todo(
+        "abcd", leave=("timeout",)
+    ) == ["d"]
     assert State.read(state.path, ignore=True).todo("ab") == ["a", "b"]
     assert [path.name for path in state.path.parent.iterdir()] == ["state.json"]
 
@@ -121,9 +145,17 @@ def test_a_damaged_state_names_itself_and_the_remedy(tmp_path, text):
 
 def test_state_and_batches_together(tmp_path):
     state = State.read(tmp_path / "state.json")
-    run_jobs(jobs_work.fails, state.todo(range(9)), on_results=lambda batch: state.record(batch, str), categorize=jobs_work.category, flush_batch_size=4)
+    run_jobs(
+        jobs_work.fails,
+        state.todo(range(9)),
+        on_results=lambda batch: state.record(batch, str),
+        categorize=jobs_work.category,
+        flush_batch_size=4,
+    )
     held = json.loads((tmp_path / "state.json").read_text())
-    assert held["done"] == ["2", "5", "8"] and held["failed"] == {str(n): ("divide-by-zero", "generic")[n % 3] for n in (0, 1, 3, 4, 6, 7)}
+    assert held["done"] == ["2", "5", "8"] and held["failed"] == {
+        str(n): ("divide-by-zero", "generic")[n % 3] for n in (0, 1, 3, 4, 6, 7)
+    }
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
@@ -136,7 +168,9 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
     monkeypatch.setattr(jobs.os, "replace", full)
     with pytest.raises(OSError, match="No space"):
         state.record([Outcome("b")])
-    assert State.read(state.path).done == ["a"] and [path.name for path in tmp_path.iterdir()] == ["state.json"]
+    assert State.read(state.path).done == ["a"] and [
+        path.name for path in tmp_path.iterdir()
+    ] == ["state.json"]
 
 
 # ---- outcomes, whatever does the work --------------------------------------------------------------------------------
@@ -147,16 +181,27 @@ WAYS = [dict(n_jobs=1), dict(n_jobs=2), dict(n_jobs=3), dict(n_jobs=2, deadline=
 @pytest.mark.parametrize("way", WAYS, ids=str)
 def test_the_same_values_whatever_does_the_work(way):
     outcomes = run_jobs(jobs_work.square, list(range(6)), **way)
-    assert [outcome.item for outcome in outcomes] == list(range(6)) and all(outcome.ok for outcome in outcomes)
+    assert [outcome.item for outcome in outcomes] == list(range(6)) and all(
+        outcome.ok for outcome in outcomes
+    )
     for number, outcome in enumerate(outcomes):
         assert outcome.value.tobytes() == np.sqrt(np.arange(5.0) + number).tobytes()
 
 
 @pytest.mark.parametrize("way", WAYS, ids=str)
 def test_categories(way):
-    outcomes = run_jobs(jobs_work.fails, [0, 1, 2], categorize=jobs_work.category, **way)
-    assert [outcome.category for outcome in outcomes] == ["divide-by-zero", "generic", ""]
-    assert outcomes[0].reason == "ZeroDivisionError: three" and "in fails" in outcomes[0].traceback
+    outcomes = run_jobs(
+        jobs_work.fails, [0, 1, 2], categorize=jobs_work.category, **way
+    )
+    assert [outcome.category for outcome in outcomes] == [
+        "divide-by-zero",
+        "generic",
+        "",
+    ]
+    assert (
+        outcomes[0].reason == "ZeroDivisionError: three"
+        and "in fails" in outcomes[0].traceback
+    )
     with pytest.raises(ZeroDivisionError, match="three"):
         run_jobs(jobs_work.fails, [2, 3, 5], fatal=(ZeroDivisionError,), **way)
 
@@ -164,7 +209,9 @@ def test_categories(way):
 def test_an_exception_that_cannot_travel():
     with pytest.raises(RuntimeError, match="Unpicklable: cannot travel"):
         run_jobs(jobs_work.fails_badly, [1, 2], 2, fatal=(Exception,))
-    assert [outcome.reason for outcome in run_jobs(jobs_work.fails_badly, [1, 2], 2)] == ["Unpicklable: cannot travel"] * 2
+    assert [
+        outcome.reason for outcome in run_jobs(jobs_work.fails_badly, [1, 2], 2)
+    ] == ["Unpicklable: cannot travel"] * 2
 
 
 @pytest.mark.parametrize("way", WAYS, ids=str)
@@ -177,7 +224,9 @@ def test_workers_follow_into_the_working_directory(way, tmp_path, monkeypatch):
     run_jobs(jobs_work.where, [1, 2], **way)
     monkeypatch.chdir(tmp_path)
     there = [outcome.value for outcome in run_jobs(jobs_work.where, [1, 2, 3], **way)]
-    assert {folder for folder, _ in there} == {str(tmp_path)} and os.getpid() not in {pid for _, pid in there}
+    assert {folder for folder, _ in there} == {str(tmp_path)} and os.getpid() not in {
+        pid for _, pid in there
+    }
 
 
 def test_without_pool_everything_runs_here(monkeypatch, caplog):
@@ -185,15 +234,21 @@ def test_without_pool_everything_runs_here(monkeypatch, caplog):
         raise PermissionError("no pool today")
 
     monkeypatch.setattr(joblib, "Parallel", refuse)
-    assert {outcome.value[1] for outcome in run_jobs(jobs_work.where, [1, 2, 3], 2)} == {os.getpid()}
+    assert {
+        outcome.value[1] for outcome in run_jobs(jobs_work.where, [1, 2, 3], 2)
+    } == {os.getpid()}
     assert "no pool today" in caplog.text
 
 
 def test_on_threads_one_item_at_a_time():
     with joblib.parallel_config(backend="threading"):
         outcomes = run_jobs(jobs_work.square, list(range(6)), 3)
-    assert {outcome.worker for outcome in outcomes} == {os.getpid()} and all(outcome.ok for outcome in outcomes)
-    spans = sorted((outcome.started, outcome.started + outcome.seconds) for outcome in outcomes)
+    assert {outcome.worker for outcome in outcomes} == {os.getpid()} and all(
+        outcome.ok for outcome in outcomes
+    )
+    spans = sorted(
+        (outcome.started, outcome.started + outcome.seconds) for outcome in outcomes
+    )
     assert all(end <= start + 0.01 for (_, end), (start, _) in zip(spans, spans[1:]))
 
 
@@ -209,21 +264,40 @@ def test_default_workers(monkeypatch):
 @pytest.mark.parametrize("way", WAYS[1:], ids=str)
 def test_the_log_of_the_workers_comes_through(way, tmp_path, caplog):
     caplog.set_level(logging.INFO, "lunar_potential")
-    run_jobs(jobs_work.square, list(range(5)), log_file=tmp_path / "logs" / "run.log", **way)
+    run_jobs(
+        jobs_work.square, list(range(5)), log_file=tmp_path / "logs" / "run.log", **way
+    )
     lines = (tmp_path / "logs" / "run.log").read_text().splitlines()
     for number in range(5):
-        assert sum(f"working on {number}" in line for line in lines) == 1 and sum(f"jobs: {number} done after" in line for line in lines) == 1
-    assert caplog.text.count("working on") == 5, "whoever listens in this process hears it too"
+        assert (
+            sum(f"working on {number}" in line for line in lines) == 1
+            and sum(f"jobs: {number} done after" in line for line in lines) == 1
+        )
+    assert caplog.text.count("working on") == 5, (
+        "whoever listens in this process hears it too"
+    )
 
 
 def test_the_log_is_written_in_batches(tmp_path, monkeypatch):
     writes = []
-    monkeypatch.setattr(jobs.logging.handlers.MemoryHandler, "flush", lambda self: (writes.append(len(self.buffer)), self.buffer.clear()))
-    run_jobs(abs, list(range(7)), log_file=tmp_path / "run.log", flush_batch_size=50, log_flush_batch_size=3)
+    monkeypatch.setattr(
+        jobs.logging.handlers.MemoryHandler,
+        "flush",
+        lambda self: (writes.append(len(self.buffer)), self.buffer.clear()),
+    )
+    run_jobs(
+        abs,
+        list(range(7)),
+        log_file=tmp_path / "run.log",
+        flush_batch_size=50,
+        log_flush_batch_size=3,
+    )
     assert [n for n in writes if n] == [3, 3, 1]
     writes.clear()
     run_jobs(abs, list(range(7)), log_file=tmp_path / "run.log", flush_batch_size=5)
-    assert [n for n in writes if n] == [5, 2], "as many as outcomes, unless told otherwise"
+    assert [n for n in writes if n] == [5, 2], (
+        "as many as outcomes, unless told otherwise"
+    )
 
 
 def test_the_log_has_bounds(tmp_path):
@@ -231,12 +305,18 @@ def test_the_log_has_bounds(tmp_path):
         for number in range(1000):
             logging.getLogger("test").warning("line %d", number)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["run.log", "run.log.1"]
-    assert sum(path.stat().st_size for path in tmp_path.iterdir()) < 10_000 and "line 999" in (tmp_path / "run.log").read_text()
+    assert (
+        sum(path.stat().st_size for path in tmp_path.iterdir()) < 10_000
+        and "line 999" in (tmp_path / "run.log").read_text()
+    )
 
 
 def test_a_log_that_cannot_be_written_says_so_once(tmp_path, capsys):
     (tmp_path / "run.log").mkdir()
-    assert all(outcome.ok for outcome in run_jobs(abs, list(range(30)), log_file=tmp_path / "run.log"))
+    assert all(
+        outcome.ok
+        for outcome in run_jobs(abs, list(range(30)), log_file=tmp_path / "run.log")
+    )
     assert capsys.readouterr().err.count("cannot be written") == 1
 
 
@@ -251,12 +331,33 @@ def test_progress_goes_to_a_terminal_or_where_it_is_wanted(capsys):
 
 
 def test_hanging_items_end_at_their_deadline(tmp_path):
-    kinds, ended = ["first", "python", "second", "c", "third", "child of a child", "last"], {}
-    note = lambda outcome: ended.setdefault(outcome.item[0], time.time() - outcome.started)
-    outcomes = run_jobs(jobs_work.hangs, [(kind, tmp_path) for kind in kinds], 2, deadline=2.0, on_outcome=note)
-    assert [outcome.category for outcome in outcomes] == ["", "timeout", "", "timeout", "", "timeout", ""]
+    kinds, ended = (
+        ["first", "python", "second", "c", "third", "child of a child", "last"],
+        {},
+    )
+    note = lambda outcome: ended.setdefault(
+        outcome.item[0], time.time() - outcome.started
+    )
+    outcomes = run_jobs(
+        jobs_work.hangs,
+        [(kind, tmp_path) for kind in kinds],
+        2,
+        deadline=2.0,
+        on_outcome=note,
+    )
+    assert [outcome.category for outcome in outcomes] == [
+        "",
+        "timeout",
+        "",
+        "timeout",
+        "",
+        "timeout",
+        "",
+    ]
     assert max(ended.values()) < 2.0 + SLACK
-    gone = [outcome.worker for outcome in outcomes] + [int((tmp_path / "inner").read_text())]
+    gone = [outcome.worker for outcome in outcomes] + [
+        int((tmp_path / "inner").read_text())
+    ]
     assert not any(map(alive, gone)), "no worker is left, nor what it had started"
     assert outcomes[1].reason == "not finished within 2 s"
 
@@ -266,25 +367,41 @@ def test_killed_workers_lose_nothing(way, tmp_path, caplog):
     items = [1, 2, -3, 4, tmp_path / "once", 5, 6, 7, 8, 9]
     outcomes = run_jobs(jobs_work.dies, items, **way)
     assert [outcome.category for outcome in outcomes] == ["", "", "died"] + [""] * 7
-    assert [outcome.value for outcome in outcomes if outcome.ok] == [str(item) for item in items if item != -3]
-    assert outcomes[2].attempts == outcomes[4].attempts == 2 and "run again" in caplog.text
+    assert [outcome.value for outcome in outcomes if outcome.ok] == [
+        str(item) for item in items if item != -3
+    ]
+    assert (
+        outcomes[2].attempts == outcomes[4].attempts == 2 and "run again" in caplog.text
+    )
 
 
 @pytest.mark.parametrize("kind, deadline", [("python", None), ("python", 60), ("c", 1)])
 def test_no_worker_outlives_its_killed_parent(kind, deadline, tmp_path):
     items = f"[({kind!r}, Path({str(tmp_path)!r}))] * 2"
     code = f"from pathlib import Path\nimport jobs_work\nfrom lunar_potential import jobs\njobs.run_jobs(jobs_work.hangs, {items}, 2, deadline={deadline})"
-    parent = subprocess.Popen([sys.executable, "-c", code], cwd=Path(jobs_work.__file__).parent, stderr=subprocess.DEVNULL)
+    parent = subprocess.Popen(
+        [sys.executable, "-c", code],
+        cwd=Path(jobs_work.__file__).parent,
+        stderr=subprocess.DEVNULL,
+    )
     while len(begun := list(tmp_path.iterdir())) < 2:
         time.sleep(0.05)
     parent.kill()
     parent.wait()
-    assert not left_after(5 + 5 * (kind == 'c'), [int(path.name.split()[1]) for path in begun])
+    assert not left_after(
+        5 + 5 * (kind == "c"), [int(path.name.split()[1]) for path in begun]
+    )
 
 
 def test_no_idle_worker_outlives_its_killed_parent(tmp_path):
     code = "import jobs_work, time\nfrom lunar_potential import jobs\nprint(*{o.worker for o in jobs.run_jobs(jobs_work.sleeps, [1, 2, 3, 4], 2)}, flush=True)\ntime.sleep(60)"
-    parent = subprocess.Popen([sys.executable, "-c", code], cwd=Path(jobs_work.__file__).parent, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    parent = subprocess.Popen(
+        [sys.executable, "-c", code],
+        cwd=Path(jobs_work.__file__).parent,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
     idle = [int(pid) for pid in parent.stdout.readline().split()]
     assert all(map(alive, idle))
     parent.kill()
@@ -300,10 +417,21 @@ def test_handlers_are_what_they_were(install):
     numbers = (signal.SIGINT, signal.SIGTERM)
     before = [signal.getsignal(number) for number in numbers]
     inside = []
-    run_jobs(lambda item: inside.append([signal.getsignal(number) for number in numbers]), [1], install_signal_handlers=install)
-    assert (inside[0] != before) == install and [signal.getsignal(number) for number in numbers] == before
+    run_jobs(
+        lambda item: inside.append([signal.getsignal(number) for number in numbers]),
+        [1],
+        install_signal_handlers=install,
+    )
+    assert (inside[0] != before) == install and [
+        signal.getsignal(number) for number in numbers
+    ] == before
     with pytest.raises(ZeroDivisionError):
-        run_jobs(lambda item: 1 / item, [0], install_signal_handlers=install, fatal=(Exception,))
+        run_jobs(
+            lambda item: 1 / item,
+            [0],
+            install_signal_handlers=install,
+            fatal=(Exception,),
+        )
     assert [signal.getsignal(number) for number in numbers] == before
 
 
@@ -316,9 +444,21 @@ def test_a_signal_flushes_and_says_how_to_go_on(number):
             signal.raise_signal(number)
         return item
 
-    with pytest.raises(Interrupted, match="stopped with 3 of 9 orbits finished; .* does the rest") as stop:
-        run_jobs(work, list(range(9)), on_results=seen.append, install_signal_handlers=True, unit="orbit")
-    assert stop.value.number == number and [outcome.item for outcome in seen[0]] == [0, 1, 2] and signal.getsignal(number) == before
+    with pytest.raises(
+        Interrupted, match="stopped with 3 of 9 orbits finished; .* does the rest"
+    ) as stop:
+        run_jobs(
+            work,
+            list(range(9)),
+            on_results=seen.append,
+            install_signal_handlers=True,
+            unit="orbit",
+        )
+    assert (
+        stop.value.number == number
+        and [outcome.item for outcome in seen[0]] == [0, 1, 2]
+        and signal.getsignal(number) == before
+    )
 
 
 def test_no_handlers_outside_of_the_main_thread():
@@ -346,7 +486,15 @@ def test_ctrl_c_ends_the_workers_at_once(deadline):
 
     timers = []
     with pytest.raises(Interrupted):
-        run_jobs(jobs_work.sleeps, list(range(20)), 2, deadline=deadline, on_results=seen.extend, on_outcome=stop, flush_batch_size=1000)
+        run_jobs(
+            jobs_work.sleeps,
+            list(range(20)),
+            2,
+            deadline=deadline,
+            on_results=seen.extend,
+            on_outcome=stop,
+            flush_batch_size=1000,
+        )
     assert time.time() - timers[1] < 0.1 + SLACK
     assert 0 < len(seen) < 20 and not any(alive(outcome.worker) for outcome in seen)
 
@@ -357,8 +505,17 @@ def test_ctrl_c_ends_the_workers_at_once(deadline):
 @pytest.fixture(scope="module")
 def cluster():
     distributed = pytest.importorskip("distributed")
-    options = dict(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None, silence_logs=logging.CRITICAL)
-    with distributed.LocalCluster(**options) as cluster, distributed.Client(cluster) as client:
+    options = dict(
+        n_workers=2,
+        threads_per_worker=1,
+        processes=True,
+        dashboard_address=None,
+        silence_logs=logging.CRITICAL,
+    )
+    with (
+        distributed.LocalCluster(**options) as cluster,
+        distributed.Client(cluster) as client,
+    ):
         yield client
 
 
@@ -371,18 +528,33 @@ def test_on_dask_the_same_values(cluster):
         with pytest.raises(ValueError, match="cannot end an item at its deadline"):
             run_jobs(jobs_work.square, [1, 2], 2, deadline=5)
     workers = set(cluster.run(os.getpid).values())
-    assert {outcome.worker for outcome in outcomes} == workers and os.getpid() not in workers
-    assert b"".join(o.value.tobytes() for o in outcomes) == b"".join(o.value.tobytes() for o in run_jobs(jobs_work.square, list(range(6))))
+    assert {
+        outcome.worker for outcome in outcomes
+    } == workers and os.getpid() not in workers
+    assert b"".join(o.value.tobytes() for o in outcomes) == b"".join(
+        o.value.tobytes() for o in run_jobs(jobs_work.square, list(range(6)))
+    )
     assert [outcome.category for outcome in failed] == ["divide-by-zero", "generic", ""]
 
 
 def test_on_dask_a_killed_worker_costs_nothing(cluster):
     victim = list(cluster.run(os.getpid).values())[0]
     with joblib.parallel_config(backend="dask"):
-        outcomes = run_jobs(jobs_work.sleeps, list(range(8)), 2, on_outcome=lambda outcome: outcome.item == 1 and os.kill(victim, signal.SIGKILL))
+        outcomes = run_jobs(
+            jobs_work.sleeps,
+            list(range(8)),
+            2,
+            on_outcome=lambda outcome: (
+                outcome.item == 1 and os.kill(victim, signal.SIGKILL)
+            ),
+        )
         assert [outcome.value for outcome in outcomes] == list(range(8))
         items = [1, -2, 3]
-        assert [outcome.category for outcome in run_jobs(jobs_work.dies, items, 2)] == ["", "died", ""]
+        assert [outcome.category for outcome in run_jobs(jobs_work.dies, items, 2)] == [
+            "",
+            "died",
+            "",
+        ]
 
 
 def test_on_dask_a_cluster_that_is_gone_is_not_waited_for(cluster):
@@ -392,14 +564,25 @@ def test_on_dask_a_cluster_that_is_gone_is_not_waited_for(cluster):
         def scheduler_info(self, **options):
             raise OSError("closed")
 
-    answers = list(jobs.work_on_dask(jobs.Task(jobs_work.sleeps), [30], [0], Gone(), patience=0.1))
-    assert answers == [(0, {"category": "died", "reason": "the cluster has had no worker for 0.1 s"})]
+    answers = list(
+        jobs.work_on_dask(jobs.Task(jobs_work.sleeps), [30], [0], Gone(), patience=0.1)
+    )
+    assert answers == [
+        (0, {"category": "died", "reason": "the cluster has had no worker for 0.1 s"})
+    ]
 
 
-@pytest.mark.parametrize("way", [dict(n_jobs=2), dict(n_jobs=2, deadline=30)], ids=["joblib", "deadline"])
+@pytest.mark.parametrize(
+    "way", [dict(n_jobs=2), dict(n_jobs=2, deadline=30)], ids=["joblib", "deadline"]
+)
 def test_a_value_that_cannot_travel_costs_only_its_item(way):
     outcomes = run_jobs(jobs_work.gives_a_lock_for_two, [1, 2, 3, 4], **way)
-    assert [outcome.ok for outcome in outcomes] == [True, False, True, True] and "lock" in outcomes[1].reason
+    assert [outcome.ok for outcome in outcomes] == [
+        True,
+        False,
+        True,
+        True,
+    ] and "lock" in outcomes[1].reason
 
 
 def test_an_item_that_exits_costs_only_itself():
@@ -410,7 +593,10 @@ def test_an_item_that_exits_costs_only_itself():
 def test_a_log_that_cannot_be_written_loses_no_work(tmp_path, capsys):
     (tmp_path / "file").write_text("in the way")
     outcomes = run_jobs(abs, [-1, -2], log_file=tmp_path / "file" / "log")
-    assert [outcome.value for outcome in outcomes] == [1, 2] and "cannot be written" in capsys.readouterr().err
+    assert [outcome.value for outcome in outcomes] == [
+        1,
+        2,
+    ] and "cannot be written" in capsys.readouterr().err
 
 
 SCRIPT = """
@@ -432,14 +618,36 @@ def doubled(thing):
 @pytest.mark.parametrize("deadline", [None, 60])
 def test_a_script_without_a_guard_runs_once(tmp_path, deadline):
     call = f"print([outcome.value for outcome in run_jobs(doubled, [Thing(1), Thing(2), Thing(3)], 2, deadline={deadline})])"
-    (tmp_path / "script.py").write_text(SCRIPT.format(module="jobs", function="run_jobs", call=call))
-    found = subprocess.run([sys.executable, "script.py"], cwd=tmp_path, capture_output=True, text=True, timeout=120)
-    assert (found.returncode, found.stdout, found.stderr) == (0, "first line\n[2, 4, 6]\n", "")
+    (tmp_path / "script.py").write_text(
+        SCRIPT.format(module="jobs", function="run_jobs", call=call)
+    )
+    found = subprocess.run(
+        [sys.executable, "script.py"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert (found.returncode, found.stdout, found.stderr) == (
+        0,
+        "first line\n[2, 4, 6]\n",
+        "",
+    )
 
 
 def test_a_script_with_a_month_and_a_deadline(tmp_path, archive):
     call = f"print(run_month(1998, 6, {str(archive.root)!r}, 'out', n_jobs=2, deadline=300).days['status'].tolist())"
-    (tmp_path / "script.py").write_text(SCRIPT.format(module="batch", function="run_month", call=call))
-    found = subprocess.run([sys.executable, "script.py"], cwd=tmp_path, capture_output=True, text=True, timeout=400)
-    assert (found.returncode, found.stdout) == (0, "first line\n['done', 'done']\n"), found.stderr
+    (tmp_path / "script.py").write_text(
+        SCRIPT.format(module="batch", function="run_month", call=call)
+    )
+    found = subprocess.run(
+        [sys.executable, "script.py"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=400,
+    )
+    assert (found.returncode, found.stdout) == (0, "first line\n['done', 'done']\n"), (
+        found.stderr
+    )
     assert list((tmp_path / "out").rglob("potential_batch_1998_06*.npz"))

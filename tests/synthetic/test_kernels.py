@@ -1,4 +1,5 @@
 "Kernels written from formulas: read back by SPICE they give the same numbers."
+
 import numpy as np
 import pytest
 import spiceypy as sp
@@ -20,7 +21,12 @@ from lunar_potential.units import R_MOON_KM
 
 @pytest.fixture(scope="module")
 def kernels(tmp_path_factory):
-    return write_kernels(tmp_path_factory.mktemp("a folder with spaces"), "1998-12-30", "1999-01-03", altitude=30.0)
+    return write_kernels(
+        tmp_path_factory.mktemp("a folder with spaces"),
+        "1998-12-30",
+        "1999-01-03",
+        altitude=30.0,
+    )
 
 
 @pytest.fixture
@@ -31,15 +37,29 @@ def pool(kernels):
 
 def test_names_and_order(kernels):
     assert [path.name for path in kernels] == [
-        "latest_leapseconds.tls", "lp_ask_981230-990103.bsp", "lpephemu.bsp", "pck00011.tpc",
+        "latest_leapseconds.tls",
+        "lp_ask_981230-990103.bsp",
+        "lpephemu.bsp",
+        "pck00011.tpc",
     ]
-    assert sorted(path.name for path in kernels[0].parent.iterdir()) == [path.name for path in kernels]
+    assert sorted(path.name for path in kernels[0].parent.iterdir()) == [
+        path.name for path in kernels
+    ]
 
 
-@pytest.mark.parametrize("utc", [
-    "1998-01-16T00:00:00", "1998-12-31T23:59:59", "1999-01-01T00:00:00", "1999-01-01T00:00:01", "1999-07-29T12:34:56",
-    "1975-03-01T00:00:00", "2016-12-31T23:59:59", "2017-01-01T00:00:00",
-])
+@pytest.mark.parametrize(
+    "utc",
+    [
+        "1998-01-16T00:00:00",
+        "1998-12-31T23:59:59",
+        "1999-01-01T00:00:00",
+        "1999-01-01T00:00:01",
+        "1999-07-29T12:34:56",
+        "1975-03-01T00:00:00",
+        "2016-12-31T23:59:59",
+        "2017-01-01T00:00:00",
+    ],
+)
 def test_time_is_that_of_spice(pool, utc):
     assert abs(utc_to_et(utc) - sp.str2et(utc)) < 1e-6
 
@@ -52,10 +72,19 @@ def test_rotation_is_that_of_spice(pool):
 
 
 def test_positions_between_the_stored_states(pool):
-    et = np.random.default_rng(0).uniform(utc_to_et("1998-12-30"), utc_to_et("1999-01-03"), 200)
+    et = np.random.default_rng(0).uniform(
+        utc_to_et("1998-12-30"), utc_to_et("1999-01-03"), 200
+    )
     states = {
-        (target, centre): np.array([sp.spkezr(target, t, "J2000", "NONE", centre)[0] for t in et])
-        for target, centre in (("-25", "301"), ("301", "399"), ("10", "3"), ("10", "301"))
+        (target, centre): np.array(
+            [sp.spkezr(target, t, "J2000", "NONE", centre)[0] for t in et]
+        )
+        for target, centre in (
+            ("-25", "301"),
+            ("301", "399"),
+            ("10", "3"),
+            ("10", "301"),
+        )
     }
     orbit = circular_orbit(et, float(utc_to_et("1998-12-30")), altitude=30.0)
     assert np.abs(states["-25", "301"] - orbit).max() < 1e-6
@@ -68,22 +97,33 @@ def test_positions_between_the_stored_states(pool):
 
 def test_the_spacecraft_covers_the_span_and_no_more(pool, kernels):
     window = sp.spkcov(str(kernels[1]), -25)
-    assert np.allclose(sp.wnfetd(window, 0), [utc_to_et("1998-12-30"), utc_to_et("1999-01-03")], atol=1e-6)
+    assert np.allclose(
+        sp.wnfetd(window, 0),
+        [utc_to_et("1998-12-30"), utc_to_et("1999-01-03")],
+        atol=1e-6,
+    )
 
 
 @pytest.mark.parametrize("inclination", [0.0, 45.0, 90.0])
 @pytest.mark.parametrize("hour", [0.0, 6.0, 12.0, 17.5])
 def test_orbit_starts_at_the_equator_at_its_local_time(hour, inclination):
     et = float(utc_to_et("1998-04-01"))
-    state = circular_orbit([et, et + 600], et, altitude=80.0, inclination=inclination, node_local_time=hour)
+    state = circular_orbit(
+        [et, et + 600], et, altitude=80.0, inclination=inclination, node_local_time=hour
+    )
     place, sun = moon_rotation(et) @ state[0, :3], moon_rotation(et) @ sun_from_moon(et)
-    longitude, subsolar = np.degrees(np.arctan2(place[1], place[0])), np.degrees(np.arctan2(sun[1], sun[0]))
+    longitude, subsolar = (
+        np.degrees(np.arctan2(place[1], place[0])),
+        np.degrees(np.arctan2(sun[1], sun[0])),
+    )
     assert abs((12 + (longitude - subsolar) / 15 - hour + 12) % 24 - 12) < 1e-9
     assert abs(place[2]) < 1e-6
     assert np.allclose(np.linalg.norm(state[:, :3], axis=1), R_MOON_KM + 80)
     assert np.allclose(np.sum(state[:, :3] * state[:, 3:], axis=1), 0, atol=1e-9)
     velocity = moon_rotation(et) @ state[0, 3:]
-    assert np.isclose(velocity[2] / np.linalg.norm(velocity), np.sin(np.radians(inclination)))
+    assert np.isclose(
+        velocity[2] / np.linalg.norm(velocity), np.sin(np.radians(inclination))
+    )
 
 
 def test_period_follows_kepler():
@@ -95,8 +135,12 @@ def test_period_follows_kepler():
 
 
 def test_writing_twice_gives_the_same_bytes(kernels, tmp_path):
-    again = write_kernels(tmp_path / "new" / "folder", "1998-12-30", "1999-01-03", altitude=30.0)
-    again = write_kernels(tmp_path / "new" / "folder", "1998-12-30", "1999-01-03", altitude=30.0)  # over the first
+    again = write_kernels(
+        tmp_path / "new" / "folder", "1998-12-30", "1999-01-03", altitude=30.0
+    )
+    again = write_kernels(
+        tmp_path / "new" / "folder", "1998-12-30", "1999-01-03", altitude=30.0
+    )  # over the first
     assert [a.read_bytes() for a in again] == [k.read_bytes() for k in kernels]
 
 

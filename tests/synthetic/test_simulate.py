@@ -1,4 +1,5 @@
 """A simulated archive: the same bytes from the same seed, the archive's own layout, and a truth that the readers agree with."""
+
 import datetime
 
 import numpy as np
@@ -8,21 +9,42 @@ from lunar_potential.data.archive import Archive
 from lunar_potential.data.er import ERData, count_factor, read_er_table, read_theta
 from lunar_potential.physics.geometry import compute_geometry, furnish, read_attitude
 from lunar_potential.synthetic.simulate import (
-    COUNT_FACTOR, REGIMES, THETA, SimulationOptions, Truth, cell_azimuths, cell_pieces, day_path, expected_flux, load_truth,
-    log_compress, simulate_archive, simulate_sweeps,
+    COUNT_FACTOR,
+    REGIMES,
+    THETA,
+    SimulationOptions,
+    Truth,
+    cell_azimuths,
+    cell_pieces,
+    day_path,
+    expected_flux,
+    load_truth,
+    log_compress,
+    simulate_archive,
+    simulate_sweeps,
 )
 
 SMALL = dict(sweeps_per_day=12, cadence=7200.0)
 
 
 def contents(root):
-    return {path.relative_to(root): path.read_bytes() for path in root.rglob("*") if path.is_file()}
+    return {
+        path.relative_to(root): path.read_bytes()
+        for path in root.rglob("*")
+        if path.is_file()
+    }
 
 
 @pytest.fixture(scope="module")
 def archive(tmp_path_factory):
     root = tmp_path_factory.mktemp("a simulated archive") / "lp"
-    truth = simulate_archive(root, dates=("1998-04-01", "1998-04-11"), sweeps_per_day=288, cadence=300.0, seed=11)
+    truth = simulate_archive(
+        root,
+        dates=("1998-04-01", "1998-04-11"),
+        sweeps_per_day=288,
+        cadence=300.0,
+        seed=11,
+    )
     return root, truth
 
 
@@ -43,7 +65,9 @@ def test_other_seed_other_data_same_layout(tmp_path):
 
 
 def test_a_day_does_not_depend_on_the_number_of_days(tmp_path):
-    both = simulate_archive(tmp_path / "both", dates=("1998-04-01", "1998-04-02"), **SMALL)
+    both = simulate_archive(
+        tmp_path / "both", dates=("1998-04-01", "1998-04-02"), **SMALL
+    )
     one = simulate_archive(tmp_path / "one", **SMALL)
     assert np.array_equal(both.select(both.day == 0).u_sc, one.u_sc)
 
@@ -64,7 +88,9 @@ def test_truth_is_stored_whole(archive):
     root, truth = archive
     stored = load_truth(root / "truth.npz")
     for name, values in vars(truth).items():
-        assert np.array_equal(values, getattr(stored, name), equal_nan=values.dtype.kind == "f")
+        assert np.array_equal(
+            values, getattr(stored, name), equal_nan=values.dtype.kind == "f"
+        )
     sample_keys = "time spec_no u_surface u_sc bs_over_bm beam_amp n T kappa polarity connected foot_lat foot_lon sc_lat sc_lon sc_sun foot_sun regime"
     assert set(sample_keys.split()) <= set(vars(stored))
 
@@ -94,10 +120,15 @@ def test_fluxes_are_codes_of_whole_counts(archive):
 def test_geometry_page_agrees_with_the_formulas(archive):
     root, truth = archive
     attitude = read_attitude(Archive(root).attitude)
-    found = compute_geometry(truth.time, truth.b, attitude, kernels=Archive(root).kernels)
+    found = compute_geometry(
+        truth.time, truth.b, attitude, kernels=Archive(root).kernels
+    )
     assert (found.polarity == truth.polarity).mean() > 0.998
     both = truth.connected & (found.polarity != 0)
-    apart = np.hypot(found.foot_lat - truth.foot_lat, (found.foot_lon - truth.foot_lon) * np.cos(np.radians(truth.foot_lat)))[both]
+    apart = np.hypot(
+        found.foot_lat - truth.foot_lat,
+        (found.foot_lon - truth.foot_lon) * np.cos(np.radians(truth.foot_lat)),
+    )[both]
     assert np.quantile(np.abs(apart), 0.98) < 0.01
     assert np.abs(found.lat - truth.sc_lat).max() < 1e-3
     assert ((found.sc_sun == 1) == truth.sc_sun).mean() > 0.995
@@ -114,7 +145,10 @@ def test_seven_ev_mode_and_missing_rows(tmp_path):
 @pytest.mark.parametrize("regime", ["magnetosheath", "tail", "plasma_sheet"])
 def test_regime_can_be_chosen(tmp_path, regime):
     truth = simulate_archive(tmp_path, regime=regime, **SMALL)
-    allowed = {"tail": {"lobe", "plasma_sheet"}, "magnetosheath": {"magnetosheath", "wake"}}.get(regime, {regime})
+    allowed = {
+        "tail": {"lobe", "plasma_sheet"},
+        "magnetosheath": {"magnetosheath", "wake"},
+    }.get(regime, {regime})
     assert set(truth.regime) <= allowed <= set(REGIMES)
 
 
@@ -143,7 +177,9 @@ def test_count_scale_changes_the_noise_and_not_the_flux():
     plain = dict(gain_error=0.0, flag_rate=0.0, background=0.0)
     means, spreads = [], []
     for scale in (1e-3, 1e-2):
-        flux = simulate_sweeps(truth, SimulationOptions(count_scale=scale, **plain)).flux[:, 10]
+        flux = simulate_sweeps(
+            truth, SimulationOptions(count_scale=scale, **plain)
+        ).flux[:, 10]
         means.append(flux.mean())
         spreads.append((flux.std(axis=0) / flux.mean(axis=0)).mean())
     assert means[0] == pytest.approx(means[1], rel=0.05)
@@ -154,12 +190,27 @@ def test_cone_of_a_cell_by_brute_force():
     """With a hairline response, the flux of a cell is the share of its directions beyond the edge: count 100 x 100 of them."""
     options = SimulationOptions(response_fwhm=1e-4)
     b = np.array([1.0, 2.0, 2.0]) / 3
-    truth = Truth.of(1, u_sc=0.0, u_surface=-100.0, bs_over_bm=0.6, backscatter=0.0, b=5 * b, polarity=-1)
+    truth = Truth.of(
+        1,
+        u_sc=0.0,
+        u_surface=-100.0,
+        bs_over_bm=0.6,
+        backscatter=0.0,
+        b=5 * b,
+        polarity=-1,
+    )
     phi = cell_azimuths([33.0])[:, :1]
     flux, _ = expected_flux(truth, np.array([300.0]), phi, options)
     latitude, azimuth = cell_pieces(100)
-    lat, lon = np.radians(latitude)[:, :, None], np.radians(phi[0, 0][:, None] + azimuth)[:, None, :]
-    mu = -(b[0] * np.cos(lat) * np.cos(lon) + b[1] * np.cos(lat) * np.sin(lon) + b[2] * np.sin(lat))
+    lat, lon = (
+        np.radians(latitude)[:, :, None],
+        np.radians(phi[0, 0][:, None] + azimuth)[:, None, :],
+    )
+    mu = -(
+        b[0] * np.cos(lat) * np.cos(lon)
+        + b[1] * np.cos(lat) * np.sin(lon)
+        + b[2] * np.sin(lat)
+    )
     reflected = 1 - mu**2 >= 0.6 * (1 - 100 / 300)
     expected = ((mu >= 0) | reflected).mean(axis=(1, 2))
     error = flux[0, 0] / flux[0, 0].max() - expected
