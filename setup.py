@@ -1,4 +1,4 @@
-"""Installs lunar_potential; every value comes from settings.ini, the file nbdev reads too."""
+"""Installs lunar_potential; every value comes from settings.ini, as nbdev's do."""
 
 import re
 from configparser import ConfigParser

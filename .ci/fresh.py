@@ -1,4 +1,4 @@
-"""Checks that the package is what the notebooks export, and that the notebooks are clean.
+"""Checks that the package is what the notebooks export, and that these are clean.
 
     python .ci/fresh.py [ROOT]
 
@@ -52,29 +52,17 @@ def stale(
                 [str(Path(sys.executable).with_name(command))], cwd=copy, check=True
             )
         after = tree(copy, names)
-    changed = [
-        f"{p} differs from what its notebook gives"
-        for p in sorted(before.keys() & after)
-        if before[p] != after[p]
+    common = [p for p in sorted(before.keys() & after) if before[p] != after[p]]
+    return [
+        *(f"{p} differs from what its notebook gives" for p in common),
+        *(f"{p} comes from no notebook" for p in sorted(before.keys() - after)),
+        *(f"{p} was never exported" for p in sorted(after.keys() - before)),
     ]
-    orphans = [f"{p} comes from no notebook" for p in sorted(before.keys() - after)]
-    return (
-        changed
-        + orphans
-        + [f"{p} was never exported" for p in sorted(after.keys() - before)]
-    )
 
 
 if __name__ == "__main__":
-    problems = stale(
-        Path(sys.argv[1] if len(sys.argv) > 1 else __file__ + "/../..").resolve()
-    )
-    print(
-        "\n".join(problems)
-        or "The package is what the notebooks export, and the notebooks are clean."
-    )
-    sys.exit(
-        "Run `make export`, or move what you changed into the notebook."
-        if problems
-        else 0
-    )
+    root = Path(sys.argv[1] if len(sys.argv) > 1 else __file__ + "/../..").resolve()
+    problems = stale(root)
+    print("\n".join(problems) or "The package is what the notebooks export.")
+    if problems:
+        sys.exit("Run `make export`, or move what you changed into the notebook.")

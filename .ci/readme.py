@@ -22,7 +22,10 @@ def output_text(
 def readme(
     notebook,  # the parsed front page
 ):  # markdown
-    "The front page as markdown: no hidden cells, neighbouring code cells as one block, links relative to the top folder."
+    """The front page as markdown, without hidden cells.
+
+    Neighbouring code cells become one block; links are relative to the top folder.
+    """
     parts = []
     for cell in notebook["cells"]:
         source = "".join(cell["source"]).strip()
@@ -32,11 +35,8 @@ def readme(
             parts.append(re.sub(r"\]\(([\w./-]+\.ipynb)", r"](nbs/\1", source))
             continue
         if parts and parts[-1].startswith("```python"):
-            source = (
-                parts.pop().removeprefix("```python\n").removesuffix("\n```")
-                + "\n\n"
-                + source
-            )
+            block = parts.pop().removeprefix("```python\n").removesuffix("\n```")
+            source = f"{block}\n\n{source}"
         parts.append(f"```python\n{source}\n```")
         if text := output_text(cell["outputs"]):
             parts.append(f"```text\n{text}```")

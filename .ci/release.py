@@ -1,10 +1,10 @@
-"""Builds the source distribution, from it the wheel, and proves the wheel in clean environments.
+"""Builds the source distribution and the wheel, and proves both where nothing is.
 
-    python .ci/release.py [PYTHON ...]    interpreters to prove it with (default: this one)
+    python .ci/release.py [PYTHON ...]    interpreters (default: this one)
 
-For each interpreter: a new environment, the wheel and what it requires, `pip check`, no tool of development
-among it, the import, and `lunar-potential demo` away from the checkout; then the source distribution in its
-place. What passes is put into dist/.
+For each interpreter: a new environment, the wheel and its requirements, `pip check`,
+no development tool among them, the import, and `lunar-potential demo` away from the
+checkout; then the source distribution in its place. What passes is put into dist/.
 """
 
 import os
@@ -14,18 +14,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-root = Path(__file__).resolve().parent.parent
-contents = [
-    "settings.ini",
-    "setup.py",
-    "MANIFEST.in",
-    "README.md",
-    "LICENSE",
-    "CITATION.cff",
-    "CHANGELOG.md",
-    "lunar_potential",
-]
-development = {
+from sources import ROOT, copy_sources
+
+DEVELOPMENT = {
     "nbdev",
     "pytest",
     "hypothesis",
@@ -33,39 +24,60 @@ development = {
     "playwright",
     "execnb",
     "fastcore",
+    "ruff",
+    "import-linter",
 }
-largest = 2_000_000  # bytes of a wheel
+LARGEST = 2_000_000  # bytes of a wheel
+KEPT = {  # variables of the surroundings that an installation needs
+    "HOME",
+    "PATH",
+    "LANG",
+    "PIP_INDEX_URL",
+    "PIP_CONFIG_FILE",
+    "SSL_CERT_FILE",
+    "SYSTEMROOT",
+}
+INSTALL = ["-m", "pip", "install", "-q", "--disable-pip-version-check"]
+VERSION = (
+    "import sys, lunar_potential as l; print(sys.version.split()[0], l.__version__)"
+)
 
 
-def call(*words, **options):  # words of a command line
+def call(
+    *words,  # of a command line
+    **options,  # of subprocess.run
+):  # what it printed
     "Runs a command; raises SystemExit with its output when it fails."
-    done = subprocess.run(
-        [str(word) for word in words], capture_output=True, text=True, **options
-    )
+    words = [str(word) for word in words]
+    done = subprocess.run(words, capture_output=True, text=True, **options)
     if done.returncode:
-        sys.exit(f"{' '.join(map(str, words))}\n{done.stdout}{done.stderr}")
+        sys.exit(f"{' '.join(words)}\n{done.stdout}{done.stderr}")
     return done.stdout
 
 
 def build(
     folder,  # receives the two files
 ):  # the wheel and the source distribution
-    "Builds from a copy of what belongs to the package, so that nothing of an older build gets in."
+    "Builds from a copy of the sources; raises SystemExit if the wheel is too large."
     with tempfile.TemporaryDirectory() as temporary:
-        copy = Path(temporary) / "lunar_potential"
-        copy.mkdir()
-        for source in map(root.joinpath, contents):
-            ignored = shutil.ignore_patterns("__pycache__")
-            shutil.copytree(
-                source, copy / source.name, ignore=ignored
-            ) if source.is_dir() else shutil.copy(source, copy)
+        copy = copy_sources(temporary)
         call(sys.executable, "-m", "build", "--outdir", folder, copy)
     (wheel,), (source,) = Path(folder).glob("*.whl"), Path(folder).glob("*.tar.gz")
-    if wheel.stat().st_size > largest:
-        sys.exit(
-            f"{wheel.name} has {wheel.stat().st_size:,} bytes; at most {largest:,} are wanted"
-        )
+    if wheel.stat().st_size > LARGEST:
+        sys.exit(f"{wheel.name} has {wheel.stat().st_size:,} bytes, not {LARGEST:,}")
     return wheel, source
+
+
+def packages(
+    python,  # of an environment
+    env,  # variables of the surroundings
+):  # set of names
+    "What is installed; raises SystemExit for a tool that only development needs."
+    listed = call(python, "-m", "pip", "list", "--format=freeze", env=env).split()
+    names = {line.split("==")[0].lower() for line in listed}
+    if tools := names & DEVELOPMENT:
+        sys.exit(f"the wheel brings development tools: {', '.join(sorted(tools))}")
+    return names
 
 
 def prove(
@@ -73,87 +85,27 @@ def prove(
     source,  # to be installed after it
     python,  # interpreter
 ):  # one sentence
-    "Installs the wheel into an environment of its own and uses it as a newcomer would."
-    clean = {
-        name: value
-        for name, value in os.environ.items()
-        if name
-        in (
-            "HOME",
-            "PATH",
-            "LANG",
-            "PIP_INDEX_URL",
-            "PIP_CONFIG_FILE",
-            "SSL_CERT_FILE",
-            "SYSTEMROOT",
-        )
-    }
+    "Installs the wheel into a new environment and uses it as a newcomer would."
+    env = {name: value for name, value in os.environ.items() if name in KEPT}
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         call(python, "-m", "venv", folder / "environment")
-        own = (
-            folder
-            / "environment"
-            / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
-        )
-        call(
-            own,
-            "-m",
-            "pip",
-            "install",
-            "-q",
-            "--disable-pip-version-check",
-            "-c",
-            root / "constraints.txt",
-            wheel,
-            env=clean,
-        )
-        call(own, "-m", "pip", "check", env=clean)
-        names = {
-            line.split("==")[0].lower()
-            for line in call(
-                own, "-m", "pip", "list", "--format=freeze", env=clean
-            ).split()
-        }
-        if names & development:
-            sys.exit(
-                f"the wheel brings {', '.join(sorted(names & development))}, which only development needs"
-            )
-        version = call(
-            own,
-            "-c",
-            "import sys, lunar_potential as l; print(sys.version.split()[0], l.__version__)",
-            cwd=folder,
-            env=clean,
-        ).strip()
-        call(
-            own.with_name(f"lunar-potential{own.suffix}"),
-            "demo",
-            "--sweeps",
-            "60",
-            "--output-dir",
-            "demo",
-            "--quiet",
-            cwd=folder,
-            env=clean,
-        )
-        call(
-            own,
-            "-m",
-            "pip",
-            "install",
-            "-q",
-            "--disable-pip-version-check",
-            "--force-reinstall",
-            "--no-deps",
-            source,
-            env=clean,
-        )
-        call(own, "-c", "import lunar_potential.cli", cwd=folder, env=clean)
-        made = sorted(
-            path.name for path in (folder / "demo").iterdir() if path.is_file()
-        )
-    return f"Python {version.split()[0]}, lunar_potential {version.split()[1]}: installed with {len(names)} packages, demo made {', '.join(made)}"
+        own = "Scripts/python.exe" if sys.platform == "win32" else "bin/python"
+        own = folder / "environment" / own
+        call(own, *INSTALL, "-c", ROOT / "constraints.txt", wheel, env=env)
+        call(own, "-m", "pip", "check", env=env)
+        number = len(packages(own, env))
+        away = {"cwd": folder, "env": env}
+        version, ours = call(own, "-c", VERSION, **away).split()
+        demo = ["demo", "--sweeps", "60", "--output-dir", "demo", "--quiet"]
+        call(own.with_name(f"lunar-potential{own.suffix}"), *demo, **away)
+        call(own, *INSTALL, "--force-reinstall", "--no-deps", source, env=env)
+        call(own, "-c", "import lunar_potential.cli", **away)
+        files = [path.name for path in (folder / "demo").iterdir() if path.is_file()]
+    return (
+        f"Python {version}, lunar_potential {ours}: {number} packages installed; "
+        f"the demo wrote {', '.join(sorted(files))}"
+    )
 
 
 if __name__ == "__main__":
@@ -161,8 +113,9 @@ if __name__ == "__main__":
         built = build(temporary)
         for python in sys.argv[1:] or [sys.executable]:
             print(prove(*built, python), flush=True)
-        (root / "dist").mkdir(exist_ok=True)
-        for old in (root / "dist").glob("lunar_potential-*"):
+        (ROOT / "dist").mkdir(exist_ok=True)
+        for old in (ROOT / "dist").glob("lunar_potential-*"):
             old.unlink()
         for path in Path(temporary).iterdir():
-            print(shutil.copy(path, root / "dist"), f"{path.stat().st_size:,} bytes")
+            size = path.stat().st_size
+            print(shutil.copy(path, ROOT / "dist"), f"{size:,} bytes")

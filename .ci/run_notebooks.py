@@ -20,7 +20,7 @@ root = Path(__file__).resolve().parent.parent
 def left_out(
     cell,  # of a notebook
 ):  # bool
-    "Whether nbdev_test, too, passes the cell by."
+    "Whether nbdev_test skips the cell, too."
     return (
         cell.cell_type != "code"
         or "nbdev_export()" in cell.source
@@ -31,7 +31,7 @@ def left_out(
 def run(
     path,  # notebook
 ):
-    "Executes a notebook in its own folder, as nbdev_test does; raises what a cell raises."
+    "Executes a notebook in its own folder, as nbdev_test does; raises its errors."
     print(path.relative_to(root), flush=True)
     notebook = read_nb(path)
     os.chdir(path.parent)
@@ -46,6 +46,6 @@ if __name__ == "__main__":
     )
     if len(paths) == 1:
         run(paths[0])
-    else:  # each in a process of its own, so that nothing is left behind by the one before
+    else:  # each in a process of its own: nothing is left behind by the one before
         for path in paths:
             subprocess.run([sys.executable, __file__, str(path)], check=True)

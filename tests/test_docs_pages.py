@@ -1,7 +1,8 @@
-"""The pages of the site beside the modules keep up with the package: names, commands, the table of rooms."""
+"""The pages of the site keep up with the package: names, commands, the rooms."""
 
 import dataclasses
 import importlib
+import importlib.util
 import json
 import os
 import re
@@ -18,14 +19,14 @@ from lunar_potential.synthetic.simulate import simulate_archive
 
 nbs = Path(__file__).resolve().parent.parent / "nbs"
 package = nbs.parent / "lunar_potential"
-PHYSICS = sorted(path.stem for path in (nbs / "physics").glob("*.ipynb"))
+PHYSICS = sorted(path.stem for path in (nbs / "explanations").glob("*.ipynb"))
 PAGES = [
     "getting_started",
     "tutorials/a_cluster",
     "developers/house",
     "developers/writing_a_page",
     "developers/release",
-    *(f"physics/{name}" for name in PHYSICS),
+    *(f"explanations/{name}" for name in PHYSICS),
 ]
 
 
@@ -101,11 +102,15 @@ def test_physics_has_its_pages():
 
 @pytest.mark.parametrize("name", PHYSICS)
 def test_physics_names_its_sources(name):
-    assert re.search(r"\]\(https://doi\.org/10\.\d{4,}/\S+\)", words(f"physics/{name}"))
+    assert re.search(
+        r"\]\(https://doi\.org/10\.\d{4,}/\S+\)", words(f"explanations/{name}")
+    )
 
 
 def test_dois_are_those_of_the_pages_of_the_package():
-    others = [path for path in nbs.rglob("*.ipynb") if path.parent.name != "physics"]
+    others = [
+        path for path in nbs.rglob("*.ipynb") if path.parent.name != "explanations"
+    ]
     known = set(
         re.findall(
             r"10\.\d{4,}/[\w./()-]*\w",
@@ -116,7 +121,7 @@ def test_dois_are_those_of_the_pages_of_the_package():
         doi
         for name in PHYSICS
         for doi in re.findall(
-            r"doi\.org/(10\.\d{4,}/[\w./()-]*\w)", words(f"physics/{name}")
+            r"doi\.org/(10\.\d{4,}/[\w./()-]*\w)", words(f"explanations/{name}")
         )
     }
     assert used and not {doi.lower() for doi in used} - {
@@ -127,15 +132,23 @@ def test_dois_are_those_of_the_pages_of_the_package():
 # glossary
 
 
+def room_of(parts):
+    "The module that the first words of a dotted name are, and the rest of the name."
+    for number in range(len(parts), 0, -1):
+        name = f"lunar_potential.{'.'.join(parts[:number])}"
+        if importlib.util.find_spec(name):
+            return importlib.import_module(name), parts[number:]
+    raise ImportError(".".join(parts))
+
+
 def resolve(name):
     "What a name of the glossary stands for; raises AttributeError or ImportError."
-    module, *rest = name.split(".")
-    found = importlib.import_module(f"lunar_potential.{module}")
+    found, rest = room_of(name.split("."))
     for attribute in rest:
-        if dataclasses.is_dataclass(found) and attribute in {
-            field.name for field in dataclasses.fields(found)
-        }:
-            return found
+        if dataclasses.is_dataclass(found):
+            fields = {field.name for field in dataclasses.fields(found)}
+            if attribute in fields:
+                return found
         found = getattr(found, attribute)
     return found
 
@@ -144,7 +157,7 @@ def glossary():
     "Word and names in the code, of each line of the table."
     lines = [
         line
-        for line in words("physics/glossary").splitlines()
+        for line in words("explanations/glossary").splitlines()
         if re.match(r"\| (?!word |---)", line)
     ]
     return [
@@ -176,14 +189,14 @@ def test_names_of_the_glossary_exist():
 
 
 @pytest.mark.parametrize(
-    "wrong", ["units.Flags", "nowhere.Truth", "simulate.Truth.colour"]
+    "wrong", ["units.Flags", "nowhere.Truth", "synthetic.simulate.Truth.colour"]
 )
 def test_a_wrong_name_is_noticed(wrong):
     with pytest.raises((AttributeError, ImportError)):
         resolve(wrong)
 
 
-@pytest.mark.parametrize("page", [f"physics/{name}" for name in PHYSICS])
+@pytest.mark.parametrize("page", [f"explanations/{name}" for name in PHYSICS])
 def test_flags_and_kinds_of_sets_are_real(page):
     from lunar_potential.units import Flag
 
@@ -195,30 +208,28 @@ def test_flags_and_kinds_of_sets_are_real(page):
 
 
 def table_rooms():
-    return re.findall(r"^\| `([\w/]+)` \|", words("developers/house"), re.MULTILINE)
+    "Room, page and lines of each row of the table that the page of the house drew."
+    outputs = [
+        o for cell in stored("developers/house") for o in cell.get("outputs", [])
+    ]
+    text = "".join("".join(o.get("data", {}).get("text/markdown", "")) for o in outputs)
+    return re.findall(r"^\| \[([\w.]+)\]\(\.\./([^)]+)\) \| (\d+)", text, re.MULTILINE)
 
 
 def test_every_module_is_in_the_house():
     modules = {
-        path.relative_to(package).with_suffix("").as_posix()
+        ".".join(path.relative_to(package).with_suffix("").parts)
         for path in package.rglob("*.py")
         if not path.name.startswith("_")
     }
-    assert (
-        len(table_rooms()) == len(set(table_rooms())) and set(table_rooms()) == modules
-    )
+    listed = [room for room, _, _ in table_rooms()]
+    assert len(listed) == len(set(listed)) and set(listed) == modules
 
 
 def test_rooms_are_linked_to_the_pages_that_write_them():
-    rows = re.findall(
-        r"^\| `([\w/]+)` \| \[[^\]]*\]\(\.\./([^)]+)\)",
-        words("developers/house"),
-        re.MULTILINE,
-    )
-    assert len(rows) == len(table_rooms())
-    for room, page in rows:
+    for room, page, _ in table_rooms():
         first = "".join(stored(page.removesuffix(".ipynb"))[0]["source"])
-        assert re.search(r"#\| default_exp (\S+)", first)[1].replace(".", "/") == room
+        assert re.search(r"#\| default_exp (\S+)", first)[1] == room
 
 
 def test_files_and_targets_that_developers_are_sent_to_exist():
@@ -293,7 +304,7 @@ def test_first_real_result_takes_few_commands():
 
 @pytest.fixture
 def server(tmp_path):
-    "A server with one day of an archive, and the environment that names it in place of the usual ones."
+    "A server with one day of an archive, and the variables that name it."
     root = tmp_path / "server"
     simulate_archive(root, ["1998-04-01"], sweeps_per_day=24, cadence=3600, seed=2)
     folders = {
@@ -308,9 +319,12 @@ def server(tmp_path):
         for path in root.rglob("*")
         if path.suffix in folders
     }
-    place = lambda path: (
-        f"/{folders[path.suffix]}/{files[path].as_posix().removeprefix('spice_kernels/')}"
-    )
+
+    def place(path):
+        "Address of a file on the server."
+        name = files[path].as_posix().removeprefix("spice_kernels/")
+        return f"/{folders[path.suffix]}/{name}"
+
     with Site({place(path): path.read_bytes() for path in files}) as site:
         products = dict(
             flux="flux",

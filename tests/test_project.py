@@ -1,9 +1,13 @@
-"""The project as a whole: what is installed, what is imported, what is generated, and that the checks of it can fail."""
+"""The project as a whole: what is installed, imported and generated.
+
+The checks below .ci are shown to fail when they should.
+"""
 
 import ast
 import configparser
 import importlib.metadata
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -65,20 +69,14 @@ def test_module_runs_as_the_command():
 
 
 def imported(path):
-    "Top-level names of absolute imports, and modules of the package, that a file imports anywhere."
-    names, inside = set(), set()
+    "Top-level names of absolute imports anywhere in a file."
+    names = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             names |= {alias.name.split(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and not node.level:
             names.add(node.module.split(".")[0])
-        elif isinstance(node, ast.ImportFrom):
-            inside |= (
-                {node.module.split(".")[0]}
-                if node.module
-                else {alias.name for alias in node.names}
-            )
-    return names, inside
+    return names
 
 
 def test_only_run_time_requirements_are_imported(settings):
@@ -97,9 +95,7 @@ def test_only_run_time_requirements_are_imported(settings):
         "IPython": "ipywidgets",
     }
     for path in modules:
-        for name in (
-            imported(path)[0] - set(sys.stdlib_module_names) - {"lunar_potential"}
-        ):
+        for name in imported(path) - set(sys.stdlib_module_names) - {"lunar_potential"}:
             owners = {
                 canonicalize_name(p)
                 for p in [indirect.get(name), *providers.get(name, [])]
@@ -111,18 +107,50 @@ def test_only_run_time_requirements_are_imported(settings):
             )
 
 
-def test_imports_run_downward():
-    pages = [stored_module(nb) for nb in notebooks if stored_module(nb)]
-    order = [
-        "jobs",
-        *(page for page in pages if page != "jobs"),
-    ]  # imports no page, is read where its users are
-    for path in (root / "lunar_potential").glob("*.py"):
-        if path.stem in order:
-            later = imported(path)[1] & set(order[order.index(path.stem) :])
-            assert not later, (
-                f"{path.name} imports {later} from a page at or after its own"
-            )
+def lint_imports(folder, project):
+    "Runs import-linter with the contracts of `project` on the package in `folder`."
+    command = [Path(sys.executable).with_name("lint-imports"), "--no-cache"]
+    command += ["--config", project / "pyproject.toml"]
+    environment = {**os.environ, "PYTHONPATH": str(folder)}
+    return subprocess.run(
+        list(map(str, command)),
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+
+
+def test_imports_run_downward_and_the_rule_can_fail(tmp_path):
+    done = lint_imports(root, root)
+    assert done.returncode == 0, done.stdout + done.stderr
+    skip = shutil.ignore_patterns("__pycache__")
+    package = shutil.copytree(
+        root / "lunar_potential", tmp_path / "lunar_potential", ignore=skip
+    )
+    units = package / "units.py"
+    text = units.read_text()
+    units.write_text(f"{text}\n\ndef upward():\n    from .data import archive\n")
+    done = lint_imports(tmp_path, root)
+    assert done.returncode == 1 and "units -> lunar_potential.data" in done.stdout
+    units.write_text(text)
+    (package / "attic.py").write_text("")
+    done = lint_imports(tmp_path, root)
+    assert done.returncode == 1 and "attic" in done.stdout + done.stderr
+
+
+def test_rooms_over_their_limits_are_named(small):
+    project, page = small
+    done = run(root / ".ci/house.py", project)
+    assert done.returncode == 0, done.stdout + done.stderr
+    module = project / "small/one.py"
+    module.write_text(module.read_text() + "\n" * 801)
+    many = "\n".join(f"def f{n}(): ..." for n in range(41))
+    write_page(project, [*page, code(f"#| export\n{many}", "c4")])
+    done = run(root / ".ci/house.py", project)
+    assert done.returncode == 1
+    assert "lines exported, at most 800" in done.stdout
+    assert "42 definitions, at most 40" in done.stdout
 
 
 # notebooks
@@ -151,21 +179,33 @@ def test_notebook_is_a_page(notebook):
     assert not any(o["output_type"] == "error" for o in outputs)
 
 
-def test_sidebar_lists_every_page_in_order():
-    entries = yaml.safe_load((root / "nbs/sidebar.yml").read_text())["website"][
-        "sidebar"
-    ]["contents"]
-    listed = [
-        page
-        for entry in entries
-        for page in (entry["contents"] if isinstance(entry, dict) else [entry])
-    ]
-    modules = [name for name in listed if stored_module(root / "nbs" / name)]
-    assert modules == sorted(modules)
+WINGS = ["run", "data", "physics", "synthetic", "quality", "view", "fast"]
+
+
+def pages_in(contents):
+    "Pages of a part of the sidebar, in order, those of its sections included."
+    for entry in contents:
+        if isinstance(entry, str):
+            yield entry
+        else:
+            yield from pages_in(entry["contents"])
+
+
+def test_sidebar_lists_every_page_and_a_section_is_a_folder():
+    website = yaml.safe_load((root / "nbs/sidebar.yml").read_text())["website"]
+    contents = website["sidebar"]["contents"]
+    listed = list(pages_in(contents))
     assert sorted(listed) == sorted(
         n.relative_to(root / "nbs").as_posix() for n in notebooks
     )
     assert listed[:2] == ["index.ipynb", "getting_started.ipynb"]
+    sections = {e["section"]: e["contents"] for e in contents if isinstance(e, dict)}
+    assert [name for name in sections if name in WINGS] == WINGS
+    for name in WINGS:
+        inside = list(pages_in(sections[name]))
+        assert {Path(page).parts[0] for page in inside} == {name}
+        top = [page for page in inside if len(Path(page).parts) == 2]
+        assert top == sorted(top), f"pages of {name} in another order than numbered"
 
 
 def test_quarto_settings_are_shared():
@@ -246,25 +286,12 @@ def test_licence():
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory):
-    "A wheel built from the unpacked source distribution, with the setuptools of this environment."
+    "A wheel built from the unpacked source distribution, by this setuptools."
     folder = tmp_path_factory.mktemp("a build")
+    command = f"import sources; sources.copy_sources({str(folder)!r})"
+    done = run("-c", command, cwd=root / ".ci")
+    assert done.returncode == 0, done.stderr
     copy = folder / "lunar_potential"
-    skip = shutil.ignore_patterns("__pycache__", "*.egg-info")
-    for name in (
-        "settings.ini",
-        "setup.py",
-        "MANIFEST.in",
-        "README.md",
-        "LICENSE",
-        "CITATION.cff",
-        "CHANGELOG.md",
-        "lunar_potential",
-    ):
-        source = root / name
-        shutil.copytree(source, copy / name, ignore=skip) if source.is_dir() else (
-            copy.mkdir(exist_ok=True),
-            shutil.copy(source, copy),
-        )
     done = run("setup.py", "-q", "sdist", "-d", folder, cwd=copy)
     assert done.returncode == 0, done.stderr
     sdist = next(folder.glob("*.tar.gz"))
@@ -395,14 +422,20 @@ def small(tmp_path):
     page = [
         code("#| default_exp one", "c0"),
         text(
-            "# one\n\n> A page.\n\nSee [below](#the-only-heading), [here](00_one.ipynb#f) and [on the site](https://example.org/small/one.html#f).",
+            "# one\n\n> A page.\n\nSee [below](#the-only-heading), "
+            "[here](00_one.ipynb#f), `f` "
+            "and [on the site](https://example.org/small/one.html#f).",
             "c1",
         ),
         text("## The only heading", "c2"),
         code('#| export\ndef f(): \n    "Nothing."', "c3"),
     ]
     write_page(project, page)
-    commands = "from nbdev.quarto import refresh_quarto_yml as r; from nbdev.export import nb_export; from nbdev.doclinks import nbdev_export as e; e.__wrapped__(); r()"
+    commands = (
+        "from nbdev.quarto import refresh_quarto_yml as refresh; "
+        "from nbdev.doclinks import nbdev_export as export; "
+        "export.__wrapped__(); refresh()"
+    )
     done = run("-c", commands, cwd=project)
     assert done.returncode == 0, done.stderr
     return project, page
@@ -452,7 +485,8 @@ def test_docs_finds_broken_links_and_mixed_cells(small):
         [
             *page,
             text(
-                "[no](02_two.ipynb) [no](#nowhere) [no](https://example.org/small/one.html#g)",
+                "[no](02_two.ipynb) [no](#nowhere) "
+                "[no](https://example.org/small/one.html#g)",
                 "c4",
             ),
         ],
@@ -462,10 +496,36 @@ def test_docs_finds_broken_links_and_mixed_cells(small):
         done.stdout
     )
     write_page(project, [*page, code("import math\nmath.pi", "c4")])
-    assert "split it: import math" in run(root / ".ci/docs.py", project).stdout
+    done = run(root / ".ci/docs.py", project)
+    assert "import math: a cell imports and does other work" in done.stdout
     write_page(project, [*page, code("#| export\nraise ValueError('unfit')", "c4")])
     done = run(root / ".ci/docs.py", project)
     assert done.returncode == 1 and "unfit" in done.stderr
+
+
+def test_docs_find_raw_links_in_code(small):
+    project, page = small
+    shown = text("```python\nf(  # see [f](https://example.org)\n```", "c4")
+    write_page(project, [*page, shown])
+    done = run(root / ".ci/docs.py", project)
+    assert done.returncode == 1 and "a raw link in code" in done.stdout
+
+
+def test_docs_link_names_in_prose_only():
+    command = """
+import links
+from execnb.nbio import dict2nb
+name = "`run_month`"
+shown = f"### f\\n\\n```python\\nf(x, # as for {name}\\n```\\n\\nCalls {name}.\\n"
+output = {"data": {"text/markdown": [shown]}, "output_type": "display_data"}
+cell = {"cell_type": "code", "source": "", "outputs": [output]}
+cell = dict2nb({"cells": [cell]}).cells[0]
+links.link_names(cell)
+print("".join(cell.outputs[0]["data"]["text/markdown"]))
+"""
+    done = run("-c", command, cwd=root / ".ci")
+    assert "as for `run_month`" in done.stdout, done.stdout + done.stderr
+    assert re.search(r"Calls \[`run_month`\]\(http\S+#run_month\)", done.stdout)
 
 
 def test_docs_render_moves_what_quarto_wrote(small, tmp_path, monkeypatch):
@@ -476,7 +536,8 @@ def test_docs_render_moves_what_quarto_wrote(small, tmp_path, monkeypatch):
         tmp_path / "quarto"
     )  # stands in for the program: writes where nbdev.yml tells it to
     quarto.write_text(
-        "#!/bin/sh\n[ -f _quarto.yml ] && [ -f nbdev.yml ] && /bin/mkdir _docs && echo $* > _docs/one.html\n"
+        "#!/bin/sh\n[ -f _quarto.yml ] && [ -f nbdev.yml ] && "
+        "/bin/mkdir _docs && echo $* > _docs/one.html\n"
     )
     quarto.chmod(0o755)
     done = run(root / ".ci/docs.py", "--render", project)
@@ -496,10 +557,9 @@ def test_readme_leaves_out_hidden_cells_and_keeps_outputs():
         ]
     }
     done = run("-c", f"import readme; print(readme.readme({page!r}))", cwd=root / ".ci")
-    assert (
-        done.stdout
-        == "# t\n\nSee [k](nbs/physics/02_kappa.ipynb#x).\n\n```python\n1 + 1\n```\n\n```text\n2\n```\n\n"
-    ), done.stderr
+    blocks = "```python\n1 + 1\n```\n\n```text\n2\n```\n\n"
+    expected = f"# t\n\nSee [k](nbs/physics/02_kappa.ipynb#x).\n\n{blocks}"
+    assert done.stdout == expected, done.stderr
 
 
 def test_venv_empties_no_other_folder(tmp_path):

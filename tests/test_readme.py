@@ -1,4 +1,4 @@
-"""README.md keeps its word: every block in it runs, in order, in one folder, as a reader would run it."""
+"""Every block of README.md runs, in order, in one folder, as a reader would run it."""
 
 import os
 import re
@@ -16,14 +16,15 @@ root = Path(__file__).resolve().parent.parent
 readme = (root / "README.md").read_text(encoding="utf-8")
 blocks = re.findall(r"^```(\w+)\n(.*?)^```$", readme, re.MULTILINE | re.DOTALL)
 
+DOWNLOAD = "it needs NASA's servers; test_from_download_to_potentials uses a local one"
 ELSEWHERE = {  # lines that are not run here, and why
-    "pip install .": "it needs the package index; make demo and continuous integration install the project this way",
-    "make demo": "it makes an environment first; the command it then runs is test_demo below",
+    "pip install .": "it needs the package index; make demo installs the project",
+    "make demo": "it makes an environment first; test_demo runs its command",
     "make test": "it is what runs this test",
-    "lunar-potential download --start 1998-04-01 --end 1998-04-30": "it needs NASA's servers; test_from_download_to_potentials runs the three lines against one here",
-    "lunar-potential doctor --start 1998-04-01 --end 1998-04-30": "the same",
-    "lunar-potential batch --year 1998 --month 4": "the same",
-    "lunar-potential bench accuracy": "it takes ten minutes; test_cli runs it with few sweeps",
+    "lunar-potential download --start 1998-04-01 --end 1998-04-30": DOWNLOAD,
+    "lunar-potential doctor --start 1998-04-01 --end 1998-04-30": DOWNLOAD,
+    "lunar-potential batch --year 1998 --month 4": DOWNLOAD,
+    "lunar-potential bench accuracy": "ten minutes; test_cli runs it with few sweeps",
 }
 
 
