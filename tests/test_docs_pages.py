@@ -158,7 +158,7 @@ def glossary():
     lines = [
         line
         for line in words("explanations/glossary").splitlines()
-        if re.match(r"\| (?!word |---)", line)
+        if re.match(r"\| (?!term |---)", line)
     ]
     return [
         (line.split("|")[1].strip(), re.findall(r"`([\w.]+)`", line.split("|")[-2]))
