@@ -1,4 +1,4 @@
-"""A real web server on this machine that behaves as badly as it is told to, for the tests of the download."""
+"""A web server on this machine that behaves as badly as it is told to."""
 
 import contextlib
 import datetime
@@ -13,6 +13,43 @@ from typing import NamedTuple
 from urllib.parse import quote, unquote
 
 DATE = datetime.datetime(2014, 5, 1, 10, 11, tzinfo=datetime.timezone.utc)
+HOSTILE = [  # links that lead nowhere or elsewhere
+    "../../x",
+    "/etc/passwd",
+    "%2e%2e/",
+    "%2e%2e%2fx",
+    "..\\x",
+    "..%5cx",
+    "%00",
+    "a%00b",
+    "//evil.org/er/x",
+    "http://evil.org/er/x",
+    "https://127.0.0.1/er/x",
+    "file:///etc/passwd",
+    "javascript:alert(1)",
+    "/er/../x",
+    "/er/a/../../../x",
+    "http://[",
+    "C:%5Cx",
+    "c:x",
+    "?C=N",
+    "#top",
+    "x%0d%0aSet: y",
+    ".",
+    "..",
+    "./",
+    "",
+    "%2fetc%2fpasswd",
+    "http://user@host/er/x",
+    "a" * 400,
+    "http://host:99999/er/x",
+    "/er/%252e%252e/../..",
+    "\x00",
+    "x\ty/..",
+    "CON:",
+    "/er//x",
+    "/er/./x/y",
+]
 
 
 class Request(NamedTuple):
@@ -28,10 +65,8 @@ class Request(NamedTuple):
 class Fault(NamedTuple):
     "What goes wrong with one answer."
 
-    kind: str  # "cut", "stall", "swap", "status", "redirect", "page", "slow", "encoded", "wrong206", "drip"
-    value: object = (
-        None  # bytes sent before the trouble, status code, address, new content
-    )
+    kind: str  # such as "cut", "stall", "status", "redirect" or "drip"
+    value: object = None  # bytes sent before, status code, address or new content
     header: str = ""  # value of Retry-After
 
 
@@ -46,24 +81,36 @@ def _apache(name, is_folder, size, date):
         else str(size)
     )
     text = name if len(name) < 22 else name[:20] + "..>"
-    return f'<img src="/icons/x.gif" alt="[   ]"> <a href="{html.escape(quote(name))}">{html.escape(text)}</a> {date:%Y-%m-%d %H:%M}  {shown:>4}  \n'
+    link = f'<a href="{html.escape(quote(name))}">{html.escape(text)}</a>'
+    icon = '<img src="/icons/x.gif" alt="[   ]">'
+    return f"{icon} {link} {date:%Y-%m-%d %H:%M}  {shown:>4}  \n"
 
 
 def _nginx(name, is_folder, size, date):
-    return f'<a href="{html.escape(quote(name))}">{html.escape(name)}</a>{" " * 20}{date:%d-%b-%Y %H:%M}{"-" if is_folder else size:>20}\r\n'
+    link = f'<a href="{html.escape(quote(name))}">{html.escape(name)}</a>'
+    shown = "-" if is_folder else size
+    return f"{link}{' ' * 20}{date:%d-%b-%Y %H:%M}{shown:>20}\r\n"
 
 
 def _iis(name, is_folder, size, date, folder):
-    stamp = f"{date.month:>2}/{date.day}/{date.year} {date.hour % 12 or 12:>2}:{date:%M} {'PM' if date.hour >= 12 else 'AM'}"
+    clock = f"{date.hour % 12 or 12:>2}:{date:%M} {'PM' if date.hour >= 12 else 'AM'}"
+    stamp = f"{date.month:>2}/{date.day}/{date.year} {clock}"
     shown = "        &lt;dir&gt;" if is_folder else f"{size:>12}"
-    return f' {stamp} {shown} <A HREF="{html.escape(quote(folder + name))}">{html.escape(name.rstrip("/"))}</A><br>'
+    address, text = html.escape(quote(folder + name)), html.escape(name.rstrip("/"))
+    return f' {stamp} {shown} <A HREF="{address}">{text}</A><br>'
 
 
 def _tomcat(name, is_folder, size, date, folder):
     shown = "&nbsp;" if is_folder else f"{size / 1024:.1f} kb"
+    address, when = (
+        html.escape(quote(folder + name)),
+        format_datetime(date, usegmt=True),
+    )
     return (
-        f'<tr>\n<td align="left">&nbsp;&nbsp;\n<a href="{html.escape(quote(folder + name))}"><tt>{html.escape(name)}</tt></a></td>\n'
-        f'<td align="right"><tt>{shown}</tt></td>\n<td align="right"><tt>{format_datetime(date, usegmt=True)}</tt></td>\n</tr>\n'
+        '<tr>\n<td align="left">&nbsp;&nbsp;\n'
+        f'<a href="{address}"><tt>{html.escape(name)}</tt></a></td>\n'
+        f'<td align="right"><tt>{shown}</tt></td>\n'
+        f'<td align="right"><tt>{when}</tt></td>\n</tr>\n'
     )
 
 
@@ -89,13 +136,29 @@ def listing(
     body = "".join(
         rows(name, name.endswith("/"), size, date) for name, size in names.items()
     )
-    if dialect == "apache":
-        return f'<html><body><h1>Index</h1><pre><a href="?C=N;O=D">Name</a> <a href="?C=M;O=A">Last modified</a><hr><a href="{quote(folder)}../">Parent Directory</a>   - \n{body}{extra}<hr></pre></body></html>'
-    if dialect == "nginx":
-        return f'<html><body><h1>Index</h1><hr><pre><a href="../">../</a>\r\n{body}{extra}</pre><hr></body></html>'
-    if dialect == "iis":
-        return f'<html><body><H1>host - {html.escape(folder)}</H1><hr>\r\n<pre><A HREF="/">[To Parent Directory]</A><br><br>{body}{extra}</pre><hr></body></html>'
-    return f'<html><body><h1>Directory Listing</h1><table width="100%">\n{body}</table>{extra}</body></html>'
+    around = {
+        "apache": (
+            '<h1>Index</h1><pre><a href="?C=N;O=D">Name</a> '
+            '<a href="?C=M;O=A">Last modified</a><hr>'
+            f'<a href="{quote(folder)}../">Parent Directory</a>   - \n',
+            f"{extra}<hr></pre>",
+        ),
+        "nginx": (
+            '<h1>Index</h1><hr><pre><a href="../">../</a>\r\n',
+            f"{extra}</pre><hr>",
+        ),
+        "iis": (
+            f"<H1>host - {html.escape(folder)}</H1><hr>\r\n"
+            '<pre><A HREF="/">[To Parent Directory]</A><br><br>',
+            f"{extra}</pre><hr>",
+        ),
+        "tomcat": (
+            '<h1>Directory Listing</h1><table width="100%">\n',
+            f"</table>{extra}",
+        ),
+    }
+    before, after = around[dialect]
+    return f"<html><body>{before}{body}{after}</body></html>"
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
@@ -212,16 +275,11 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         before = {"cut": fault.value, "stall": fault.value, "swap": len(rest) // 2}.get(
             fault.kind
         )
-        if fault.kind == "slow":
-            for at in range(0, len(rest), fault.value):
-                self.wfile.write(rest[at : at + fault.value])
-                time.sleep(0.05)
-            return
         self.wfile.write(rest[:before])
         if before is not None:
             self.wfile.flush()
             if fault.kind == "stall":
-                site.closing.wait(20)
+                site.closing.wait()
             if fault.kind == "swap":
                 site.files[path] = fault.value
             self.close_connection = True
@@ -241,11 +299,8 @@ class Site:
         self.files, self.dialect = dict(files or {}), dialect  # path -> bytes
         self.faults = {}  # path -> list of `Fault`, one for each GET
         self.links = {}  # folder -> further links of its listing
-        self.ranges, self.lengths, self.kind = (
-            True,
-            True,
-            "both",
-        )  # kind: of validators, "both", "etag", "weak", "modified", "none"
+        self.ranges, self.lengths = True, True  # False: not honoured, not sent
+        self.kind = "both"  # validators: "both", "etag", "weak", "modified" or "none"
         self.lists = True  # False: listings are forbidden
         self.heads = True  # False: HEAD is not allowed
         self.date, self.log, self.closing = DATE, [], threading.Event()

@@ -1,4 +1,4 @@
-"""What a download must hold whatever server and line do: right bytes under a final name or none, nothing outside of the folder, no byte twice."""
+"""A download: complete files or none, nothing outside the folder, no byte twice."""
 
 import argparse
 import contextlib
@@ -8,59 +8,47 @@ import json
 import os
 import signal
 import socket
-import string
 import subprocess
 import sys
 import threading
 import time
-from email.utils import format_datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 import requests
-from http_server import Fault, Site, listing
-from hypothesis import HealthCheck, example, given, settings
-from hypothesis import strategies as st
+from http_server import HOSTILE, Fault, Site, listing
 
 from lunar_potential.data import download as module
 from lunar_potential.data.archive import find_er_files, walk_files
-from lunar_potential.data.download import (
-    BASE_URLS,
-    MANIFEST,
-    PRODUCTS,
+from lunar_potential.data.client import (
     Client,
-    Damaged,
     DownloadError,
-    Downloads,
-    Manifest,
-    Part,
     Patience,
-    Promise,
-    Refused,
+)
+from lunar_potential.data.download import (
     add_download_arguments,
-    base_urls,
-    clip_days,
     download,
     download_command,
-    fetch,
-    folder_days,
+)
+from lunar_potential.data.listing import parse_listing
+from lunar_potential.data.manifest import (
+    MANIFEST,
+    Manifest,
     folder_lock,
-    month_folder,
-    parse_listing,
-    read_label,
-    read_page,
-    retry_after,
-    safe_name,
     simulated_signs,
+)
+from lunar_potential.data.outcome import Downloads
+from lunar_potential.data.products import (
+    BASE_URLS,
+    PRODUCTS,
+    base_urls,
+    clip_days,
 )
 from lunar_potential.run.jobs import Interrupted
 from lunar_potential.synthetic.kernels import write_kernels
-from lunar_potential.synthetic.simulate import day_path
 
-QUICK = Patience(first=0.01, longest=0.05, read=0.6, connect=2.0)
-DATA = bytes(hashlib.sha256(b"seed").digest()) * 8000  # 256 kB
-PATH = "/er/3D980401.TAB"
+QUICK = Patience(first=0.01, longest=0.05, read=300, connect=300)
 DIALECTS = ("apache", "nginx", "iis", "tomcat")
 
 
@@ -69,672 +57,8 @@ def no_proxy(monkeypatch):
     monkeypatch.setenv("NO_PROXY", "127.0.0.1,localhost")
 
 
-@pytest.fixture
-def site():
-    with Site({PATH: DATA}) as site:
-        yield site
-
-
 def sha256(path):
     return hashlib.sha256(Path(path).read_bytes()).hexdigest()
-
-
-def get(site, folder, faults=(), promise=Promise(), patience=QUICK):
-    site.faults[PATH] = list(faults)
-    return fetch(Client(patience), site.url + PATH, folder / "3D980401.TAB", promise)
-
-
-def only_the_file(folder):
-    return [path.name for path in walk_files(folder)] == ["3D980401.TAB"] and (
-        folder / "3D980401.TAB"
-    ).read_bytes() == DATA
-
-
-# listings
-
-NAME = st.text(
-    st.characters(exclude_categories=["Cc", "Cs"], exclude_characters='/\\:*?"<>|'),
-    min_size=1,
-    max_size=30,
-).filter(safe_name)
-NAME = st.one_of(
-    NAME,
-    st.from_regex(r"3D98\d{4}\.TAB", fullmatch=True),
-    st.sampled_from(
-        [
-            "a&amp;b",
-            "%2e%2e",
-            "100%",
-            "x;y=1",
-            "été #2.TAB",
-            "a+b",
-            "2014-05-01 7",
-            "12",
-        ]
-    ),
-)
-
-
-@pytest.mark.parametrize("dialect", DIALECTS)
-@settings(max_examples=60, deadline=None)
-@given(
-    names=st.dictionaries(NAME, st.integers(0, 10**9), max_size=6),
-    folders=st.sets(NAME, max_size=2),
-    when=st.datetimes(datetime.datetime(1990, 1, 1)),
-)
-def test_every_served_name_is_found_once_with_its_size_and_date(
-    dialect, names, folders, when
-):
-    shown = {**names, **{folder + "/": 0 for folder in folders - set(names)}}
-    page = listing(
-        dialect, "/data/er x/", shown, date=when.replace(tzinfo=datetime.timezone.utc)
-    )
-    entries = parse_listing(page, "http://host/data/er%20x/")
-    assert [(entry.name, entry.is_folder) for entry in entries] == [
-        (name.rstrip("/"), name.endswith("/")) for name in shown
-    ]
-    for entry in entries:
-        if not entry.is_folder:
-            size = names[entry.name]
-            assert abs(entry.size - size) <= entry.slack <= max(1100, 0.16 * size)
-            assert str(when.day) in entry.shown and f"{when:%M}" in entry.shown
-            assert (entry.slack == 0) == (
-                dialect in ("nginx", "iis") or dialect == "apache" and size < 1024
-            )
-
-
-def test_coarse_sizes_have_as_much_slack():
-    for shown, size in (
-        ("2M", 2_490_000),
-        ("2M", 1_600_000),
-        ("3 KB", 3000),
-        ("23.4 MB", 23_449_999),
-        ("1.9G", 2_039_999_999),
-    ):
-        (entry,) = parse_listing(
-            f'<a href="x">x</a> 2014-05-01 10:11 {shown}', "http://host/er/"
-        )
-        assert abs(entry.size - size) <= entry.slack < size
-
-
-HOSTILE = [
-    "../../x",
-    "/etc/passwd",
-    "%2e%2e/",
-    "%2e%2e%2fx",
-    "..\\x",
-    "..%5cx",
-    "%00",
-    "a%00b",
-    "//evil.org/er/x",
-    "http://evil.org/er/x",
-    "https://127.0.0.1/er/x",
-    "file:///etc/passwd",
-    "javascript:alert(1)",
-    "/er/../x",
-    "/er/a/../../../x",
-    "http://[",
-    "C:%5Cx",
-    "c:x",
-    "?C=N",
-    "#top",
-    "x%0d%0aSet: y",
-    ".",
-    "..",
-    "./",
-    "",
-    "%2fetc%2fpasswd",
-    "http://user@host/er/x",
-    "a" * 400,
-    "http://host:99999/er/x",
-    "/er/%252e%252e/../..",
-    "\x00",
-    "x\ty/..",
-    "CON:",
-    "/er//x",
-    "/er/./x/y",
-]
-LINK = st.one_of(
-    st.sampled_from(HOSTILE),
-    st.text(max_size=20),
-    st.lists(st.sampled_from(HOSTILE + ["/", "er", "x"]), max_size=4).map("".join),
-)
-
-
-def assert_harmless(entries, base):
-    for entry in entries:
-        place = os.path.normpath(os.path.join("/root", entry.name))
-        assert (
-            os.path.dirname(place) == "/root"
-            and "\\" not in entry.name
-            and "\0" not in entry.name
-        )
-        assert urlsplit(entry.url)[:2] == urlsplit(base)[:2] and entry.url.startswith(
-            base
-        )
-    assert len({entry.name for entry in entries}) == len(entries)
-
-
-@settings(max_examples=300, deadline=None)
-@given(st.sampled_from(DIALECTS), st.lists(LINK, max_size=5))
-@example("nginx", HOSTILE)
-def test_hostile_links_lead_nowhere(dialect, links):
-    entries = parse_listing(
-        listing(dialect, "/er/", {"3D980401.TAB": 5}, links), "http://host/er/"
-    )
-    assert_harmless(entries, "http://host/er/")
-    assert [entry.name for entry in entries].count("3D980401.TAB") == 1
-
-
-MARKUP = st.lists(
-    st.sampled_from(
-        [
-            "<a href=",
-            "<a href='",
-            '"',
-            ">",
-            "<",
-            "</a>",
-            "<br>",
-            "<tr>",
-            "<td>",
-            "<!--",
-            "<![CDATA[",
-            "<![if",
-            "<!",
-            "<?",
-            "&#x0;",
-            "&#",
-            "</",
-            "x.TAB",
-            "../",
-            "\n",
-            "<script>",
-            "<pre>",
-            " 12 ",
-            "2014-05-01 10:11",
-            "\x00",
-            "]]>",
-            "<table>",
-        ]
-    ),
-    max_size=25,
-).map("".join)
-
-
-@settings(max_examples=400, deadline=None)
-@given(st.one_of(MARKUP, st.text(max_size=80)))
-def test_any_page_is_read_without_an_error(page):
-    assert_harmless(parse_listing(page, "http://host/er/"), "http://host/er/")
-
-
-@pytest.mark.parametrize(
-    "junk",
-    ["<a ", "<!--", "<a href='", "<a href=", "&#9", "<tr><td>", "<", "1/1/11   "],
-)
-def test_a_hostile_page_is_read_to_its_end(junk):
-    page = junk * 50_000 + '"><br><a href="3D980401.TAB">x</a> 2014-05-01 10:11 5\n'
-    assert [entry.name for entry in parse_listing(page, "http://host/er/")][-1:] == [
-        "3D980401.TAB"
-    ]
-
-
-def test_a_large_listing_is_read():
-    page = listing(
-        "apache",
-        "/er/",
-        {f"fa_esa_l2_ees_19980401000000_{n:05d}_v02.cdf": n for n in range(20_000)},
-    )
-    assert len(parse_listing(page, "http://host/er/")) == 20_000
-
-
-@settings(deadline=None)
-@given(st.text(max_size=200))
-def test_labels_and_headers_never_crash(text):
-    for label in (text, "<a>" + text, "MD5_CHECKSUM = " + text):
-        told = read_label(label, "x")
-        assert told is None or told.size is not None or len(told.md5) == 32
-    assert (retry_after(text, 0) or 0) >= 0
-
-
-def test_a_label_that_explodes_is_not_read():
-    bomb = (
-        "<!DOCTYPE x ["
-        + "".join(f'<!ENTITY a{n} "&a{n - 1};&a{n - 1};">' for n in range(1, 40))
-        + '<!ENTITY a0 "x">]><File><file_name>&a39;</file_name></File>'
-    )
-    assert read_label(bomb, "x") is None
-
-
-@settings(deadline=None)
-@given(st.dates(datetime.date(1998, 1, 16), datetime.date(1999, 7, 29)))
-def test_folders_of_a_day_hold_it(day):
-    year, month = month_folder(day).split("/")
-    first, last = folder_days(month, int(year))
-    assert first <= day <= last and folder_days(f"{day:%y}_{day:%m%b}".upper()) == (
-        first,
-        last,
-    ) == folder_days(f"{day:%m}", day.year)
-    assert Path(month_folder(day), f"3D{day:%y%m%d}.TAB") == day_path(Path(), day)
-
-
-# one file
-
-
-def test_a_whole_file_arrives(site, tmp_path):
-    got = get(site, tmp_path)
-    assert got.sha256 == hashlib.sha256(DATA).hexdigest() and got.pieces == [
-        (0, len(DATA))
-    ]
-    assert only_the_file(tmp_path)
-
-
-@pytest.mark.parametrize("kind", ["both", "etag", "modified", "weak"])
-def test_a_cut_transfer_asks_for_the_rest_only(site, tmp_path, kind):
-    site.kind = kind
-    get(site, tmp_path, [Fault("cut", 100_000), Fault("cut", 60_000)])
-    first, *others = site.asked(PATH)
-    assert not first.range and len(others) == 2
-    starts = [int(request.range[6:-1]) for request in others]
-    assert 80_000 < starts[0] <= 100_000 and starts[0] + 40_000 < starts[1] <= 160_000
-    expected = site.validators(PATH)[
-        "ETag" if kind in ("both", "etag") else "Last-Modified"
-    ]
-    assert {request.if_range for request in others} == {expected}
-    assert only_the_file(tmp_path)
-
-
-def test_without_a_validator_a_transfer_starts_again(site, tmp_path):
-    site.kind = "none"
-    get(site, tmp_path, [Fault("cut", 100_000)])
-    assert [request.range for request in site.asked(PATH)] == [
-        "",
-        "",
-    ] and only_the_file(tmp_path)
-
-
-def test_a_stalled_transfer_goes_on(site, tmp_path):
-    get(site, tmp_path, [Fault("stall", 120_000)])
-    assert (
-        len(site.asked(PATH)) == 2
-        and site.asked(PATH)[1].range
-        and only_the_file(tmp_path)
-    )
-
-
-def test_a_server_that_ignores_ranges_sends_all_again(site, tmp_path):
-    site.ranges = False
-    got = get(site, tmp_path, [Fault("cut", 100_000)])
-    assert (
-        site.asked(PATH)[1].range
-        and got.pieces[-1] == (0, len(DATA))
-        and only_the_file(tmp_path)
-    )
-
-
-def test_a_file_that_changes_in_mid_transfer_is_never_mixed(site, tmp_path):
-    new = DATA[::-1] + b"more"
-    get(site, tmp_path, [Fault("swap", new)])
-    assert (tmp_path / "3D980401.TAB").read_bytes() == new
-    assert site.asked(PATH)[1].range and [
-        path.name for path in walk_files(tmp_path)
-    ] == ["3D980401.TAB"]
-
-
-@pytest.mark.parametrize(
-    "answer",
-    [f"bytes 7-{len(DATA) - 1}/{len(DATA)}", "bytes 98304-100/5", "nonsense", ""],
-)
-def test_a_wrong_partial_answer_is_not_appended(site, tmp_path, answer):
-    get(site, tmp_path, [Fault("cut", 100_000), Fault("wrong206", answer)])
-    assert only_the_file(tmp_path)
-
-
-def test_a_part_longer_than_the_file_is_begun_anew(site, tmp_path):
-    with pytest.raises(DownloadError):
-        get(
-            site,
-            tmp_path,
-            [Fault("cut", 100_000)],
-            patience=Patience(attempts=1, first=0.01),
-        )
-    site.files[PATH] = short = DATA[:50_000]
-    note = tmp_path / "3D980401.TAB.part.json"
-    note.write_text(
-        json.dumps(
-            json.loads(note.read_text())
-            | {"size": None, "etag": site.validators(PATH)["ETag"]}
-        )
-    )
-    get(site, tmp_path)
-    assert (
-        site.asked(PATH)[1].range and (tmp_path / "3D980401.TAB").read_bytes() == short
-    )
-
-
-def test_a_complete_part_is_only_checked_and_named(site, tmp_path):
-    part = Part(tmp_path / "3D980401.TAB")
-    part.begin(site.url + PATH, module.Head(len(DATA), '"x"', ""))
-    part.path.write_bytes(DATA)
-    get(site, tmp_path)
-    assert not site.log and only_the_file(tmp_path)
-
-
-@pytest.mark.parametrize("note", ["", "{}", "[]", '{"url": 3, "size": "x"}', "\udcff"])
-def test_a_part_with_a_damaged_note_is_begun_anew(site, tmp_path, note):
-    (tmp_path / "3D980401.TAB.part").write_bytes(b"rubbish")
-    (tmp_path / "3D980401.TAB.part.json").write_bytes(
-        note.encode(errors="surrogateescape")
-    )
-    get(site, tmp_path)
-    assert not site.asked(PATH)[0].range and only_the_file(tmp_path)
-
-
-def test_the_part_of_another_address_is_not_continued(site, tmp_path):
-    part = Part(tmp_path / "3D980401.TAB")
-    part.begin("http://elsewhere/x", module.Head(len(DATA), '"x"', ""))
-    part.path.write_bytes(b"rubbish")
-    get(site, tmp_path)
-    assert not site.asked(PATH)[0].range and only_the_file(tmp_path)
-
-
-@pytest.mark.parametrize("status", [429, 503])
-def test_retry_after_is_kept(site, tmp_path, status):
-    get(site, tmp_path, [Fault("status", status, "1")])
-    first, second = site.asked(PATH)
-    assert second.time - first.time >= 1 and only_the_file(tmp_path)
-
-
-def test_retry_after_holds_every_connection_back(site, tmp_path):
-    other = "/er/other"
-    site.files[other], site.faults[other] = b"x", []
-    client, site.faults[PATH] = Client(QUICK), [Fault("status", 429, "1")]
-    thread = threading.Thread(
-        target=fetch, args=(client, site.url + PATH, tmp_path / "a")
-    )
-    thread.start()
-    while not site.log:
-        time.sleep(0.005)
-    time.sleep(0.3)  # the answer is read
-    fetch(client, site.url + other, tmp_path / "b")
-    thread.join()
-    assert site.asked(other)[0].time - site.asked(PATH)[0].time >= 0.9
-
-
-def test_retry_after_may_be_a_date(site, tmp_path):
-    date = format_datetime(
-        datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(seconds=2),
-        usegmt=True,
-    )
-    get(site, tmp_path, [Fault("status", 503, date)])
-    first, second = site.asked(PATH)
-    assert second.time - first.time >= 0.8
-
-
-def test_a_server_that_wants_an_hour_is_left_alone(site, tmp_path):
-    with pytest.raises(DownloadError, match="left alone for 3600 s"):
-        get(site, tmp_path, [Fault("status", 429, "3600")])
-    assert len(site.log) == 1
-
-
-def test_waits_double_and_vary():
-    waits = [[Patience().backoff(n) for n in range(1, 12)] for _ in range(50)]
-    for n, at_step in enumerate(zip(*waits)):
-        top = min(60, 2.0**n)
-        assert (
-            all(top / 2 <= wait <= top for wait in at_step) and len(set(at_step)) > 40
-        )
-
-
-def test_patience_ends(site, tmp_path):
-    with pytest.raises(DownloadError, match="given up after 6 failures"):
-        get(site, tmp_path, [Fault("status", 500)] * 20)
-    assert len(site.log) == 6 and not (tmp_path / "3D980401.TAB").exists()
-
-
-def test_a_line_that_breaks_often_but_moves_is_not_given_up(site, tmp_path):
-    get(site, tmp_path, [Fault("cut", 20_000)] * 11)
-    assert len(site.log) >= 12 and only_the_file(tmp_path)
-
-
-@pytest.mark.parametrize("status", [400, 401, 403, 404, 410, 416])
-def test_a_definite_no_is_asked_once(site, tmp_path, status):
-    with pytest.raises(Refused, match=f"HTTP {status}"):
-        get(site, tmp_path, [Fault("status", status)])
-    assert len(site.log) == 1 and not walk_files(tmp_path)
-
-
-def test_a_web_page_is_no_table(site, tmp_path):
-    with pytest.raises(Refused, match="web page instead of the file"):
-        get(site, tmp_path, [Fault("page")])
-    assert not walk_files(tmp_path)
-
-
-def test_a_compressed_answer_is_refused(site, tmp_path):
-    with pytest.raises(Refused, match="changes the file on its way"):
-        get(site, tmp_path, [Fault("encoded")])
-
-
-@pytest.mark.parametrize(
-    "place",
-    [
-        "http://localhost:{port}/er/x",
-        "http://127.0.0.1:1/x",
-        "ftp://127.0.0.1/x",
-        "https://example.org/x",
-        "file:///etc/passwd",
-    ],
-)
-def test_redirects_to_other_places_are_refused(site, tmp_path, place):
-    place = place.format(port=urlsplit(site.url).port)
-    with pytest.raises(Refused, match="--base-url"):
-        get(site, tmp_path, [Fault("redirect", place)])
-    assert len(site.log) == 1 and not walk_files(tmp_path)
-
-
-def test_a_redirect_to_no_address_is_refused(site, tmp_path):
-    with pytest.raises(Refused, match="Invalid"):
-        get(site, tmp_path, [Fault("redirect", "http://[")])
-
-
-def test_redirects_on_one_host_are_followed_but_not_for_ever(site, tmp_path):
-    site.files["/moved"] = DATA
-    get(site, tmp_path, [Fault("redirect", "/moved")])
-    assert only_the_file(tmp_path)
-    with pytest.raises(Refused, match="too many redirects"):
-        get(site, tmp_path, [Fault("redirect", PATH)] * 9)
-
-
-def test_a_connection_is_never_downgraded():
-    with pytest.raises(Refused, match="another place"):
-        module._redirected("https://host/x", "http://host/x")
-    assert module._redirected("http://host/x", "https://host/y") == "https://host/y"
-
-
-def test_nobody_listens(tmp_path):
-    with Site() as site:
-        url = site.url
-    with pytest.raises(DownloadError, match="connection refused"):
-        fetch(Client(QUICK), url + PATH, tmp_path / "x")
-
-
-def test_a_wrong_checksum_is_fetched_twice_and_then_an_error(site, tmp_path):
-    with pytest.raises(Damaged, match="MD5 .* instead of"):
-        get(site, tmp_path, promise=Promise(len(DATA), "0" * 32))
-    assert [request.range for request in site.log] == ["", ""] and not walk_files(
-        tmp_path
-    )
-
-
-def test_a_part_that_rotted_is_found_by_the_checksum(site, tmp_path):
-    with pytest.raises(DownloadError):
-        get(
-            site,
-            tmp_path,
-            [Fault("cut", 100_000)],
-            patience=Patience(attempts=1, first=0.01),
-        )
-    part = tmp_path / "3D980401.TAB.part"
-    part.write_bytes(b"?" + part.read_bytes()[1:])
-    get(site, tmp_path, promise=Promise(md5=hashlib.md5(DATA).hexdigest()))
-    assert [bool(request.range) for request in site.log] == [
-        False,
-        True,
-        False,
-    ] and only_the_file(tmp_path)
-
-
-@pytest.mark.parametrize(
-    "promise",
-    [
-        Promise(len(DATA) + 1),
-        Promise(about=(300_000, 20_000)),
-        Promise(md5=hashlib.md5(b"").hexdigest()),
-    ],
-)
-def test_a_truncated_file_without_length_is_found(site, tmp_path, promise):
-    site.lengths = False
-    with pytest.raises(Damaged):
-        get(site, tmp_path, promise=promise)
-    assert not walk_files(tmp_path)
-
-
-def test_a_full_disk_is_no_matter_of_patience(site, tmp_path):
-    def fail(count):
-        if count:
-            raise OSError(28, "No space left on device")
-
-    with pytest.raises(OSError, match="No space left"):
-        fetch(Client(QUICK), site.url + PATH, tmp_path / "x", on_bytes=fail)
-    assert len(site.log) == 1
-
-
-FAULTS = st.one_of(
-    st.builds(Fault, st.just("cut"), st.integers(0, len(DATA))),
-    st.builds(Fault, st.just("status"), st.sampled_from([429, 500, 502, 503, 504])),
-    st.builds(
-        Fault,
-        st.just("wrong206"),
-        st.sampled_from(["", "bytes 0-9/10", f"bytes 16384-{len(DATA) - 1}/*"]),
-    ),
-    st.just(Fault("swap", DATA)),
-)
-
-
-@settings(
-    max_examples=40,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-)
-@given(
-    faults=st.lists(FAULTS, max_size=5),
-    kind=st.sampled_from(["both", "etag", "weak", "none"]),
-    ranges=st.booleans(),
-)
-def test_whatever_happens_the_bytes_are_right_and_counted(
-    site, tmp_path_factory, faults, kind, ranges
-):
-    folder, seen = tmp_path_factory.mktemp("any"), []
-    site.kind, site.ranges, site.faults[PATH] = kind, ranges, list(faults)
-    fetch(
-        Client(Patience(attempts=9, first=0.001, longest=0.001, read=5)),
-        site.url + PATH,
-        folder / "3D980401.TAB",
-        Promise(len(DATA), hashlib.md5(DATA).hexdigest()),
-        seen.append,
-    )
-    assert only_the_file(folder) and sum(seen) == len(DATA)
-
-
-# servers and lines that give nothing new, no end, or too much
-
-
-@pytest.mark.parametrize("kind", ["both", "none"])
-def test_the_same_half_again_and_again_is_given_up(site, tmp_path, kind):
-    site.ranges, site.kind = False, kind
-    with pytest.raises(DownloadError, match="given up after 3 failures"):
-        get(
-            site,
-            tmp_path,
-            [Fault("cut", 100_000)] * 100,
-            patience=Patience(attempts=3, first=0.001, read=0.6),
-        )
-    assert len(site.log) <= 6, (
-        "the first bytes count as new, and so may a few of those that the last answer lost"
-    )
-
-
-def test_bytes_that_nobody_counted_are_called_unchecked(archive_site, tmp_path):
-    archive_site.lengths = False
-    archive_site.files = {
-        path: content
-        for path, content in archive_site.files.items()
-        if not path.endswith(".xml")
-    }
-    archive_site.faults["/anc/theta.tab"] = [Fault("cut", 2)]
-    for _ in range(2):  # arrived, then kept
-        result = bring(archive_site, tmp_path)
-        checked = {
-            name.rpartition("/")[2]: entry["checked"]
-            for name, entry in json.loads((tmp_path / MANIFEST).read_text())[
-                "files"
-            ].items()
-        }
-        assert (
-            checked["theta.tab"] == "nothing" and checked["lpephemu.bsp"] == "nothing"
-        )
-        assert checked["3D980401.TAB"] == "about"  # Apache rounds
-        assert any(
-            "theta.tab" in line and "may end early" in line for line in result.remarks
-        )
-        assert "may end early" in repr(result) and not any(
-            "3D9804" in line for line in result.remarks
-        )
-
-
-@pytest.mark.parametrize("promise", [Promise(1000), Promise(about=(1000, 200))])
-@pytest.mark.parametrize("lengths", [True, False])
-def test_a_flood_ends_where_the_promise_ends(site, tmp_path, promise, lengths):
-    site.files[PATH], site.lengths = DATA * 100, lengths
-    with pytest.raises(Damaged, match="1[02]00 are the most"):
-        get(site, tmp_path, promise=promise)
-    assert len(site.log) == 2 and not walk_files(tmp_path)
-
-
-def test_a_flood_without_any_promise_ends(site, tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "_LARGEST_FILE", 50_000)
-    site.lengths, seen = False, []
-    with pytest.raises(Damaged, match="50000 are the most"):
-        fetch(Client(QUICK), site.url + PATH, tmp_path / "x", on_bytes=seen.append)
-    assert sum(seen) == 0 and max(seen) <= 70_000 and not walk_files(tmp_path)
-
-
-def test_a_page_that_drips_is_left(site):
-    site.faults["/er/"] = [Fault("drip")]
-    begun = time.monotonic()
-    with pytest.raises(DownloadError, match="not here after 0.5 s"):
-        read_page(Client(Patience(page=0.5, first=0.01)), site.url + "/er/")
-    assert time.monotonic() - begun < 5 and len(site.log) == 1
-
-
-def test_a_server_that_was_there_is_asked_more_often_than_one_that_never_was(
-    site, tmp_path, monkeypatch
-):
-    client = Client(QUICK)
-    fetch(client, site.url + PATH, tmp_path / "a")
-    tries = []
-
-    def refuse(self, method, url, **more):
-        tries.append(url)
-        raise requests.ConnectionError(ConnectionRefusedError(111, "refused"))
-
-    monkeypatch.setattr(requests.Session, "request", refuse)
-    with pytest.raises(DownloadError, match="connection refused; given up after 6"):
-        fetch(client, site.url + PATH, tmp_path / "b")
-    assert len(tries) == 6
-    with pytest.raises(DownloadError, match="nowhere: connection refused$"):
-        fetch(client, "http://nowhere/x", tmp_path / "b")
-    assert len(tries) == 8
 
 
 # an archive
@@ -746,8 +70,13 @@ def table(day):
 
 def label(path, content):
     return (
-        f'<?xml version="1.0"?>\n<Product_Observational xmlns="http://pds.nasa.gov/pds4/pds/v1"><File_Area_Observational><File><file_name>{path.rpartition("/")[2]}</file_name>'
-        f'<file_size unit="byte">{len(content)}</file_size><md5_checksum>{hashlib.md5(content).hexdigest()}</md5_checksum></File></File_Area_Observational></Product_Observational>'
+        '<?xml version="1.0"?>\n'
+        '<Product_Observational xmlns="http://pds.nasa.gov/pds4/pds/v1">'
+        "<File_Area_Observational><File>"
+        f"<file_name>{path.rpartition('/')[2]}</file_name>"
+        f'<file_size unit="byte">{len(content)}</file_size>'
+        f"<md5_checksum>{hashlib.md5(content).hexdigest()}</md5_checksum>"
+        "</File></File_Area_Observational></Product_Observational>"
     ).encode()
 
 
@@ -1070,12 +399,15 @@ def test_parallel_connections_are_as_many_as_allowed(
     archive_site, tmp_path, monkeypatch
 ):
     busy, most, lock, real = [0], [0], threading.Lock(), module.fetch
+    together = threading.Event()  # two transfers at the same time
 
     def counted(*args):
         with lock:
             busy[0] += 1
             most[0] = max(most[0], busy[0])
-        time.sleep(0.05)
+            if busy[0] >= 2:
+                together.set()
+        together.wait(300)
         with contextlib.ExitStack() as stack:
             stack.callback(lambda: busy.__setitem__(0, busy[0] - 1))
             return real(*args)
@@ -1136,7 +468,7 @@ def test_addresses(monkeypatch):
         "http://h/?q",
         "http://me:secret@host/",
     ):
-        with pytest.raises(ValueError, match="no address of a folder"):
+        with pytest.raises(ValueError, match="not the address of a folder"):
             base_urls({"flux": url})
     assert all(
         urlsplit(url).scheme == "https" and url.endswith("/")
@@ -1289,8 +621,8 @@ def test_a_simulated_archive_is_called_one(archive_site, tmp_path, capsys):
     )  # its lpephemu.bsp is not the server's
     said = capsys.readouterr().err
     assert (
-        "files of a simulated archive (lp_ask_980401-980403.bsp, lpephemu.bsp, truth.npz)"
-        in said
+        "files of a simulated archive "
+        "(lp_ask_980401-980403.bsp, lpephemu.bsp, truth.npz)" in said
     )
 
 
@@ -1385,7 +717,8 @@ from lunar_potential.data.download import add_download_arguments, download_comma
 import argparse
 parser = argparse.ArgumentParser()
 add_download_arguments(parser)
-sys.exit(run_command("lunar-potential download", download_command, parser.parse_args(sys.argv[1:])))
+arguments = parser.parse_args(sys.argv[1:])
+sys.exit(run_command("lunar-potential download", download_command, arguments))
 """
 
 
@@ -1394,6 +727,7 @@ def arguments(site, root, *more):
     return [
         "--start=1998-04-01",
         "--end=1998-04-05",
+        "--timeout=600",
         f"--data-dir={root}",
         "--quiet",
         *given,
@@ -1409,7 +743,7 @@ def start(site, root, *more):
 
 
 def wait_for_bytes(root, count, process):
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 600
     part = root / "1998/091_120APR/3D980401.TAB.part"
     while not part.exists() or part.stat().st_size < count:
         assert process.poll() is None and time.monotonic() < deadline, (
@@ -1420,7 +754,7 @@ def wait_for_bytes(root, count, process):
 
 def test_a_killed_run_is_resumed_where_it_was(archive_site, tmp_path):
     path = "/ppi/1998/091_120APR/3D980401.TAB"
-    archive_site.faults[path] = [Fault("slow", 16384)]
+    archive_site.faults[path] = [Fault("stall", 60_000)]
     process = start(archive_site, tmp_path)
     wait_for_bytes(tmp_path, 30_000, process)
     process.kill()
@@ -1459,17 +793,17 @@ def test_what_a_killed_run_was_writing_is_cleared_away(archive_site, tmp_path):
 def test_a_stopped_run_keeps_its_parts(archive_site, tmp_path, number):
     path = "/ppi/1998/091_120APR/3D980401.TAB"
     archive_site.faults[path] = [Fault("stall", 60_000)]
-    process = start(archive_site, tmp_path, "--timeout=300")
+    process = start(archive_site, tmp_path)
     wait_for_bytes(tmp_path, 30_000, process)
     process.send_signal(number)
-    _, said = process.communicate(timeout=20)
+    _, said = process.communicate(timeout=600)
     assert (
         process.returncode == 128 + number
-        and "the same command goes on" in said
+        and "run the same command again" in said
         and "Traceback" not in said
     )
     assert list(tmp_path.rglob("3D980401.TAB.part"))
-    assert start(archive_site, tmp_path).wait(timeout=60) == 0
+    assert start(archive_site, tmp_path).wait(timeout=600) == 0
     assert archive_site.asked(path)[-1].range and not list(tmp_path.rglob("*.part*"))
 
 
@@ -1478,12 +812,12 @@ def test_a_signal_while_files_are_handed_out_stops_those_that_run():
 
     def items():
         yield 0
-        started.wait(5)
+        started.wait(600)
         raise Interrupted(signal.SIGTERM)
 
     def work(_):
         started.set()
-        return client.stopped.wait(5)
+        return client.stopped.wait(600)
 
     with pytest.raises(Interrupted):
         module._in_threads(client, work, items(), 2)
@@ -1518,7 +852,7 @@ def test_interrupted_in_this_process(archive_site, tmp_path, monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(module, "find_files", stopped)
-    with pytest.raises(Interrupted, match="the same command goes on"):
+    with pytest.raises(Interrupted, match="run the same command again"):
         bring(archive_site, tmp_path)
 
 
@@ -1548,9 +882,29 @@ def test_importing_the_page_brings_no_transport():
     assert not {"requests", "urllib3", "pandas", "numpy"} & set(done.stdout.split())
 
 
-def test_names_for_any_system():
-    for name in string.ascii_letters + string.digits:
-        assert safe_name(name)
-    assert not any(
-        map(safe_name, ["a/b", "a\\b", "..", ".", "", "a\nb", "a:b", "a ", "a."])
-    )
+def test_bytes_that_nobody_counted_are_called_unchecked(archive_site, tmp_path):
+    archive_site.lengths = False
+    archive_site.files = {
+        path: content
+        for path, content in archive_site.files.items()
+        if not path.endswith(".xml")
+    }
+    archive_site.faults["/anc/theta.tab"] = [Fault("cut", 2)]
+    for _ in range(2):  # arrived, then kept
+        result = bring(archive_site, tmp_path)
+        checked = {
+            name.rpartition("/")[2]: entry["checked"]
+            for name, entry in json.loads((tmp_path / MANIFEST).read_text())[
+                "files"
+            ].items()
+        }
+        assert (
+            checked["theta.tab"] == "nothing" and checked["lpephemu.bsp"] == "nothing"
+        )
+        assert checked["3D980401.TAB"] == "about"  # Apache rounds
+        assert any(
+            "theta.tab" in line and "may end early" in line for line in result.remarks
+        )
+        assert "may end early" in repr(result) and not any(
+            "3D9804" in line for line in result.remarks
+        )
