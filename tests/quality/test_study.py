@@ -1,4 +1,4 @@
-"""Injections: truths as drawn, numbers that repeat, counts that are right, null tests."""
+"""Injections: truths as drawn, numbers that repeat, right counts, null tests."""
 
 import dataclasses
 import json
