@@ -58,7 +58,7 @@ def spiceypy_segments(path):
 SPAN = ("1998-06-14", "1998-06-15")
 
 
-def look(root, start=SPAN[0], end=SPAN[1]):
+def diagnose(root, start=SPAN[0], end=SPAN[1]):
     return doctor(root, start, end, machine=False)
 
 
@@ -88,7 +88,7 @@ def kernel(archive, words):
 
 def test_a_whole_archive_has_nothing_to_mend(archive):
     before = {path: path.stat().st_mtime_ns for path in walk_files(archive.root)}
-    found = look(archive.root)
+    found = diagnose(archive.root)
     assert (
         found.ok
         and {name for name, level in levels(found).items() if level != "ok"}
@@ -112,7 +112,7 @@ def test_a_whole_archive_has_nothing_to_mend(archive):
 )
 def test_each_kernel_is_missed(own_archive, words, name, product):
     kernel(own_archive, words).unlink()
-    found = look(own_archive.root)
+    found = diagnose(own_archive.root)
     assert name in missing(found) and product in [
         each for args in commands(found) for each in args.products
     ]
@@ -124,7 +124,7 @@ def test_a_web_page_is_no_kernel(own_archive, words):
     path = kernel(own_archive, words)
     path.write_text("<html>404</html>")
     assert describe_kernel(path, own_archive.root).level != "ok"
-    found = look(own_archive.root)
+    found = diagnose(own_archive.root)
     assert not found.ok and any(args.products for args in commands(found))
 
 
@@ -135,14 +135,14 @@ def test_tables_are_missed(own_archive, name, content):
     path.unlink()
     if content is not None:
         path.write_text(content)
-    found = look(own_archive.root)
+    found = diagnose(own_archive.root)
     assert missing(found) == [name] and [args.products for args in commands(found)] == [
         [name[:-4]]
     ]
 
 
 def test_days_that_were_asked_for_are_missed(own_archive):
-    found = look(own_archive.root, "1998-06-13", "1998-06-17")
+    found = diagnose(own_archive.root, "1998-06-13", "1998-06-17")
     assert missing(found)[
         0
     ] == "daily tables" and "1998-06-13, 1998-06-16 to 1998-06-17" in str(found)
@@ -181,7 +181,7 @@ def test_days_beyond_the_kernels(own_archive):
     folder = own_archive.root / "spice_kernels"
     kernel(own_archive, "lp_ask").unlink()
     write_kernels(folder, "1998-06-13", "1998-06-15T18:00")
-    found = look(own_archive.root)
+    found = diagnose(own_archive.root)
     assert missing(found) == ["coverage by kernels"] and list(found.days["state"]) == [
         "good",
         "uncovered",
@@ -199,7 +199,7 @@ def test_days_wholly_beyond_the_kernels_are_named(own_archive):
         if path.suffix == ".bsp":
             path.unlink()
     write_kernels(own_archive.root / "spice_kernels", "1998-01-01", "1998-02-01")
-    assert missing(look(own_archive.root)) == ["coverage by kernels"]
+    assert missing(diagnose(own_archive.root)) == ["coverage by kernels"]
     alone = doctor(own_archive.root, machine=False)
     assert "not for 1998-06-14 to 1998-06-15" in str(alone)
 
@@ -215,18 +215,18 @@ def test_kernels_that_meet_leave_no_gap(own_archive):
     )
     for path in (own_archive.root / "other").iterdir():
         path.unlink()
-    assert look(own_archive.root).ok
+    assert diagnose(own_archive.root).ok
     kernel(own_archive, "lp_ask_980615").unlink()
-    assert list(look(own_archive.root).days["kernels"]) == [True, False]
+    assert list(diagnose(own_archive.root).days["kernels"]) == [True, False]
 
 
 def test_attitude_that_begins_too_late_or_ends_too_early(own_archive):
     path = own_archive.root / "attitude.tab"
     row = path.read_text().splitlines()[0][16:]
     path.write_text(f"1998-06-15T00:00{row}\n")
-    assert missing(look(own_archive.root)) == ["coverage by attitude.tab"]
+    assert missing(diagnose(own_archive.root)) == ["coverage by attitude.tab"]
     path.write_text(f"1998-06-10T00:00{row}\n")
-    found = look(own_archive.root)
+    found = diagnose(own_archive.root)
     assert (
         found.ok
         and levels(found)["attitude after its last record"] == "note"
@@ -238,7 +238,7 @@ def test_tables_that_cannot_be_right(own_archive):
     first, last = [path for path in own_archive.files() if path.name > "3D9806"]
     first.write_bytes(b"")
     last.write_bytes(b"\n <!DOCTYPE html>")
-    found = look(own_archive.root)
+    found = diagnose(own_archive.root)
     assert missing(found) == ["damaged tables"] and list(found.days["state"]) == [
         "bad",
         "bad",
@@ -248,14 +248,14 @@ def test_tables_that_cannot_be_right(own_archive):
 def test_sizes_are_judged_by_label_first(own_archive):
     table = own_archive.files()[-1]
     table.write_bytes(table.read_bytes()[:5000])
-    assert levels(look(own_archive.root))["tables of odd size"] == "note"
+    assert levels(diagnose(own_archive.root))["tables of odd size"] == "note"
     entry = {"size": 5000, "sha256": file_hash(table), "checked": "md5"}
     for recorded, states in (({}, ["good", "good"]), ({"size": 5001}, ["good", "bad"])):
         files = {table.relative_to(own_archive.root).as_posix(): entry | recorded}
         (own_archive.root / MANIFEST).write_text(json.dumps({"files": files}))
-        assert list(look(own_archive.root).days["state"]) == states
+        assert list(diagnose(own_archive.root).days["state"]) == states
     (own_archive.root / MANIFEST).write_text("{")
-    assert levels(look(own_archive.root))["manifest"] == "note"
+    assert levels(diagnose(own_archive.root))["manifest"] == "note"
 
 
 def test_two_tables_of_one_day_and_odd_names(own_archive):
@@ -270,7 +270,7 @@ def test_two_tables_of_one_day_and_odd_names(own_archive):
     ):
         (own_archive.root / name).write_bytes(b"x")
     table.with_suffix(".TAB.part").write_bytes(b"12345")
-    found = look(own_archive.root)
+    found = diagnose(own_archive.root)
     assert (
         missing(found) == ["two tables of one day"]
         and levels(found)["names"] == levels(found)["unfinished downloads"] == "note"
@@ -282,14 +282,14 @@ def test_two_tables_of_one_day_and_odd_names(own_archive):
 def test_kernels_that_differ_under_one_name(own_archive):
     (own_archive.root / "old").mkdir()
     (own_archive.root / "old/PCK00011.TPC").write_bytes(b"another")
-    found = look(own_archive.root)
+    found = diagnose(own_archive.root)
     assert missing(found)[0] == "kernels" and "differ" in str(found)
 
 
 def test_the_pool_of_kernels_is_left_alone(archive):
     furnish(archive.kernels)
     loaded = [spiceypy.kdata(n, "ALL")[0] for n in range(spiceypy.ktotal("ALL"))]
-    look(archive.root)
+    diagnose(archive.root)
     assert [
         spiceypy.kdata(n, "ALL")[0] for n in range(spiceypy.ktotal("ALL"))
     ] == loaded
@@ -373,7 +373,7 @@ def test_a_kernel_that_was_cut_is_found_without_a_manifest(own_archive, words, l
     with spiceypy_segments(path) as end:
         cut = end - 1 if lost == 1 else int(end * lost) if lost < 1 else end - lost
     path.write_bytes(content[:cut])
-    found = look(own_archive.root)
+    found = diagnose(own_archive.root)
     assert path.name in missing(found) and not found.ok and "ends early" in str(found)
     assert not found.days["kernels"].any(), "no coverage may be claimed from it"
 
@@ -390,19 +390,19 @@ def test_recorded_files_are_compared_with_the_manifest(own_archive):
     (own_archive.root / MANIFEST).write_text(
         json.dumps({"files": {name: entry, "lpx.bsp": entry}})
     )
-    found = look(own_archive.root)
+    found = diagnose(own_archive.root)
     assert found.ok and levels(found)["no longer where the download put them"] == "note"
     path.write_text(path.read_text() + "\n")
-    found = look(own_archive.root)
+    found = diagnose(own_archive.root)
     assert missing(found) == ["changed since the download"] and commands(found)[
         0
     ].products == ["leapseconds"]
     path.write_bytes(
         path.read_bytes()[: entry["size"] - 1] + b" "
     )  # of the recorded size, with another last byte
-    assert path.stat().st_size == entry["size"] and missing(look(own_archive.root)) == [
-        "changed since the download"
-    ]
+    assert path.stat().st_size == entry["size"] and missing(
+        diagnose(own_archive.root)
+    ) == ["changed since the download"]
 
 
 def test_two_orbits_that_differ_are_named_with_the_winner(own_archive):
@@ -413,7 +413,7 @@ def test_two_orbits_that_differ_are_named_with_the_winner(own_archive):
     )
     for path in (own_archive.root / "other").iterdir():
         path.unlink()
-    found = look(own_archive.root)
+    found = diagnose(own_archive.root)
     (check,) = [
         check for check in found.checks if check.name == "orbit kernels that differ"
     ]
@@ -436,7 +436,7 @@ def test_a_simulated_archive_is_called_one(own_archive):
     def signs():
         return [
             check.found
-            for check in look(own_archive.root).checks
+            for check in diagnose(own_archive.root).checks
             if check.name == "simulated archive"
         ]
 
@@ -467,7 +467,7 @@ def test_broken_links_and_folders_without_rights_end_nothing(own_archive, monkey
             str(path) != str(table) and not (mode & os.W_OK) and access(path, mode)
         ),
     )
-    found = look(own_archive.root)
+    found = diagnose(own_archive.root)
     texts = {(check.name, check.level): check for check in found.checks}
     assert "nowhere.TAB" in texts["broken link", "MISSING"].found
     locked = [check for check in found.checks if check.name == "not readable"]
@@ -487,7 +487,7 @@ def test_broken_links_and_folders_without_rights_end_nothing(own_archive, monkey
 
 def test_a_manifest_that_cannot_be_read_is_a_finding(own_archive):
     (own_archive.root / MANIFEST).mkdir()
-    found = look(own_archive.root)
+    found = diagnose(own_archive.root)
     assert levels(found)["manifest"] == "note" and MANIFEST in str(found)
 
 
@@ -632,7 +632,7 @@ def test_from_a_server_to_potentials(archive, tmp_path, monkeypatch):
         assert not download(
             *SPAN, root, urls=place, patience=Patience(first=0.01)
         ).problem
-    assert look(root).ok and len(Archive(root).files()) == 2
+    assert diagnose(root).ok and len(Archive(root).files()) == 2
     assert (
         run_day(1998, 6, 14, root, tmp_path / "out", n_jobs=1).days["fitted"].sum() > 0
     )

@@ -266,13 +266,13 @@ def test_gaussian_sets_have_their_coverage():
         level: (value - z * sigma, value + z * sigma)
         for level, z in ((95, norm.ppf(0.975)), (68, 1.0))
     }
-    made = injection(truth, value, sets)
-    row = accuracy_table(made).loc["all"]
+    injected = injection(truth, value, sets)
+    row = accuracy_table(injected).loc["all"]
     assert abs(row["covered_95"] - 0.95) < 4 * row["covered_95_se"] < 0.01
     assert abs(row["covered_68"] - 0.6827) < 4 * row["covered_68_se"] < 0.02
     assert row["covered_95_se"] == pytest.approx(np.sqrt(0.95 * 0.05 / n), rel=0.05)
     assert row["width_95"] == pytest.approx(np.median(2 * norm.ppf(0.975) * sigma))
-    half, error = median_by_width(made)
+    half, error = median_by_width(injected)
     np.testing.assert_allclose(
         error[1:-1] / half[1:-1], norm.ppf(0.75) / norm.ppf(0.975), rtol=0.15
     )
@@ -309,10 +309,10 @@ def test_groups():
         beam_amp=np.where(np.arange(10) < 3, 0.0, 1.0),
         kappa=np.repeat([3.0, 5.0], 5),
     )
-    made = injection(truth, -50.0, {95: (-60, -40), 68: (-55, -45)})
+    injected = injection(truth, -50.0, {95: (-60, -40), 68: (-55, -45)})
 
     def count(by):
-        return accuracy_table(made, by)["sweeps"].to_dict()
+        return accuracy_table(injected, by)["sweeps"].to_dict()
 
     assert count("sunlight") == {"all": 10, "sun": 4, "shade": 6}
     assert count("beam") == {"all": 10, "no beam": 3, "beam": 7}
@@ -341,11 +341,11 @@ def test_open_sets_cover_on_their_side():
         np.array([-np.inf, -np.inf, -60, -40, -np.inf]),
         np.array([-40, -60, np.inf, np.inf, np.inf]),
     )
-    made = injection(
+    injected = injection(
         truth, np.nan, {95: (lower, upper), 68: (lower, upper)}, kind="whole domain"
     )
-    assert made.covered().tolist() == [True, False, True, False, True]
-    row = accuracy_table(made).loc["all"]
+    assert injected.covered().tolist() == [True, False, True, False, True]
+    row = accuracy_table(injected).loc["all"]
     assert row["covered_95"] == 0.6 and row["identified"] == 0
     assert (
         row[["error", "error_p95", "bias", "covered_95_identified", "width_95"]]
@@ -384,13 +384,16 @@ def test_what_has_no_set_or_no_connection_is_not_counted():
 
 def test_relative_potentials_are_held_to_the_spacecraft():
     truth = Truth.of(2, u_surface=-50.0, u_sc=10.0)
-    made = injection(
+    injected = injection(
         truth,
         -60.0,
         {95: (-65, -55), 68: (-65, -55)},
         flags=np.array([0, int(Flag.RELATIVE_TO_SPACECRAFT)]),
     )
-    assert made.covered().tolist() == [False, True] and made.error.tolist() == [-10, 0]
+    assert injected.covered().tolist() == [False, True] and injected.error.tolist() == [
+        -10,
+        0,
+    ]
 
 
 # studies

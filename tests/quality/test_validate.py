@@ -54,7 +54,7 @@ FIRST, JUNE = "1998/001_031JAN/3D980116.TAB", "1998/152_181JUN/3D980608.TAB"
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory):
+def stand_in(tmp_path_factory):
     "Two days of 60 sweeps with the Sun in the aperture, and their truth; read only."
     root = tmp_path_factory.mktemp("stand-in")
     return root, simulate_archive(
@@ -68,9 +68,9 @@ def made(tmp_path_factory):
 
 
 @pytest.fixture
-def own(made, tmp_path):
+def own(stand_in, tmp_path):
     "A copy that a test may damage."
-    return Archive(shutil.copytree(made[0], tmp_path / "own"))
+    return Archive(shutil.copytree(stand_in[0], tmp_path / "own"))
 
 
 @pytest.fixture
@@ -392,9 +392,9 @@ def test_a_table_of_garbage_names_itself(own):
 
 @settings(max_examples=15, deadline=None)
 @given(angle=st.floats(0, 360))
-def test_loss_cone_test_does_not_know_the_spin_phase(made, angle):
-    er = ERData.from_files([made[0] / JUNE], THETA)
-    block, polarity = er.padded(), made[1].polarity[made[1].day == 1]
+def test_loss_cone_test_does_not_know_the_spin_phase(stand_in, angle):
+    er = ERData.from_files([stand_in[0] / JUNE], THETA)
+    block, polarity = er.padded(), stand_in[1].polarity[stand_in[1].day == 1]
     c, s = np.cos(np.radians(angle)), np.sin(np.radians(angle))
     turned = block["b"] @ np.array([[c, s, 0], [-s, c, 0], [0, 0, 1]])
     dark = np.zeros(len(polarity))
@@ -448,14 +448,14 @@ def write_product(archive, truth, shift=0.0, separator=" ", most=None):
     "shift, separator, status",
     [(0.0, " ", "pass"), (0.2, ",", "pass"), (1.5, " ", "fail"), (4.0, " ", "fail")],
 )
-def test_footpoint_product(own, made, shift, separator, status):
-    write_product(own, made[1], shift, separator)
+def test_footpoint_product(own, stand_in, shift, separator, status):
+    write_product(own, stand_in[1], shift, separator)
     check = check_footpoint_product(own)
     assert check.status == status and "deg" in check.measured
 
 
-def test_product_of_unconnected_records_fails(own, made):
-    truth = made[1]
+def test_product_of_unconnected_records_fails(own, stand_in):
+    truth = stand_in[1]
     known = {
         name: np.where(truth.connected, getattr(truth, name), 0)
         for name in ("foot_lat", "foot_lon")
@@ -463,7 +463,7 @@ def test_product_of_unconnected_records_fails(own, made):
     truth = truth.select(np.abs(known["foot_lat"]) < 80)
     known = {
         name: np.where(truth.connected, getattr(truth, name), 0) for name in known
-    }  # right where connected, made up elsewhere
+    }  # right where connected, stand_in up elsewhere
     write_product(
         own, dataclasses.replace(truth, connected=np.ones(len(truth), bool), **known)
     )
@@ -475,10 +475,10 @@ def test_product_of_unconnected_records_fails(own, made):
     )
 
 
-def test_footpoint_product_without_enough_is_no_data(own, made):
-    write_product(own, made[1], most=20)
+def test_footpoint_product_without_enough_is_no_data(own, stand_in):
+    write_product(own, stand_in[1], most=20)
     assert "20 records" in check_footpoint_product(own).measured
-    write_product(own, made[1])
+    write_product(own, stand_in[1])
     for table in own.files():
         table.unlink()
     check = check_footpoint_product(own)
@@ -490,9 +490,9 @@ def test_footpoint_product_without_enough_is_no_data(own, made):
 
 
 def test_footpoint_product_of_unknown_layout_is_no_data_and_a_broken_one_fails(
-    own, made
+    own, stand_in
 ):
-    path = write_product(own, made[1])
+    path = write_product(own, stand_in[1])
     good = path.read_text()
     path.write_text("".join(f"{hour:8.4f} 1 2 3 4 5 6 7\n" for hour in range(24)))
     check = check_footpoint_product(own)
@@ -522,8 +522,8 @@ def test_footpoint_product_of_unknown_layout_is_no_data_and_a_broken_one_fails(
     )
 
 
-def test_a_broken_table_fails_the_comparison_of_footpoints(own, made):
-    write_product(own, made[1])
+def test_a_broken_table_fails_the_comparison_of_footpoints(own, stand_in):
+    write_product(own, stand_in[1])
     (own.root / JUNE).write_text("<html>\n<body>404</body>\n</html>\n")
     check = check_footpoint_product(own)
     assert check.status == "fail" and f"{JUNE}, line 1" in check.measured
@@ -685,8 +685,8 @@ def figure_archive(root, source, u_surface=-160.0, first=633):
 
 
 @pytest.fixture(scope="module")
-def figure(tmp_path_factory, made):
-    return figure_archive(tmp_path_factory.mktemp("figure"), made[0])
+def figure(tmp_path_factory, stand_in):
+    return figure_archive(tmp_path_factory.mktemp("figure"), stand_in[0])
 
 
 def test_figure_5_with_the_true_anchor(figure):
@@ -694,13 +694,13 @@ def test_figure_5_with_the_true_anchor(figure):
     assert check.status == "pass", check.measured
 
 
-def test_figure_5_of_another_potential_fails(tmp_path, made):
-    check = check_figure_5(figure_archive(tmp_path, made[0], u_surface=-600.0))
+def test_figure_5_of_another_potential_fails(tmp_path, stand_in):
+    check = check_figure_5(figure_archive(tmp_path, stand_in[0], u_surface=-600.0))
     assert check.status == "fail" and "U_M" in check.advice
 
 
-def test_figure_5_under_another_number_fails(tmp_path, made):
-    check = check_figure_5(figure_archive(tmp_path, made[0], first=634))
+def test_figure_5_under_another_number_fails(tmp_path, stand_in):
+    check = check_figure_5(figure_archive(tmp_path, stand_in[0], first=634))
     assert (
         check.status == "fail"
         and "14:42:48" in check.measured
