@@ -1,4 +1,4 @@
-"""What finding files must hold for any archive: only names carry dates, and nothing missing goes unsaid."""
+"""Finding files: only names carry dates, and nothing missing goes unreported."""
 
 import datetime
 import os

@@ -1,4 +1,4 @@
-"""What a diagnosis must hold: it finds each fault, names what mends it in words that the shell accepts, and touches nothing."""
+"""A diagnosis finds each fault, names a remedy the shell accepts, touches nothing."""
 
 import argparse
 import collections
@@ -6,8 +6,10 @@ import contextlib
 import datetime
 import importlib.metadata
 import json
+import os
 import re
 import shlex
+import shutil
 
 import numpy as np
 import pytest
@@ -25,22 +27,16 @@ from lunar_potential.data.download import (
     download,
 )
 from lunar_potential.physics.geometry import furnish
-from lunar_potential.quality import doctor as module
+from lunar_potential.quality.days import STATES, day_table, plot_days
 from lunar_potential.quality.doctor import (
-    BODIES,
-    STATES,
-    Check,
     add_doctor_arguments,
-    day_ranges,
-    day_table,
-    describe_kernel,
     doctor,
     doctor_command,
-    machine_checks,
-    plot_days,
-    spk_coverage,
-    stray_files,
 )
+from lunar_potential.quality.files import stray_files
+from lunar_potential.quality.findings import Finding, day_ranges
+from lunar_potential.quality.kernels import BODIES, describe_kernel, spk_coverage
+from lunar_potential.quality.machine import machine_findings
 from lunar_potential.synthetic.kernels import utc_to_et, write_kernels
 from lunar_potential.synthetic.simulate import simulate_archive
 
@@ -62,7 +58,7 @@ def spiceypy_segments(path):
 SPAN = ("1998-06-14", "1998-06-15")
 
 
-def look(root, start=SPAN[0], end=SPAN[1]):
+def diagnose(root, start=SPAN[0], end=SPAN[1]):
     return doctor(root, start, end, machine=False)
 
 
@@ -92,7 +88,7 @@ def kernel(archive, words):
 
 def test_a_whole_archive_has_nothing_to_mend(archive):
     before = {path: path.stat().st_mtime_ns for path in walk_files(archive.root)}
-    found = look(archive.root)
+    found = diagnose(archive.root)
     assert (
         found.ok
         and {name for name, level in levels(found).items() if level != "ok"}
@@ -116,7 +112,7 @@ def test_a_whole_archive_has_nothing_to_mend(archive):
 )
 def test_each_kernel_is_missed(own_archive, words, name, product):
     kernel(own_archive, words).unlink()
-    found = look(own_archive.root)
+    found = diagnose(own_archive.root)
     assert name in missing(found) and product in [
         each for args in commands(found) for each in args.products
     ]
@@ -128,7 +124,7 @@ def test_a_web_page_is_no_kernel(own_archive, words):
     path = kernel(own_archive, words)
     path.write_text("<html>404</html>")
     assert describe_kernel(path, own_archive.root).level != "ok"
-    found = look(own_archive.root)
+    found = diagnose(own_archive.root)
     assert not found.ok and any(args.products for args in commands(found))
 
 
@@ -139,14 +135,14 @@ def test_tables_are_missed(own_archive, name, content):
     path.unlink()
     if content is not None:
         path.write_text(content)
-    found = look(own_archive.root)
+    found = diagnose(own_archive.root)
     assert missing(found) == [name] and [args.products for args in commands(found)] == [
         [name[:-4]]
     ]
 
 
 def test_days_that_were_asked_for_are_missed(own_archive):
-    found = look(own_archive.root, "1998-06-13", "1998-06-17")
+    found = diagnose(own_archive.root, "1998-06-13", "1998-06-17")
     assert missing(found)[
         0
     ] == "daily tables" and "1998-06-13, 1998-06-16 to 1998-06-17" in str(found)
@@ -162,7 +158,7 @@ def test_days_that_were_asked_for_are_missed(own_archive):
 def test_gaps_that_nobody_asked_about_are_no_fault(archive):
     found = doctor(archive.root, machine=False)
     assert (
-        found.ok and levels(found)["daily tables"] == "look" and len(found.days) == 147
+        found.ok and levels(found)["daily tables"] == "note" and len(found.days) == 147
     )
     assert found.months().loc["1998-03"].to_dict() == {
         "good": 0,
@@ -185,7 +181,7 @@ def test_days_beyond_the_kernels(own_archive):
     folder = own_archive.root / "spice_kernels"
     kernel(own_archive, "lp_ask").unlink()
     write_kernels(folder, "1998-06-13", "1998-06-15T18:00")
-    found = look(own_archive.root)
+    found = diagnose(own_archive.root)
     assert missing(found) == ["coverage by kernels"] and list(found.days["state"]) == [
         "good",
         "uncovered",
@@ -203,7 +199,7 @@ def test_days_wholly_beyond_the_kernels_are_named(own_archive):
         if path.suffix == ".bsp":
             path.unlink()
     write_kernels(own_archive.root / "spice_kernels", "1998-01-01", "1998-02-01")
-    assert missing(look(own_archive.root)) == ["coverage by kernels"]
+    assert missing(diagnose(own_archive.root)) == ["coverage by kernels"]
     alone = doctor(own_archive.root, machine=False)
     assert "not for 1998-06-14 to 1998-06-15" in str(alone)
 
@@ -219,21 +215,21 @@ def test_kernels_that_meet_leave_no_gap(own_archive):
     )
     for path in (own_archive.root / "other").iterdir():
         path.unlink()
-    assert look(own_archive.root).ok
+    assert diagnose(own_archive.root).ok
     kernel(own_archive, "lp_ask_980615").unlink()
-    assert list(look(own_archive.root).days["kernels"]) == [True, False]
+    assert list(diagnose(own_archive.root).days["kernels"]) == [True, False]
 
 
 def test_attitude_that_begins_too_late_or_ends_too_early(own_archive):
     path = own_archive.root / "attitude.tab"
     row = path.read_text().splitlines()[0][16:]
     path.write_text(f"1998-06-15T00:00{row}\n")
-    assert missing(look(own_archive.root)) == ["coverage by attitude.tab"]
+    assert missing(diagnose(own_archive.root)) == ["coverage by attitude.tab"]
     path.write_text(f"1998-06-10T00:00{row}\n")
-    found = look(own_archive.root)
+    found = diagnose(own_archive.root)
     assert (
         found.ok
-        and levels(found)["attitude after its last record"] == "look"
+        and levels(found)["attitude after its last record"] == "note"
         and found.days["held"].all()
     )
 
@@ -242,7 +238,7 @@ def test_tables_that_cannot_be_right(own_archive):
     first, last = [path for path in own_archive.files() if path.name > "3D9806"]
     first.write_bytes(b"")
     last.write_bytes(b"\n <!DOCTYPE html>")
-    found = look(own_archive.root)
+    found = diagnose(own_archive.root)
     assert missing(found) == ["damaged tables"] and list(found.days["state"]) == [
         "bad",
         "bad",
@@ -252,14 +248,14 @@ def test_tables_that_cannot_be_right(own_archive):
 def test_sizes_are_judged_by_label_first(own_archive):
     table = own_archive.files()[-1]
     table.write_bytes(table.read_bytes()[:5000])
-    assert levels(look(own_archive.root))["tables of odd size"] == "look"
+    assert levels(diagnose(own_archive.root))["tables of odd size"] == "note"
     entry = {"size": 5000, "sha256": file_hash(table), "checked": "md5"}
     for recorded, states in (({}, ["good", "good"]), ({"size": 5001}, ["good", "bad"])):
         files = {table.relative_to(own_archive.root).as_posix(): entry | recorded}
         (own_archive.root / MANIFEST).write_text(json.dumps({"files": files}))
-        assert list(look(own_archive.root).days["state"]) == states
+        assert list(diagnose(own_archive.root).days["state"]) == states
     (own_archive.root / MANIFEST).write_text("{")
-    assert levels(look(own_archive.root))["manifest"] == "look"
+    assert levels(diagnose(own_archive.root))["manifest"] == "note"
 
 
 def test_two_tables_of_one_day_and_odd_names(own_archive):
@@ -274,10 +270,10 @@ def test_two_tables_of_one_day_and_odd_names(own_archive):
     ):
         (own_archive.root / name).write_bytes(b"x")
     table.with_suffix(".TAB.part").write_bytes(b"12345")
-    found = look(own_archive.root)
+    found = diagnose(own_archive.root)
     assert (
-        missing(found) == ["tables that come twice"]
-        and levels(found)["names"] == levels(found)["unfinished downloads"] == "look"
+        missing(found) == ["two tables of one day"]
+        and levels(found)["names"] == levels(found)["unfinished downloads"] == "note"
     )
     assert "5 B" in str(found) and "LP_ER_3D19980101_V01.TAB" in str(found)
     assert len(stray_files(walk_files(own_archive.root))[0]) == 4
@@ -286,14 +282,14 @@ def test_two_tables_of_one_day_and_odd_names(own_archive):
 def test_kernels_that_differ_under_one_name(own_archive):
     (own_archive.root / "old").mkdir()
     (own_archive.root / "old/PCK00011.TPC").write_bytes(b"another")
-    found = look(own_archive.root)
+    found = diagnose(own_archive.root)
     assert missing(found)[0] == "kernels" and "differ" in str(found)
 
 
 def test_the_pool_of_kernels_is_left_alone(archive):
     furnish(archive.kernels)
     loaded = [spiceypy.kdata(n, "ALL")[0] for n in range(spiceypy.ktotal("ALL"))]
-    look(archive.root)
+    diagnose(archive.root)
     assert [
         spiceypy.kdata(n, "ALL")[0] for n in range(spiceypy.ktotal("ALL"))
     ] == loaded
@@ -377,7 +373,7 @@ def test_a_kernel_that_was_cut_is_found_without_a_manifest(own_archive, words, l
     with spiceypy_segments(path) as end:
         cut = end - 1 if lost == 1 else int(end * lost) if lost < 1 else end - lost
     path.write_bytes(content[:cut])
-    found = look(own_archive.root)
+    found = diagnose(own_archive.root)
     assert path.name in missing(found) and not found.ok and "ends early" in str(found)
     assert not found.days["kernels"].any(), "no coverage may be claimed from it"
 
@@ -394,19 +390,19 @@ def test_recorded_files_are_compared_with_the_manifest(own_archive):
     (own_archive.root / MANIFEST).write_text(
         json.dumps({"files": {name: entry, "lpx.bsp": entry}})
     )
-    found = look(own_archive.root)
-    assert found.ok and levels(found)["no longer where the download put them"] == "look"
+    found = diagnose(own_archive.root)
+    assert found.ok and levels(found)["no longer where the download put them"] == "note"
     path.write_text(path.read_text() + "\n")
-    found = look(own_archive.root)
+    found = diagnose(own_archive.root)
     assert missing(found) == ["changed since the download"] and commands(found)[
         0
     ].products == ["leapseconds"]
     path.write_bytes(
         path.read_bytes()[: entry["size"] - 1] + b" "
     )  # of the recorded size, with another last byte
-    assert path.stat().st_size == entry["size"] and missing(look(own_archive.root)) == [
-        "changed since the download"
-    ]
+    assert path.stat().st_size == entry["size"] and missing(
+        diagnose(own_archive.root)
+    ) == ["changed since the download"]
 
 
 def test_two_orbits_that_differ_are_named_with_the_winner(own_archive):
@@ -417,7 +413,7 @@ def test_two_orbits_that_differ_are_named_with_the_winner(own_archive):
     )
     for path in (own_archive.root / "other").iterdir():
         path.unlink()
-    found = look(own_archive.root)
+    found = diagnose(own_archive.root)
     (check,) = [
         check for check in found.checks if check.name == "orbit kernels that differ"
     ]
@@ -437,11 +433,13 @@ def test_two_orbits_that_differ_are_named_with_the_winner(own_archive):
 
 
 def test_a_simulated_archive_is_called_one(own_archive):
-    signs = lambda: [
-        check.found
-        for check in look(own_archive.root).checks
-        if check.name == "simulated archive"
-    ]
+    def signs():
+        return [
+            check.found
+            for check in diagnose(own_archive.root).checks
+            if check.name == "simulated archive"
+        ]
+
     assert "truth.npz" in signs()[0] and "lpephemu.bsp" in signs()[0]
     (own_archive.root / "truth.npz").unlink()
     assert "truth.npz" not in signs()[0]
@@ -452,7 +450,7 @@ def test_a_simulated_archive_is_called_one(own_archive):
 
 
 def test_broken_links_and_folders_without_rights_end_nothing(own_archive, monkeypatch):
-    table, real, access = own_archive.files()[-1], module.os.scandir, module.os.access
+    table, real, access = own_archive.files()[-1], os.scandir, os.access
     (own_archive.root / "3D980616.TAB").symlink_to("nowhere.TAB")
     (own_archive.root / "locked").mkdir()
 
@@ -461,17 +459,15 @@ def test_broken_links_and_folders_without_rights_end_nothing(own_archive, monkey
             raise PermissionError(13, "Permission denied", str(folder))
         return real(folder)
 
-    monkeypatch.setattr(module.os, "scandir", scandir)
+    monkeypatch.setattr(os, "scandir", scandir)
     monkeypatch.setattr(
-        module.os,
+        os,
         "access",
         lambda path, mode: (
-            str(path) != str(table)
-            and not (mode & module.os.W_OK)
-            and access(path, mode)
+            str(path) != str(table) and not (mode & os.W_OK) and access(path, mode)
         ),
     )
-    found = look(own_archive.root)
+    found = diagnose(own_archive.root)
     texts = {(check.name, check.level): check for check in found.checks}
     assert "nowhere.TAB" in texts["broken link", "MISSING"].found
     locked = [check for check in found.checks if check.name == "not readable"]
@@ -482,7 +478,7 @@ def test_broken_links_and_folders_without_rights_end_nothing(own_archive, monkey
         if name in check.found
     ] == [table.name, "locked"]
     assert all(check.advice.startswith("chmod") for check in locked)
-    assert texts["folder", "look"].found.endswith("may not be written")
+    assert texts["folder", "note"].found.endswith("is read-only")
     assert levels(found)["theta.tab"] == "ok" and list(found.days["state"]) == [
         "good",
         "missing",
@@ -491,8 +487,8 @@ def test_broken_links_and_folders_without_rights_end_nothing(own_archive, monkey
 
 def test_a_manifest_that_cannot_be_read_is_a_finding(own_archive):
     (own_archive.root / MANIFEST).mkdir()
-    found = look(own_archive.root)
-    assert levels(found)["manifest"] == "look" and MANIFEST in str(found)
+    found = diagnose(own_archive.root)
+    assert levels(found)["manifest"] == "note" and MANIFEST in str(found)
 
 
 def test_a_file_in_place_of_the_folder(tmp_path):
@@ -513,7 +509,7 @@ def test_a_simulated_day_before_the_mission_is_judged(tmp_path):
 
 
 def test_the_machine_is_described(tmp_path):
-    checks = {check.name: check for check in machine_checks(tmp_path / "not" / "yet")}
+    checks = {check.name: check for check in machine_findings(tmp_path / "not" / "yet")}
     assert (
         checks["versions"].level == "ok"
         and f"numpy {np.__version__}" in checks["versions"].found
@@ -531,9 +527,9 @@ def test_what_films_need_fails_no_diagnosis(tmp_path, monkeypatch):
         "check_prerequisites",
         lambda: [need("Chrome", (), "", "fetch it")],
     )
-    assert Check(
-        "Chrome (films only)", "look", "not found", "fetch it"
-    ) in machine_checks(tmp_path)
+    assert Finding(
+        "Chrome (films only)", "note", "not found", "fetch it"
+    ) in machine_findings(tmp_path)
 
 
 def test_a_full_disk_and_a_missing_package(tmp_path, monkeypatch):
@@ -547,9 +543,9 @@ def test_a_full_disk_and_a_missing_package(tmp_path, monkeypatch):
             raise importlib.metadata.PackageNotFoundError(name)
         return real(name)
 
-    monkeypatch.setattr(module.shutil, "disk_usage", lambda place: usage(10, 9, 1))
+    monkeypatch.setattr(shutil, "disk_usage", lambda place: usage(10, 9, 1))
     monkeypatch.setattr(importlib.metadata, "version", version)
-    checks = {check.name: check for check in machine_checks(tmp_path, 23e6)}
+    checks = {check.name: check for check in machine_findings(tmp_path, 23e6)}
     assert (
         checks["disk"].level == "MISSING"
         and "23.0 MB still to come" in checks["disk"].found
@@ -636,7 +632,7 @@ def test_from_a_server_to_potentials(archive, tmp_path, monkeypatch):
         assert not download(
             *SPAN, root, urls=place, patience=Patience(first=0.01)
         ).problem
-    assert look(root).ok and len(Archive(root).files()) == 2
+    assert diagnose(root).ok and len(Archive(root).files()) == 2
     assert (
         run_day(1998, 6, 14, root, tmp_path / "out", n_jobs=1).days["fitted"].sum() > 0
     )

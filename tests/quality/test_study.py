@@ -1,4 +1,4 @@
-"""The injection study: truths as asked for, numbers that repeat, counting that is right, and sweeps without a loss cone that have none."""
+"""Injections: truths as drawn, numbers that repeat, right counts, null tests."""
 
 import dataclasses
 import json
@@ -9,44 +9,51 @@ import pandas as pd
 import pytest
 from scipy.stats import binom, binomtest, norm
 
-import lunar_potential.quality.study
 from lunar_potential import pipeline
 from lunar_potential.physics.charging import ChargingErrors
 from lunar_potential.physics.geometry import cell_pitch
 from lunar_potential.pipeline import Config
-from lunar_potential.quality.study import (
-    BAR,
-    DAY,
-    NULL_KINDS,
-    Case,
-    Injection,
-    _cut,
-    _identical,
-    _measured_day,
-    _numbered,
+from lunar_potential.quality import robustness, spacecraft, truths
+from lunar_potential.quality.coverage import (
     accuracy_table,
-    as_stated,
-    benchmark_json,
-    check_spacecraft,
     coverage_study,
-    draw_day,
-    false_identification,
-    fit_measured,
-    format_benchmark,
-    inject,
     median_by_width,
-    null_sweeps,
     plot_coverage,
     plot_errors,
-    plot_truths,
     plot_widths,
+)
+from lunar_potential.quality.injection import (
+    Injection,
+    fit_measured,
+    inject,
+    measure_day,
+)
+from lunar_potential.quality.robustness import (
+    MAX_FALSE_RATE,
+    NULL_KINDS,
+    StressCase,
+    false_identification,
+    null_sweeps,
+    stress_cases,
+    stress_study,
+)
+from lunar_potential.quality.spacecraft import (
+    check_spacecraft,
+    identical_answers,
+    perturb_as_stated,
     spacecraft_benchmark,
     spacecraft_errors,
     spacecraft_influence,
     spacecraft_input,
+)
+from lunar_potential.quality.study import benchmark_json, format_benchmark
+from lunar_potential.quality.truths import (
+    DAY,
+    draw_day,
+    number_sweeps,
+    plot_truths,
     spacecraft_truth,
-    stress_cases,
-    stress_study,
+    split_days,
     truth_grid,
 )
 from lunar_potential.synthetic.simulate import (
@@ -194,7 +201,7 @@ def test_injection_keeps_the_order_of_the_truth(two_days):
 
 def test_days_are_cut_evenly():
     for n in (1, 1080, 1081, 5000):
-        parts = _cut(np.arange(n))
+        parts = split_days(np.arange(n))
         sizes = [len(part) for part in parts]
         assert (
             max(sizes) <= DAY
@@ -237,7 +244,10 @@ def test_a_given_spacecraft_potential_is_used():
 def injection(truth, value, sets, kind="two-sided", flags=0):
     "By hand: sets maps a level to its lower and upper ends."
     n = len(truth)
-    fill = lambda v: np.broadcast_to(v, n).copy()
+
+    def fill(v):
+        return np.broadcast_to(v, n).copy()
+
     spec = {"u_surface": fill(value), "set_kind": fill(kind), "flags": fill(flags)}
     for level, ends in sets.items():
         spec |= {
@@ -256,13 +266,13 @@ def test_gaussian_sets_have_their_coverage():
         level: (value - z * sigma, value + z * sigma)
         for level, z in ((95, norm.ppf(0.975)), (68, 1.0))
     }
-    made = injection(truth, value, sets)
-    row = accuracy_table(made).loc["all"]
+    injected = injection(truth, value, sets)
+    row = accuracy_table(injected).loc["all"]
     assert abs(row["covered_95"] - 0.95) < 4 * row["covered_95_se"] < 0.01
     assert abs(row["covered_68"] - 0.6827) < 4 * row["covered_68_se"] < 0.02
     assert row["covered_95_se"] == pytest.approx(np.sqrt(0.95 * 0.05 / n), rel=0.05)
     assert row["width_95"] == pytest.approx(np.median(2 * norm.ppf(0.975) * sigma))
-    half, error = median_by_width(made)
+    half, error = median_by_width(injected)
     np.testing.assert_allclose(
         error[1:-1] / half[1:-1], norm.ppf(0.75) / norm.ppf(0.975), rtol=0.15
     )
@@ -299,9 +309,12 @@ def test_groups():
         beam_amp=np.where(np.arange(10) < 3, 0.0, 1.0),
         kappa=np.repeat([3.0, 5.0], 5),
     )
-    made = injection(truth, -50.0, {95: (-60, -40), 68: (-55, -45)})
-    count = lambda by: accuracy_table(made, by)["sweeps"].to_dict()
-    assert count("light") == {"all": 10, "sun": 4, "shade": 6}
+    injected = injection(truth, -50.0, {95: (-60, -40), 68: (-55, -45)})
+
+    def count(by):
+        return accuracy_table(injected, by)["sweeps"].to_dict()
+
+    assert count("sunlight") == {"all": 10, "sun": 4, "shade": 6}
     assert count("beam") == {"all": 10, "no beam": 3, "beam": 7}
     ratios = injection(
         Truth.of(4, bs_over_bm=[0.1, 0.3, 0.8, 0.9]),
@@ -328,11 +341,11 @@ def test_open_sets_cover_on_their_side():
         np.array([-np.inf, -np.inf, -60, -40, -np.inf]),
         np.array([-40, -60, np.inf, np.inf, np.inf]),
     )
-    made = injection(
+    injected = injection(
         truth, np.nan, {95: (lower, upper), 68: (lower, upper)}, kind="whole domain"
     )
-    assert made.covered().tolist() == [True, False, True, False, True]
-    row = accuracy_table(made).loc["all"]
+    assert injected.covered().tolist() == [True, False, True, False, True]
+    row = accuracy_table(injected).loc["all"]
     assert row["covered_95"] == 0.6 and row["identified"] == 0
     assert (
         row[["error", "error_p95", "bias", "covered_95_identified", "width_95"]]
@@ -371,13 +384,16 @@ def test_what_has_no_set_or_no_connection_is_not_counted():
 
 def test_relative_potentials_are_held_to_the_spacecraft():
     truth = Truth.of(2, u_surface=-50.0, u_sc=10.0)
-    made = injection(
+    injected = injection(
         truth,
         -60.0,
         {95: (-65, -55), 68: (-65, -55)},
         flags=np.array([0, int(Flag.RELATIVE_TO_SPACECRAFT)]),
     )
-    assert made.covered().tolist() == [False, True] and made.error.tolist() == [-10, 0]
+    assert injected.covered().tolist() == [False, True] and injected.error.tolist() == [
+        -10,
+        0,
+    ]
 
 
 # studies
@@ -452,16 +468,16 @@ def test_figures(study):
 
 def test_stress_cases_differ_from_the_nominal_one():
     cases = stress_cases()
-    assert cases["nominal"] == Case(SimulationOptions()) and len(
+    assert cases["nominal"] == StressCase(SimulationOptions()) and len(
         set(cases.values())
     ) == len(cases)
 
 
 def test_stress_study_rows():
     cases = {
-        "nominal": Case(SimulationOptions()),
-        "quiet": Case(SimulationOptions(gain_error=0.0)),
-        "thin": Case(SimulationOptions(), 0.3),
+        "nominal": StressCase(SimulationOptions()),
+        "quiet": StressCase(SimulationOptions(gain_error=0.0)),
+        "thin": StressCase(SimulationOptions(), 0.3),
     }
     table = stress_study(12, seed=1, cases=cases)
     assert (
@@ -565,7 +581,7 @@ def false():
 def test_no_loss_cone_is_found_where_there_is_none(false, kind):
     row = false.loc[kind]
     assert row["sweeps"] == 40 and row["identified"] <= row["fitted"]
-    assert row["identified"] <= binom.ppf(0.999, 40, BAR)
+    assert row["identified"] <= binom.ppf(0.999, 40, MAX_FALSE_RATE)
 
 
 def test_most_null_sweeps_are_really_fitted(false):
@@ -575,7 +591,7 @@ def test_most_null_sweeps_are_really_fitted(false):
 
 
 def test_every_null_sweep_is_counted_once(monkeypatch):
-    monkeypatch.setattr(lunar_potential.quality.study, "DAY", 60)
+    monkeypatch.setattr(robustness, "DAY", 60)
     table = false_identification(10, seed=1, kinds=("noise", "isotropic"))
     assert (
         table.index.tolist() == ["noise", "isotropic"] and (table["sweeps"] == 10).all()
@@ -609,12 +625,12 @@ def test_spacecraft_input_is_that_of_the_pipeline(n_sweeps, factor):
         draw_day(tuple(REGIMES), n_sweeps, seed=6),
         SimulationOptions(count_scale=factor),
     )
-    er = _measured_day(truth, 6, options=options)
+    er = measure_day(truth, 6, options=options)
     config = Config(choose_response=False)
     arrays, response = spacecraft_input(er, truth, config)
     _, found = pipeline._spacecraft_potential_per_row(er, arrays, config, response)
     whole, calibration = fit_measured(
-        simulate_sweeps(_numbered(truth), options, 6), truth, config
+        simulate_sweeps(number_sweeps(truth), options, 6), truth, config
     )
     assert (calibration.count_scale != 1) == (factor != 1)
     for name in (
@@ -631,15 +647,15 @@ def test_identical_is_to_the_last_bit():
     found = {"u": np.array([1.0, np.nan]), "flags": np.array([0, 64])}
     other = {**found, "u": np.array([1.0 + 2**-52, np.nan])}
     rows = np.zeros(4)
-    assert _identical(
+    assert identical_answers(
         (rows, found), (rows.copy(), {name: a.copy() for name, a in found.items()})
     )
-    assert not _identical((rows, found), (rows, other)) and not _identical(
-        (rows, found), (-rows, found)
-    )
-    assert not _identical((rows, found), (rows, {"u": found["u"]})) and not _identical(
-        (rows, found), (rows.astype(np.float32), found)
-    )
+    assert not identical_answers(
+        (rows, found), (rows, other)
+    ) and not identical_answers((rows, found), (-rows, found))
+    assert not identical_answers(
+        (rows, found), (rows, {"u": found["u"]})
+    ) and not identical_answers((rows, found), (rows.astype(np.float32), found))
 
 
 def test_spacecraft_errors():
@@ -675,7 +691,8 @@ def test_spacecraft_errors():
 
 
 def test_spacecraft_benchmark(monkeypatch):
-    monkeypatch.setattr(lunar_potential.quality.study, "DAY", 25)
+    monkeypatch.setattr(truths, "DAY", 25)
+    monkeypatch.setattr(spacecraft, "DAY", 25)
     tables = spacecraft_benchmark(40, seed=2)
     run = tables["parallel"].iloc[0]
     assert (run["sweeps"], run["rows"], run["workers"]) == (40, 40 * 15, 2) and run[
@@ -722,13 +739,13 @@ def test_check_sees_a_changed_bit(monkeypatch):
         return rows, found
 
     monkeypatch.setattr(
-        lunar_potential.quality.study,
+        spacecraft,
         "_spacecraft_potential_per_row_parallel",
         _spoiled(lambda *both: both),
     )
     assert all(check_spacecraft(20).values())
     monkeypatch.setattr(
-        lunar_potential.quality.study,
+        spacecraft,
         "_spacecraft_potential_per_row_parallel",
         _spoiled(last_bit),
     )
@@ -751,14 +768,12 @@ def test_check_sees_lost_potentials_missing_reasons_shifted_rows_and_other_chunk
         }
 
     monkeypatch.setattr(
-        lunar_potential.quality.study,
+        spacecraft,
         "_spacecraft_potential_per_row_parallel",
         _spoiled(lambda *both: both),
     )
-    monkeypatch.setattr(
-        lunar_potential.quality.study, "_spacecraft_potential_per_row", wrong
-    )
-    monkeypatch.setattr(lunar_potential.quality.study, "chunk_size", lambda n, jobs: n)
+    monkeypatch.setattr(spacecraft, "_spacecraft_potential_per_row", wrong)
+    monkeypatch.setattr(spacecraft, "chunk_size", lambda n, jobs: n)
     assert not any(check_spacecraft(20).values())
 
 
@@ -770,7 +785,7 @@ def test_drawn_errors_are_the_stated_ones():
         draw_day("wake", 4000, seed=1),
         ChargingErrors(flux=0.03, balance=0.5),
     )
-    drawn = as_stated(truth, 1, stated)
+    drawn = perturb_as_stated(truth, 1, stated)
     assert np.std(drawn.n / truth.n) == pytest.approx(0.03, rel=0.05) and np.std(
         drawn.u_sc - truth.u_sc
     ) == pytest.approx(0.5, rel=0.05)

@@ -1,4 +1,4 @@
-"""Comparison with published anchors: stand-ins that must pass, stand-ins that must fail, and nothing there at all."""
+"""Comparison with published anchors: stand-ins that pass, that fail, and no data."""
 
 import argparse
 import dataclasses
@@ -16,23 +16,25 @@ from lunar_potential import pipeline
 from lunar_potential.data.archive import Archive, ArchiveError, file_hash
 from lunar_potential.data.er import ERData, read_er_table, write_er_table
 from lunar_potential.physics.geometry import direction_diagnostic
-from lunar_potential.quality import validate
-from lunar_potential.quality.validate import (
-    Anchors,
-    Check,
-    add_validate_arguments,
+from lunar_potential.quality import footpoints, validate
+from lunar_potential.quality.anchors import Anchors, Check, NoData
+from lunar_potential.quality.figure_5 import check_figure_5
+from lunar_potential.quality.fluxes import (
     check_direction,
-    check_figure_5,
     check_first_sweep,
     check_first_table,
-    check_footpoint,
-    check_footpoint_product,
     check_low_resolution,
     flux_ratio,
-    format_checks,
-    nearest,
-    read_records,
+)
+from lunar_potential.quality.footpoints import (
+    check_footpoint,
+    check_footpoint_product,
     share_needed,
+)
+from lunar_potential.quality.inputs import nearest_index, read_records
+from lunar_potential.quality.validate import (
+    add_validate_arguments,
+    format_checks,
     validate_command,
 )
 from lunar_potential.synthetic import kernels
@@ -52,8 +54,8 @@ FIRST, JUNE = "1998/001_031JAN/3D980116.TAB", "1998/152_181JUN/3D980608.TAB"
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    "Two simulated days of 60 sweeps with sunlight in the aperture, and their truth; not to be changed."
+def stand_in(tmp_path_factory):
+    "Two days of 60 sweeps with the Sun in the aperture, and their truth; read only."
     root = tmp_path_factory.mktemp("stand-in")
     return root, simulate_archive(
         root,
@@ -66,9 +68,9 @@ def made(tmp_path_factory):
 
 
 @pytest.fixture
-def own(made, tmp_path):
+def own(stand_in, tmp_path):
     "A copy that a test may damage."
-    return Archive(shutil.copytree(made[0], tmp_path / "own"))
+    return Archive(shutil.copytree(stand_in[0], tmp_path / "own"))
 
 
 @pytest.fixture
@@ -200,7 +202,7 @@ def test_an_empty_table_is_a_failure(own):
 
 
 def orbit_over_the_footpoint(archive, shift=0.0):
-    "Replaces the orbit by one from which the anchor's field leads to the anchor's footpoint, moved in longitude by `shift` deg."
+    "Replaces the orbit by one whose field line meets the footpoint, `shift` deg east."
     anchor = Anchors()
     et = float(kernels.utc_to_et(anchor.footpoint_utc))
     unix = np.datetime64(anchor.footpoint_utc).astype("M8[s]").astype(np.int64)
@@ -331,7 +333,7 @@ def test_broken_kernels_and_attitude_are_failures(own):
 
 
 def name_by_look(archive):
-    "Gives every cell the direction that it looks into, as an archive of look directions would."
+    "Gives every cell its look direction, as an archive of look directions would."
 
     def turn(rows):
         rows["phi"] = np.where(
@@ -390,9 +392,9 @@ def test_a_table_of_garbage_names_itself(own):
 
 @settings(max_examples=15, deadline=None)
 @given(angle=st.floats(0, 360))
-def test_loss_cone_test_does_not_know_the_spin_phase(made, angle):
-    er = ERData.from_files([made[0] / JUNE], THETA)
-    block, polarity = er.padded(), made[1].polarity[made[1].day == 1]
+def test_loss_cone_test_does_not_know_the_spin_phase(stand_in, angle):
+    er = ERData.from_files([stand_in[0] / JUNE], THETA)
+    block, polarity = er.padded(), stand_in[1].polarity[stand_in[1].day == 1]
     c, s = np.cos(np.radians(angle)), np.sin(np.radians(angle))
     turned = block["b"] @ np.array([[c, s, 0], [-s, c, 0], [0, 0, 1]])
     dark = np.zeros(len(polarity))
@@ -446,14 +448,14 @@ def write_product(archive, truth, shift=0.0, separator=" ", most=None):
     "shift, separator, status",
     [(0.0, " ", "pass"), (0.2, ",", "pass"), (1.5, " ", "fail"), (4.0, " ", "fail")],
 )
-def test_footpoint_product(own, made, shift, separator, status):
-    write_product(own, made[1], shift, separator)
+def test_footpoint_product(own, stand_in, shift, separator, status):
+    write_product(own, stand_in[1], shift, separator)
     check = check_footpoint_product(own)
     assert check.status == status and "deg" in check.measured
 
 
-def test_product_of_unconnected_records_fails(own, made):
-    truth = made[1]
+def test_product_of_unconnected_records_fails(own, stand_in):
+    truth = stand_in[1]
     known = {
         name: np.where(truth.connected, getattr(truth, name), 0)
         for name in ("foot_lat", "foot_lon")
@@ -461,7 +463,7 @@ def test_product_of_unconnected_records_fails(own, made):
     truth = truth.select(np.abs(known["foot_lat"]) < 80)
     known = {
         name: np.where(truth.connected, getattr(truth, name), 0) for name in known
-    }  # right where connected, made up elsewhere
+    }  # right where connected, stand_in up elsewhere
     write_product(
         own, dataclasses.replace(truth, connected=np.ones(len(truth), bool), **known)
     )
@@ -473,10 +475,10 @@ def test_product_of_unconnected_records_fails(own, made):
     )
 
 
-def test_footpoint_product_without_enough_is_no_data(own, made):
-    write_product(own, made[1], most=20)
+def test_footpoint_product_without_enough_is_no_data(own, stand_in):
+    write_product(own, stand_in[1], most=20)
     assert "20 records" in check_footpoint_product(own).measured
-    write_product(own, made[1])
+    write_product(own, stand_in[1])
     for table in own.files():
         table.unlink()
     check = check_footpoint_product(own)
@@ -488,9 +490,9 @@ def test_footpoint_product_without_enough_is_no_data(own, made):
 
 
 def test_footpoint_product_of_unknown_layout_is_no_data_and_a_broken_one_fails(
-    own, made
+    own, stand_in
 ):
-    path = write_product(own, made[1])
+    path = write_product(own, stand_in[1])
     good = path.read_text()
     path.write_text("".join(f"{hour:8.4f} 1 2 3 4 5 6 7\n" for hour in range(24)))
     check = check_footpoint_product(own)
@@ -520,8 +522,8 @@ def test_footpoint_product_of_unknown_layout_is_no_data_and_a_broken_one_fails(
     )
 
 
-def test_a_broken_table_fails_the_comparison_of_footpoints(own, made):
-    write_product(own, made[1])
+def test_a_broken_table_fails_the_comparison_of_footpoints(own, stand_in):
+    write_product(own, stand_in[1])
     (own.root / JUNE).write_text("<html>\n<body>404</body>\n</html>\n")
     check = check_footpoint_product(own)
     assert check.status == "fail" and f"{JUNE}, line 1" in check.measured
@@ -539,7 +541,7 @@ def test_share_needed_tightens_with_more_records(share, n, m):
 )
 def test_nearest_is_nearest(times, wanted):
     times = np.sort(times)
-    found = times[nearest(times, np.array([wanted]))[0]]
+    found = times[nearest_index(times, np.array([wanted]))[0]]
     assert abs(found - wanted) == np.abs(times - wanted).min()
 
 
@@ -566,8 +568,8 @@ def write_low(archive, table, scale=1.0, rising=False, product="EL980116.TAB"):
     stamps = rows.time[::15].astype("M8[s]")
     path.write_text(
         "".join(
-            f"{stamp}  {' '.join(f'{v:9.3f}' for v in line[:: -1 if rising else 1])}\r\n"
-            for stamp, line in zip(stamps, mean)
+            f"{stamp}  {' '.join(f'{v:9.3f}' for v in line)}\r\n"
+            for stamp, line in zip(stamps, mean[:, ::-1] if rising else mean)
         )
     )
     return path
@@ -598,7 +600,7 @@ def test_one_wrong_channel_is_enough(own):
     lines = [line.split() for line in path.read_text().splitlines()]
     path.write_text(
         "".join(
-            f"{line[0]}  {' '.join([*line[1:12], f'{1.3 * float(line[12]):.3f}', *line[13:]])}\n"
+            f"{' '.join([*line[:12], f'{1.3 * float(line[12]):.3f}', *line[13:]])}\n"
             for line in lines
         )
     )
@@ -634,7 +636,7 @@ def test_flux_ratio_scales_and_finds_the_order(scale, slope, rising):
 
 
 def figure_archive(root, source, u_surface=-160.0, first=633):
-    "An archive with one table: 41 sweeps of the figure's state around its time, measured by the simulated instrument."
+    "An archive of 41 simulated sweeps with the state of the figure around its time."
     start, number = 925397048, np.arange(41)
     spread = start + 80 * (number - 20)
     days = [np.datetime64(day).item() for day in ("1999-04-28", "1999-04-30")]
@@ -683,8 +685,8 @@ def figure_archive(root, source, u_surface=-160.0, first=633):
 
 
 @pytest.fixture(scope="module")
-def figure(tmp_path_factory, made):
-    return figure_archive(tmp_path_factory.mktemp("figure"), made[0])
+def figure(tmp_path_factory, stand_in):
+    return figure_archive(tmp_path_factory.mktemp("figure"), stand_in[0])
 
 
 def test_figure_5_with_the_true_anchor(figure):
@@ -692,13 +694,13 @@ def test_figure_5_with_the_true_anchor(figure):
     assert check.status == "pass", check.measured
 
 
-def test_figure_5_of_another_potential_fails(tmp_path, made):
-    check = check_figure_5(figure_archive(tmp_path, made[0], u_surface=-600.0))
+def test_figure_5_of_another_potential_fails(tmp_path, stand_in):
+    check = check_figure_5(figure_archive(tmp_path, stand_in[0], u_surface=-600.0))
     assert check.status == "fail" and "U_M" in check.advice
 
 
-def test_figure_5_under_another_number_fails(tmp_path, made):
-    check = check_figure_5(figure_archive(tmp_path, made[0], first=634))
+def test_figure_5_under_another_number_fails(tmp_path, stand_in):
+    check = check_figure_5(figure_archive(tmp_path, stand_in[0], first=634))
     assert (
         check.status == "fail"
         and "14:42:48" in check.measured
@@ -802,7 +804,7 @@ def test_something_checked_is_not_nothing(own, monkeypatch):
 
 
 def test_a_check_that_breaks_costs_only_itself(own, monkeypatch):
-    monkeypatch.setattr(validate, "footpoint_files", lambda archive: 1 / 0)
+    monkeypatch.setattr(footpoints, "footpoint_files", lambda archive: 1 / 0)
     checks = {check.name: check for check in validate.validate(own.root)}
     assert (
         checks["footpoint product"].status == "fail"
@@ -846,5 +848,5 @@ def test_text_is_aligned_and_status_is_one_of_three():
 def test_no_text_is_taken_for_records(tmp_path_factory, text):
     path = tmp_path_factory.mktemp("any") / "EL980116.TAB"
     path.write_text(text, encoding="utf-8", errors="replace")
-    with pytest.raises((validate.NoData, ValueError)):
+    with pytest.raises((NoData, ValueError)):
         read_records(path, 15)
