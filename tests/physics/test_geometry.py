@@ -4,6 +4,7 @@ import multiprocessing
 import threading
 from dataclasses import fields
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import spiceypy as sp
@@ -18,6 +19,7 @@ from lunar_potential.physics.geometry import (
     compute_geometry,
     footpoint_polarity,
     local_time,
+    plot_footpoints,
     ray_sphere,
     sun_fraction,
 )
@@ -348,6 +350,13 @@ def test_a_hole_in_a_link_of_the_chain_is_found_by_halving(tmp_path, rows, attit
         np.array_equal(result.sc_sun >= 0, before) and before.any() and not before.all()
     )
     assert np.array_equal(result.reason & Flag.NO_KERNEL_COVERAGE > 0, ~before)
+
+
+def test_the_map_has_track_and_both_kinds_of_footpoints(furnished, rows, attitude):
+    ax = plot_footpoints(compute_geometry(*rows, attitude))
+    names = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert names == ["spacecraft", "footpoint in sunlight", "footpoint in shade"]
+    plt.close(ax.figure)
 
 
 def test_no_rows_at_all(furnished, attitude):

@@ -1,12 +1,18 @@
 "Pitch angles, sunlight in the aperture, and the meaning of the directions."
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lunar_potential.physics.attitude import unit_vector
-from lunar_potential.physics.pitch import cell_pitch, direction_diagnostic, sun_cells
+from lunar_potential.physics.pitch import (
+    cell_pitch,
+    direction_diagnostic,
+    plot_cells,
+    sun_cells,
+)
 from lunar_potential.synthetic.instrument import cell_azimuths, energy_table
 from lunar_potential.synthetic.sweeps import Truth, expected_flux
 from lunar_potential.units import cells_in_ring
@@ -25,7 +31,7 @@ def angle_to_sun(phi, latitude, turn):
     return np.degrees(np.arccos(np.clip(unit_vector(phi, THETA) @ sun, -1, 1)))
 
 
-def made_up(meaning, cone=0.3, glare=3.0, sweeps=200, seed=4):
+def synthetic_sweeps(meaning, cone=0.3, glare=3.0, sweeps=200, seed=4):
     "Sweeps with a loss cone and sunlight, in angles of the given meaning."
     random = np.random.default_rng(seed)
     phi = (PHI + random.uniform(0, 360, (sweeps, 15, 1))) % 360
@@ -80,6 +86,12 @@ def test_pitch_stays_in_bounds_and_turns_with_direction_field_and_polarity(b, po
 def test_pitch_along_the_axes():
     mu = cell_pitch([0.0, 90.0, 180.0, 0.0], [0.0, 0.0, 0.0, 90.0], [-3.0, 0, 0], -1)
     assert np.allclose(mu, [1, 0, -1, 0], atol=1e-15)
+
+
+def test_a_row_is_drawn_with_its_cells():
+    ax = plot_cells(PHI, THETA, np.arange(88.0))
+    assert len(ax.collections[0].get_array()) == 176
+    plt.close(ax.figure)
 
 
 def test_pitch_is_nan_where_masked_or_not_connected():
@@ -157,15 +169,21 @@ def test_every_cell_that_the_simulator_lights_is_found():
 @pytest.mark.parametrize("meaning", ["travel", "look"])
 @pytest.mark.parametrize("cone, glare", [(0.3, 3.0), (0.3, 1.0), (1.0, 3.0)])
 def test_the_diagnostic_finds_the_convention(meaning, cone, glare):
-    assert direction_diagnostic(*made_up(meaning, cone, glare)).verdict == meaning
+    assert (
+        direction_diagnostic(*synthetic_sweeps(meaning, cone, glare)).verdict == meaning
+    )
 
 
 def test_the_diagnostic_stays_undecided_on_no_or_contradicting_evidence():
-    assert direction_diagnostic(*made_up("travel", 1.0, 1.0)).verdict == "undecided"
     assert (
-        direction_diagnostic(*made_up("travel", 3.0, 3.0)).verdict == "undecided"
+        direction_diagnostic(*synthetic_sweeps("travel", 1.0, 1.0)).verdict
+        == "undecided"
+    )
+    assert (
+        direction_diagnostic(*synthetic_sweeps("travel", 3.0, 3.0)).verdict
+        == "undecided"
     )  # an inverted cone against the Sun
-    flux, phi, theta, b, polarity, sun = made_up("travel")
+    flux, phi, theta, b, polarity, sun = synthetic_sweeps("travel")
     nothing = direction_diagnostic(flux * np.nan, phi, theta, b, polarity, sun)
     assert (
         nothing.verdict == "undecided"
