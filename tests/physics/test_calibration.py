@@ -1,4 +1,4 @@
-"Calibration: what the simulator put into a day of sweeps comes back, and a few sweeps change nothing."
+"Calibration: the simulator's values are recovered; a few sweeps change nothing."
 
 import math
 
@@ -10,21 +10,20 @@ from hypothesis import strategies as st
 from lunar_potential.data.er import ERData, count_factor
 from lunar_potential.physics.calibration import (
     CODE_SCATTER,
-    LEAST_SWEEPS,
+    MIN_SWEEPS,
     Calibration,
     calibrate,
     flat_field,
     tail_background,
 )
-from lunar_potential.physics.geometry import cell_pitch
-from lunar_potential.physics.kappa import NOMINAL_BACKGROUND, cell_counts, code_midpoint
-from lunar_potential.synthetic.simulate import (
-    THETA,
-    SimulationOptions,
-    Truth,
-    draw_gains,
-    simulate_sweeps,
+from lunar_potential.physics.pitch import cell_pitch
+from lunar_potential.physics.response import (
+    NOMINAL_BACKGROUND,
+    cell_counts,
+    code_midpoint,
 )
+from lunar_potential.synthetic.instrument import THETA, SimulationOptions, draw_gains
+from lunar_potential.synthetic.sweeps import Truth, simulate_sweeps
 
 FACTOR = count_factor(THETA)
 SIZE = 240
@@ -33,7 +32,7 @@ anytime = settings(deadline=None)  # a busy machine is no failure
 
 
 def a_day(seed=SEED, size=SIZE, connected=True, **options):
-    "Energies, counts and pitch cosines of a day in the solar wind, of changing density, with the field ever elsewhere."
+    "Energies, counts, pitch cosines and factors of a day in a varying solar wind."
     rng = np.random.default_rng(seed)
     truth = Truth.of(
         size,
@@ -147,7 +146,7 @@ def test_gains_sunlight_and_background_are_no_other_count():
 
 def test_fewer_than_two_hundred_sweeps_are_nominal(day):
     energy, counts, mu, factor = day
-    assert LEAST_SWEEPS == 200
+    assert MIN_SWEEPS == 200
     few = calibrate(energy[:199], counts[:199], mu[:199], factor)
     assert (
         few == Calibration()
@@ -293,7 +292,7 @@ def test_the_quietest_sweeps_are_used():
 
 
 def ideal(size=300, seed=0, gain_error=0.05):
-    "Counts of an isotropic flux through cells of known gain, each sweep seen by another half of them."
+    "Counts of an isotropic flux through cells of known gain; each sweep uses half."
     rng = np.random.default_rng(seed)
     gain = np.exp(rng.normal(0, gain_error, 88))
     gain /= np.exp(np.log(gain).mean())
