@@ -264,7 +264,7 @@ def test_other_formats_are_refused(day, tmp_path):
 
 @pytest.fixture
 def gap(results, own_archive):
-    "An archive whose second table is gone, and the places in the results of its three days."
+    "An archive whose second table is gone, and the sweeps of its three days."
     (
         own_archive.root
         / next(p for p in own_archive.files() if p.name == results.meta["files"][1])
