@@ -14,10 +14,10 @@ from lunar_potential.data.archive import ArchiveError
 from lunar_potential.physics.losscone import METHODS
 from lunar_potential.view.day_explorer import DayExplorer, cell_columns, day_figure
 from lunar_potential.view.month_explorer import REGIMES, MonthExplorer, month_map
-from lunar_potential.view.panels import bin_sweep, sweep_figure
 from lunar_potential.view.refit import fit_sweep, open_day, profile_grid, view_sweep
 from lunar_potential.view.spectrogram import make_cells
 from lunar_potential.view.sweep_explorer import SweepExplorer
+from lunar_potential.view.sweep_panels import bin_sweep, sweep_figure
 from lunar_potential.view.widgets import save_plotly
 
 

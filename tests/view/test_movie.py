@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from lunar_potential.results import write_results
-from lunar_potential.view import browser, globe, movie, prerequisites
+from lunar_potential.view import browser, movie, prerequisites
 from lunar_potential.view.film import (
     PREVIEW,
     Film,
@@ -23,6 +23,13 @@ from lunar_potential.view.film import (
     plan_film,
     stage,
     write_mp4,
+)
+from lunar_potential.view.globe import (
+    great_circle_angle,
+    moon_texture,
+    plain_texture,
+    plotly_globe,
+    quantise,
 )
 from lunar_potential.view.raster import direct_frames, stamp_discs
 
@@ -153,7 +160,7 @@ def test_marker_is_where_it_belongs_or_hidden(view, place):
         for results in ({k: v[:0] for k, v in at(0, 0).items()}, at(*place))
     )
     x, y, depth, free = stage(SMALL).place(*place, view)
-    assert (depth > -1e-9) == (globe.great_circle_angle(*place, *view) <= 90)
+    assert (depth > -1e-9) == (great_circle_angle(*place, *view) <= 90)
     if free:
         found = difference((bare, marked), SMALL)
         assert np.hypot(found[0] - x, found[1] - y) < 1
@@ -198,7 +205,7 @@ def test_nearer_markers_cover_farther_ones():
 
 
 def test_texture_turns_with_the_camera():
-    texture = globe.quantise(
+    texture = quantise(
         np.repeat(np.linspace(0, 1, 360)[None], 180, 0)
     )  # bright in the east of the far side
     square = stage(SMALL)
@@ -211,7 +218,7 @@ def test_texture_turns_with_the_camera():
             abs(int(frame[middle[0], middle[1] + 2, 0]) - (longitude + 180) / 360 * 255)
             < 6
         )
-    upright = globe.quantise(np.repeat(np.linspace(1, 0, 180)[:, None], 360, 1))
+    upright = quantise(np.repeat(np.linspace(1, 0, 180)[:, None], 360, 1))
     frame = next(direct_frames(at(-80, 0), [(0, 5)], SMALL, texture=upright))
     height = np.sin(np.radians(45)) * square.radius
     assert abs(int(frame[round(middle[0] - height), middle[1] + 9, 0]) - 0.75 * 255) < 6
@@ -414,7 +421,7 @@ def test_plotly_film_reads_back(tmp_path):
         tmp_path / "film.mp4",
         SMALL,
         engine="plotly",
-        texture=globe.moon_texture(240, 480),
+        texture=moon_texture(240, 480),
         pages=2,
         timeout=600,
     )
@@ -564,7 +571,7 @@ def test_page_is_light_and_complete(tmp_path):
         and 'id="play"' in text
         and "const shown" in text
     )
-    figure = globe.plotly_globe(sweeps(), mode="animation")
+    figure = plotly_globe(sweeps(), mode="animation")
     assert figure.data[0].surfacecolor.shape == (240, 481)
     with pytest.raises(ValueError, match="duration"):
         movie.movie_html(sweeps(), tmp_path / "no.html", duration=0)
@@ -691,7 +698,7 @@ def test_estimate_grows_with_the_work():
             many, engine
         )
     assert movie.estimate_seconds(
-        many, "plotly", globe.plain_texture(height=480)
+        many, "plotly", plain_texture(height=480)
     ) > movie.estimate_seconds(many, "plotly")
     with pytest.raises(ValueError, match="sketch"):
         movie.estimate_seconds(few, "sketch")
