@@ -1,4 +1,4 @@
-"""What the tutorials promise: their sections, and intervals and bounds that mean what the text says."""
+"""Tutorials: their sections, and intervals and bounds that mean what the text says."""
 
 import datetime
 import json
@@ -16,7 +16,7 @@ SECTIONS = {
     "a_day": [
         "The files",
         "From counts to potentials",
-        "What became of every sweep",
+        "The outcome of every sweep",
         "The day in one picture",
         "Where on the Moon",
         "Keeping the result",
@@ -25,7 +25,7 @@ SECTIONS = {
     "a_month": [
         "A month of files",
         "The run",
-        "What became of every sweep",
+        "The outcome of every sweep",
         "Medians, and how well they are known",
         "Exposure",
         "The error that no average removes",
@@ -95,7 +95,7 @@ def test_page_is_small_and_ran_without_an_error(name):
 
 
 def correlated(rng, days=24, sweeps=20):
-    "A month whose sweeps share what is particular to their day; the true median is 0 V."
+    "A month whose sweeps share an offset of their day; the true median is 0 V."
     dates = [
         datetime.date(1998, 4, 1) + datetime.timedelta(day)
         for day in range(days)
@@ -117,9 +117,9 @@ def test_interval_of_days_holds_the_true_median_and_that_of_sweeps_does_not():
         ):
             low, high = month["median_interval"](group, blocks, draws=100)
             hits[unit] += low <= 0 <= high
-    assert (
-        hits["days"] >= 172
-    )  # 0.86 of 200: 0.95 less the few per cent that so few days and draws cost, less three standard errors
+    # 0.86 of 200: 0.95 minus the few per cent that so few days and draws cost, minus
+    # three standard errors
+    assert hits["days"] >= 172
     assert hits["sweeps"] <= 120
 
 

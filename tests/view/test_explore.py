@@ -1,4 +1,4 @@
-"""Explorers and their figures: what they show is what the fit saw, and every control shows what it says."""
+"""Explorers and their figures: they show what the fit saw, and every control works."""
 
 import dataclasses
 import json
@@ -12,14 +12,19 @@ from plotly.callbacks import Points
 
 from lunar_potential.data.archive import ArchiveError
 from lunar_potential.physics.losscone import METHODS
-from lunar_potential.view import explore
+from lunar_potential.view.day_explorer import DayExplorer, cell_columns, day_figure
+from lunar_potential.view.month_explorer import REGIMES, MonthExplorer, month_map
+from lunar_potential.view.refit import fit_sweep, open_day, profile_grid, view_sweep
 from lunar_potential.view.spectrogram import make_cells
+from lunar_potential.view.sweep_explorer import SweepExplorer
+from lunar_potential.view.sweep_panels import bin_sweep, sweep_figure
+from lunar_potential.view.widgets import save_plotly
 
 
 @pytest.fixture(scope="module")
 def day(results, archive):
     "The first day of the shared archive."
-    return explore.open_day(results, archive)
+    return open_day(results, archive)
 
 
 def plain(value):
@@ -38,13 +43,13 @@ def plain(value):
 
 
 def test_fits_come_back_to_the_last_bit(day):
-    again = np.array([explore.fit_sweep(day, k).u_surface[0] for k in range(len(day))])
+    again = np.array([fit_sweep(day, k).u_surface[0] for k in range(len(day))])
     np.testing.assert_array_equal(again, day.spec["u_surface"])
 
 
 def test_day_is_found_among_several(results, archive):
     names = results.meta["files"]
-    last = explore.open_day(results, archive, names[-1])
+    last = open_day(results, archive, names[-1])
     assert (
         last.name == names[-1]
         and np.isin(last.spec["spec_no"], results.spec["spec_no"]).all()
@@ -54,9 +59,9 @@ def test_day_is_found_among_several(results, archive):
 
 def test_unknown_day_and_missing_table(results, archive, tmp_path):
     with pytest.raises(ValueError, match="no file 3D990101.TAB"):
-        explore.open_day(results, archive, "3D990101.TAB")
+        open_day(results, archive, "3D990101.TAB")
     with pytest.raises(ArchiveError, match="is not below"):
-        explore.open_day(results, tmp_path)
+        open_day(results, tmp_path)
 
 
 @given(
@@ -70,7 +75,7 @@ def test_profile_grid_holds_the_set(low, width, open_low, open_high):
         -np.inf if open_low else low,
         np.inf if open_high else min(low + width, 95.0),
     )
-    u = explore.profile_grid(lower, upper)
+    u = profile_grid(lower, upper)
     assert (np.diff(u) > 0).all() and -5000 <= u[0] and u[-1] <= 100
     assert u[0] <= (lower if np.isfinite(lower) else -5000) and u[-1] >= (
         upper if np.isfinite(upper) else 100
@@ -90,7 +95,7 @@ def test_bins_are_means_by_solid_angle_and_residuals_have_unit_variance():
         expected=np.where(pitch > 90, 0.5, np.nan),
         residual=np.where(pitch > 90, rng.standard_normal(pitch.shape), np.nan),
     )
-    binned = explore.bin_sweep(model, SimpleNamespace(rings=rings))
+    binned = bin_sweep(model, SimpleNamespace(rings=rings))
     inside = (pitch[3] >= 30) & (pitch[3] < 37.5)
     assert binned.energy[11] == model.energy[3]  # low to high
     assert binned.seen[11, 4] == pytest.approx(
@@ -112,7 +117,7 @@ def test_columns_are_sweeps_and_gaps(steps):
         np.array([10.0, 100.0, 1000.0]),
         np.arange(3.0 * len(steps)).reshape(-1, 3),
     )
-    edges, picture = explore.cell_columns(cells, np.geomspace(1, 1e4, 13))
+    edges, picture = cell_columns(cells, np.geomspace(1, 1e4, 13))
     assert picture.shape[1] == len(edges) - 1 and (np.diff(edges) > 0).all()
     for t, column in zip((edges[1:] + edges[:-1]) / 2, picture.T):
         record = int(cells.record_at(np.array([t]))[0])
@@ -130,9 +135,9 @@ def test_figures_can_be_sent_to_a_browser(day, results):
 
     k = int(np.flatnonzero(day.spec["identified"])[0])
     for figure in (
-        explore.sweep_figure(explore.view_sweep(day, k)),
-        explore.day_figure(lp_day(day.er, results)),
-        explore.month_map(footpoints(results)),
+        sweep_figure(view_sweep(day, k)),
+        day_figure(lp_day(day.er, results)),
+        month_map(footpoints(results)),
     ):
         parts = figure.to_plotly_json()
         parts["layout"].pop("template", None)
@@ -141,7 +146,7 @@ def test_figures_can_be_sent_to_a_browser(day, results):
 
 def test_every_sweep_has_a_figure(day):
     for k in range(len(day)):
-        figure = explore.sweep_figure(explore.view_sweep(day, k))
+        figure = sweep_figure(view_sweep(day, k))
         assert f"sweep {day.spec['spec_no'][k]} of" in figure.layout.title.text
         assert (
             figure.data or "no surface potential" in figure.layout.annotations[0].text
@@ -152,7 +157,7 @@ def test_every_sweep_has_a_figure(day):
 def test_panel_texts_do_not_overlap(day):
     "Titles of the panels stand over their own panel, clear of each other."
     k = int(np.flatnonzero(day.spec["identified"])[0])
-    figure = explore.sweep_figure(explore.view_sweep(day, k))
+    figure = sweep_figure(view_sweep(day, k))
     inner = figure.layout.width - figure.layout.margin.l - figure.layout.margin.r
     boxes = [
         (a.x * inner - 3.9 * len(a.text), a.x * inner + 3.9 * len(a.text), a.y)
@@ -166,7 +171,7 @@ def test_panel_texts_do_not_overlap(day):
 
 def test_sliders_follow_methods_and_sweeps(results, archive):
     identified = np.flatnonzero(results.spec["identified"])
-    explorer = explore.SweepExplorer(
+    explorer = SweepExplorer(
         results, archive, int(results.spec["spec_no"][identified[0]])
     )
     for method in METHODS:
@@ -193,7 +198,7 @@ def test_sliders_follow_methods_and_sweeps(results, archive):
 
 def test_stepping_goes_through_every_sweep_once(results, archive):
     explorer, seen = (
-        explore.SweepExplorer(results, archive, int(results.spec["spec_no"][0])),
+        SweepExplorer(results, archive, int(results.spec["spec_no"][0])),
         [],
     )
     for _ in range(35):  # over the end of the first day
@@ -203,7 +208,7 @@ def test_stepping_goes_through_every_sweep_once(results, archive):
 
 
 def test_click_in_the_month_opens_the_sweep(results, archive):
-    month = explore.MonthExplorer(results, archive)
+    month = MonthExplorer(results, archive)
     trace = month.map.data[0]
     for place in (0, len(trace.x) - 1):
         month._clicked(trace, Points(point_inds=[place]), None)
@@ -213,7 +218,7 @@ def test_click_in_the_month_opens_the_sweep(results, archive):
 
 
 def test_filters_leave_what_they_say(results, archive):
-    month = explore.MonthExplorer(results, archive)
+    month = MonthExplorer(results, archive)
     all_of_them = len(month.map.data[0].x)
     month.dates.index = (0, 0)
     assert 0 < len(month.map.data[0].x) < all_of_them and set(
@@ -225,7 +230,7 @@ def test_filters_leave_what_they_say(results, archive):
         1
     ].startswith("0 of 0")
     month.tabs.selected_index = 1
-    month.regimes.value = list(explore.REGIMES)
+    month.regimes.value = list(REGIMES)
     assert (
         sum(len(t.x) for t in month.globe.data if t.customdata is not None)
         == all_of_them
@@ -233,7 +238,7 @@ def test_filters_leave_what_they_say(results, archive):
 
 
 def test_without_the_archive_the_map_works_and_says_what_is_missing(results, tmp_path):
-    month = explore.MonthExplorer(results, tmp_path)
+    month = MonthExplorer(results, tmp_path)
     month.show_sweep(int(results.spec["spec_no"][0]))
     shown = month.message.value + "".join(
         child.message.value for child in month.below.children
@@ -243,8 +248,8 @@ def test_without_the_archive_the_map_works_and_says_what_is_missing(results, tmp
 
 @pytest.mark.parametrize("name", ["a.html", "deep/b.html"])
 def test_saved_figure_is_whole(day, tmp_path, name):
-    figure = explore.sweep_figure(explore.view_sweep(day, 0))
-    path = explore.save_plotly(figure, tmp_path / name)
+    figure = sweep_figure(view_sweep(day, 0))
+    path = save_plotly(figure, tmp_path / name)
     assert (
         path.read_text().rstrip().endswith("</html>")
         and len(list(path.parent.iterdir())) == 1
@@ -253,15 +258,13 @@ def test_saved_figure_is_whole(day, tmp_path, name):
 
 def test_other_formats_are_refused(day, tmp_path):
     with pytest.raises(ValueError, match="ends in none of"):
-        explore.save_plotly(
-            explore.sweep_figure(explore.view_sweep(day, 0)), tmp_path / "a.tiff"
-        )
+        save_plotly(sweep_figure(view_sweep(day, 0)), tmp_path / "a.tiff")
     assert not list(tmp_path.iterdir())
 
 
 @pytest.fixture
 def gap(results, own_archive):
-    "An archive whose second table is gone, and the places in the results of its three days."
+    "An archive whose second table is gone, and the sweeps of its three days."
     (
         own_archive.root
         / next(p for p in own_archive.files() if p.name == results.meta["files"][1])
@@ -274,7 +277,7 @@ def gap(results, own_archive):
 def test_steps_pass_by_a_day_that_cannot_be_read_and_name_it(results, gap):
     archive, places = gap
     spec_no = results.spec["spec_no"]
-    explorer = explore.SweepExplorer(results, archive, int(spec_no[places[0][-1]]))
+    explorer = SweepExplorer(results, archive, int(spec_no[places[0][-1]]))
     explorer.next.click()
     assert (
         explorer.number.value == spec_no[places[2][0]]
@@ -286,7 +289,7 @@ def test_steps_pass_by_a_day_that_cannot_be_read_and_name_it(results, gap):
 
 def test_a_day_that_cannot_be_read_leaves_everything_as_it_was(results, gap):
     archive, places = gap
-    explorer = explore.SweepExplorer(
+    explorer = SweepExplorer(
         results, archive, int(results.spec["spec_no"][places[0][4]])
     )
     before = (
@@ -306,7 +309,7 @@ def test_a_day_that_cannot_be_read_leaves_everything_as_it_was(results, gap):
         explorer.days.value,
         explorer.figure.layout.title.text,
     ) == before
-    days = explore.DayExplorer(results, archive)
+    days = DayExplorer(results, archive)
     title = days.figure.layout.title.text
     days.days.value = results.meta["files"][1]
     assert (
@@ -317,7 +320,7 @@ def test_a_day_that_cannot_be_read_leaves_everything_as_it_was(results, gap):
 
 
 def test_without_a_sweep_no_control_pretends_to_work(results, tmp_path):
-    explorer = explore.SweepExplorer(results, tmp_path)
+    explorer = SweepExplorer(results, tmp_path)
     assert explorer.save.disabled and all(
         slider.disabled for slider in explorer.sliders.values()
     )
@@ -328,23 +331,21 @@ def test_without_a_sweep_no_control_pretends_to_work(results, tmp_path):
     assert (
         not list(tmp_path.iterdir()) and "no sweep is shown" in explorer.message.value
     )
-    days = explore.DayExplorer(results, tmp_path)
+    days = DayExplorer(results, tmp_path)
     days.show_time("1998-06-14T12:00:00")
     assert days.sweep is None and days.message.value
     with pytest.raises(ValueError, match="no file nope.TAB"):
-        explore.DayExplorer(results, tmp_path, "nope.TAB")
+        DayExplorer(results, tmp_path, "nope.TAB")
 
 
-@pytest.mark.parametrize(
-    "widget", [explore.SweepExplorer, explore.MonthExplorer, explore.DayExplorer]
-)
+@pytest.mark.parametrize("widget", [SweepExplorer, MonthExplorer, DayExplorer])
 def test_results_without_a_sweep_are_refused(results, archive, widget):
     with pytest.raises(ValueError, match="hold no sweep"):
         widget(results.select(np.zeros(results.n_sweeps, bool)), archive)
 
 
 def test_click_in_the_day_opens_the_sweep_of_that_time(results, archive):
-    days = explore.DayExplorer(results, archive, results.meta["files"][2])
+    days = DayExplorer(results, archive, results.meta["files"][2])
     for row in (0, 17):
         number = int(days.day.spec["spec_no"][days.shown.table["spec_no"].iloc[row]])
         days._clicked(
@@ -357,21 +358,21 @@ def test_click_in_the_day_opens_the_sweep_of_that_time(results, archive):
     assert days.sweep.number.value == number
 
 
-def test_potential_against_the_spacecraft_is_called_so(day):
+def test_potential_relative_to_the_spacecraft_is_called_so(day):
     k = int(np.flatnonzero(day.spec["identified"])[0])
     unknown = {**day.spec, "u_spacecraft": np.full(len(day), np.nan)}
     words = [
-        explore.sweep_figure(explore.view_sweep(one, k)).layout.xaxis4.title.text
+        sweep_figure(view_sweep(one, k)).layout.xaxis4.title.text
         for one in (day, dataclasses.replace(day, spec=unknown))
     ]
     assert words == [
-        "surface potential against the plasma (V)",
-        "surface potential against the spacecraft (V)",
+        "surface potential relative to plasma (V)",
+        "surface potential relative to spacecraft (V)",
     ]
 
 
 def test_a_saved_figure_is_not_written_over(results, archive, tmp_path):
-    explorer = explore.SweepExplorer(results, archive)
+    explorer = SweepExplorer(results, archive)
     assert explorer.path.value == f"sweep_{explorer.number.value}.html"
     explorer.path.value = str(tmp_path / "mine.html")
     explorer.save.click()

@@ -1,4 +1,4 @@
-"""Films: frames show what the plan says, files are whole or absent, and a page plays without a network."""
+"""Films: frames follow the plan, files are whole or absent, pages need no network."""
 
 import argparse
 import asyncio
@@ -14,16 +14,33 @@ import numpy as np
 import pytest
 
 from lunar_potential.results import write_results
-from lunar_potential.view import globe, movie
+from lunar_potential.view import browser, movie, prerequisites
+from lunar_potential.view.film import (
+    PREVIEW,
+    Film,
+    MovieError,
+    orbit_views,
+    plan_film,
+    stage,
+    write_mp4,
+)
+from lunar_potential.view.globe import (
+    great_circle_angle,
+    moon_texture,
+    plain_texture,
+    plotly_globe,
+    quantise,
+)
+from lunar_potential.view.raster import direct_frames, stamp_discs
 
-SMALL = movie.Film(frames=4, fps=2, width=320, height=240, sample=200)
+SMALL = Film(frames=4, fps=2, width=320, height=240, sample=200)
 
 
 def _no_chrome():
     "Why the tests that need Chrome are left out; empty when they are not."
     try:
-        movie.ensure_chrome()
-    except movie.MovieError as error:
+        prerequisites.ensure_chrome()
+    except MovieError as error:
         return str(error)
     return ""
 
@@ -62,8 +79,10 @@ def at(latitude, longitude):
 
 
 def difference(frames, film):
-    "Centre of what differs between two frames inside the Moon's square, x and y in pixels, and how many pixels differ."
-    square = movie.stage(film)
+    """Centre of what differs between two frames inside the Moon's square.
+
+    Returns x and y in pixels, and how many pixels differ."""
+    square = stage(film)
     part = [
         f[
             square.top : square.top + square.side,
@@ -75,21 +94,21 @@ def difference(frames, film):
     return columns.mean() + 0.5 + square.left, rows.mean() + 0.5 + square.top, len(rows)
 
 
-# -- plan ------------------------------------------------------------------------------------------------------------------------
+# plan
 
 
 def test_two_numbers_give_the_third():
-    assert movie.plan_film() == movie.Film() and movie.Film().duration == 6
-    assert movie.plan_film(frames=60, duration=8).fps == 7.5
-    assert movie.plan_film(duration=2, fps=30).frames == 60
-    assert movie.plan_film(duration=4, base=movie.PREVIEW).frames == 30
-    assert movie.plan_film(frames=10, duration=2, fps=5, width=640).width == 640
+    assert plan_film() == Film() and Film().duration == 6
+    assert plan_film(frames=60, duration=8).fps == 7.5
+    assert plan_film(duration=2, fps=30).frames == 60
+    assert plan_film(duration=4, base=PREVIEW).frames == 30
+    assert plan_film(frames=10, duration=2, fps=5, width=640).width == 640
     assert (
-        movie.PREVIEW.frames,
-        movie.PREVIEW.duration,
-        movie.PREVIEW.width,
-        movie.PREVIEW.height,
-        movie.PREVIEW.sample,
+        PREVIEW.frames,
+        PREVIEW.duration,
+        PREVIEW.width,
+        PREVIEW.height,
+        PREVIEW.sample,
     ) == (60, 8, 800, 600, 1000)
 
 
@@ -105,22 +124,22 @@ def test_two_numbers_give_the_third():
 )
 def test_impossible_films(numbers, word):
     with pytest.raises(ValueError, match=word):
-        movie.plan_film(**numbers)
+        plan_film(**numbers)
 
 
 def test_camera_goes_once_round():
-    views = movie.orbit_views(8, 20, 100)
+    views = orbit_views(8, 20, 100)
     assert views[0] == (20, 100) and views[4] == (20, -80) and len(set(views)) == 8
     assert np.allclose(np.diff(np.unwrap([v[1] for v in views], period=360)), 45)
     with pytest.raises(ValueError, match="latitude"):
-        movie.orbit_views(8, 90)
+        orbit_views(8, 90)
 
 
 @pytest.mark.parametrize(
     "width, height", [(1280, 960), (800, 600), (320, 240), (480, 960), (1920, 400)]
 )
 def test_moon_has_room(width, height):
-    square = movie.stage(movie.Film(width=width, height=height))
+    square = stage(Film(width=width, height=height))
     assert (
         square.left >= 0
         and square.top > 0
@@ -130,23 +149,23 @@ def test_moon_has_room(width, height):
     assert 1.12 * square.radius < square.side / 2
 
 
-# -- direct ----------------------------------------------------------------------------------------------------------------------
+# direct
 
 
 @pytest.mark.parametrize("view", [(0, 0), (15, -20), (-60, 130), (0, 180)])
 @pytest.mark.parametrize("place", [(33, 10), (-50, 100), (5, -170), (8, -9)])
 def test_marker_is_where_it_belongs_or_hidden(view, place):
     bare, marked = (
-        next(movie.direct_frames(results, [view], SMALL, texture=False, limit=100))
+        next(direct_frames(results, [view], SMALL, texture=False, limit=100))
         for results in ({k: v[:0] for k, v in at(0, 0).items()}, at(*place))
     )
-    x, y, depth, free = movie.stage(SMALL).place(*place, view)
-    assert (depth > -1e-9) == (globe.great_circle_angle(*place, *view) <= 90)
+    x, y, depth, free = stage(SMALL).place(*place, view)
+    assert (depth > -1e-9) == (great_circle_angle(*place, *view) <= 90)
     if free:
         found = difference((bare, marked), SMALL)
         assert np.hypot(found[0] - x, found[1] - y) < 1
     else:
-        square = movie.stage(SMALL)
+        square = stage(SMALL)
         assert (bare == marked)[
             square.top : square.top + square.side,
             square.left : square.left + square.side,
@@ -156,7 +175,7 @@ def test_marker_is_where_it_belongs_or_hidden(view, place):
 def test_nearer_markers_cover_farther_ones():
     frame = np.zeros((20, 20, 3), np.uint8)
     colours = np.array([[250.0, 0, 0], [0, 250, 0], [0, 0, 250]])
-    movie._stamp(
+    stamp_discs(
         frame,
         np.full(3, 10.0),
         np.full(3, 10.0),
@@ -172,7 +191,7 @@ def test_nearer_markers_cover_farther_ones():
         and frame[10, 14, 2] > 200
         and frame[10, 17, 0] == 250
     )
-    movie._stamp(
+    stamp_discs(
         frame,
         np.array([-2.0, 25]),
         np.array([10.0, 10]),
@@ -186,33 +205,31 @@ def test_nearer_markers_cover_farther_ones():
 
 
 def test_texture_turns_with_the_camera():
-    texture = globe.quantise(
+    texture = quantise(
         np.repeat(np.linspace(0, 1, 360)[None], 180, 0)
     )  # bright in the east of the far side
-    square = movie.stage(SMALL)
+    square = stage(SMALL)
     middle = square.top + square.side // 2, square.left + square.side // 2
     for longitude in (-135.0, -30.0, 5.0, 170.0):
         frame = next(
-            movie.direct_frames(at(-80, 0), [(10, longitude)], SMALL, texture=texture)
+            direct_frames(at(-80, 0), [(10, longitude)], SMALL, texture=texture)
         )
         assert (
             abs(int(frame[middle[0], middle[1] + 2, 0]) - (longitude + 180) / 360 * 255)
             < 6
         )
-    upright = globe.quantise(np.repeat(np.linspace(1, 0, 180)[:, None], 360, 1))
-    frame = next(movie.direct_frames(at(-80, 0), [(0, 5)], SMALL, texture=upright))
+    upright = quantise(np.repeat(np.linspace(1, 0, 180)[:, None], 360, 1))
+    frame = next(direct_frames(at(-80, 0), [(0, 5)], SMALL, texture=upright))
     height = np.sin(np.radians(45)) * square.radius
     assert abs(int(frame[round(middle[0] - height), middle[1] + 9, 0]) - 0.75 * 255) < 6
 
 
 def test_night_and_sun_are_drawn():
     day, both = (
-        next(
-            movie.direct_frames(sweeps(), [(0, 90)], SMALL, subsolar=sun, texture=False)
-        )
+        next(direct_frames(sweeps(), [(0, 90)], SMALL, subsolar=sun, texture=False))
         for sun in (None, (0, 0))
     )
-    square = movie.stage(SMALL)
+    square = stage(SMALL)
     row, column = square.top + square.side // 2 + 20, square.left + square.side // 2
     assert (
         both[row, column + 60].sum() < 0.7 * day[row, column + 60].sum()
@@ -224,16 +241,14 @@ def test_nothing_to_draw_is_no_error():
     assert (
         len(
             list(
-                movie.direct_frames(
-                    {k: v[:0] for k, v in sweeps().items()}, [(0, 0)], SMALL
-                )
+                direct_frames({k: v[:0] for k, v in sweeps().items()}, [(0, 0)], SMALL)
             )
         )
         == 1
     )
 
 
-# -- files -----------------------------------------------------------------------------------------------------------------------
+# files
 
 
 def read_back(path):
@@ -254,14 +269,14 @@ def test_film_reads_back(tmp_path):
     path = movie.movie_mp4(sweeps(), tmp_path / "new" / "film.mp4", SMALL, longitude=40)
     count, size, fps, seconds, first = read_back(path)
     assert (count, size, fps, seconds) == (4, (320, 240), 2, 2)
-    drawn = next(movie.direct_frames(sweeps(), [(15, 40)], SMALL))
+    drawn = next(direct_frames(sweeps(), [(15, 40)], SMALL))
     assert np.abs(first.astype(int) - drawn).mean() < 6
     assert [p.name for p in path.parent.iterdir()] == ["film.mp4"]
 
 
 @pytest.mark.parametrize("width, height", [(322, 242), (800, 600)])
 def test_sizes_are_kept(tmp_path, width, height):
-    film = movie.Film(frames=2, fps=5, width=width, height=height, sample=20)
+    film = Film(frames=2, fps=5, width=width, height=height, sample=20)
     assert read_back(
         movie.movie_mp4(sweeps(), tmp_path / "film.mp4", film, texture=False)
     )[1] == (width, height)
@@ -283,9 +298,9 @@ def test_broken_films_leave_nothing_behind(tmp_path):
         np.zeros((120, 320, 3), np.uint8),
     ):
         with pytest.raises((RuntimeError, KeyboardInterrupt, ValueError)):
-            movie.write_mp4(frames(end), path, 5)
+            write_mp4(frames(end), path, 5)
     with pytest.raises(ValueError, match="no frame"):
-        movie.write_mp4(iter(()), path, 5)
+        write_mp4(iter(()), path, 5)
     assert path.read_bytes() == b"older film" and [
         p.name for p in tmp_path.iterdir()
     ] == ["film.mp4"]
@@ -298,12 +313,12 @@ def test_film_that_ffmpeg_cannot_write(tmp_path, monkeypatch):
     fake.write_text("#!/bin/sh\necho 'disk full' >&2\nexit 1\n")
     fake.chmod(0o755)
     monkeypatch.setattr(imageio_ffmpeg._io, "get_ffmpeg_exe", lambda: str(fake))
-    with pytest.raises(movie.MovieError, match="FFmpeg"):
+    with pytest.raises(MovieError, match="FFmpeg"):
         movie.movie_mp4(sweeps(), tmp_path / "out" / "film.mp4", SMALL)
     assert list((tmp_path / "out").iterdir()) == []
 
 
-# -- Chrome ----------------------------------------------------------------------------------------------------------------------
+# Chrome
 
 
 def _program(path, text):
@@ -314,12 +329,10 @@ def _program(path, text):
 
 def test_missing_chrome_is_said_before_anything_is_drawn(tmp_path, monkeypatch):
     monkeypatch.setenv("BROWSER_PATH", str(tmp_path / "none"))
-    with pytest.raises(
-        movie.MovieError, match="apt-get install chromium.*plotly_get_chrome"
-    ):
+    with pytest.raises(MovieError, match="apt-get install chromium.*plotly_get_chrome"):
         movie.movie_mp4(sweeps(), tmp_path / "film.mp4", SMALL, engine="plotly")
     assert list(tmp_path.iterdir()) == []
-    needs = {need.name: need for need in movie.check_prerequisites()}
+    needs = {need.name: need for need in prerequisites.check_prerequisites()}
     assert (
         needs["FFmpeg"].found
         and not needs["Chrome"].found
@@ -336,27 +349,30 @@ def test_chrome_is_fetched_only_when_allowed(tmp_path, monkeypatch):
         "get_chrome",
         lambda: Path(_program(tmp_path / "chrome", "echo Chrome 1.0")),
     )
-    with pytest.raises(movie.MovieError):
-        movie.ensure_chrome()
-    assert movie.ensure_chrome(fetch=True) == tmp_path / "chrome"
+    with pytest.raises(MovieError):
+        prerequisites.ensure_chrome()
+    assert prerequisites.ensure_chrome(fetch=True) == tmp_path / "chrome"
     monkeypatch.setattr(
         plotly.io, "get_chrome", lambda: (_ for _ in ()).throw(OSError("no network"))
     )
-    with pytest.raises(movie.MovieError, match="no network"):
-        movie.ensure_chrome(fetch=True)
+    with pytest.raises(MovieError, match="no network"):
+        prerequisites.ensure_chrome(fetch=True)
 
 
 def test_chrome_without_its_libraries(tmp_path, monkeypatch):
-    says = "echo 'error while loading shared libraries: libnss3.so: cannot open shared object file' >&2; exit 127"
+    says = (
+        "echo 'error while loading shared libraries: libnss3.so: "
+        "cannot open shared object file' >&2; exit 127"
+    )
     monkeypatch.setenv("BROWSER_PATH", _program(tmp_path / "chrome", says))
     monkeypatch.setattr(
-        movie.ctypes.util,
+        prerequisites.ctypes.util,
         "find_library",
         lambda name: None if name == "nss3" else f"lib{name}.so",
     )
-    with pytest.raises(movie.MovieError, match="libnss3"):
-        movie.ensure_chrome()
-    lacking = [need for need in movie.check_prerequisites() if not need.found]
+    with pytest.raises(MovieError, match="libnss3"):
+        prerequisites.ensure_chrome()
+    lacking = [need for need in prerequisites.check_prerequisites() if not need.found]
     assert "Chrome" in [need.name for need in lacking] and (
         "libnss3 (Debian: libnss3)" in [need.name for need in lacking]
         or not sys.platform.startswith("linux")
@@ -368,7 +384,7 @@ def test_chrome_that_dies(tmp_path, monkeypatch):
         "BROWSER_PATH",
         _program(tmp_path / "chrome", '[ "$1" = --version ] && echo Chrome 1.0'),
     )
-    with pytest.raises(movie.MovieError):
+    with pytest.raises(MovieError):
         movie.movie_mp4(
             sweeps(), tmp_path / "out" / "film.mp4", SMALL, engine="plotly", timeout=20
         )
@@ -378,12 +394,12 @@ def test_chrome_that_dies(tmp_path, monkeypatch):
 @needs_chrome
 def test_engines_put_a_marker_on_the_same_pixel():
     film, views, place = (
-        movie.Film(frames=1, width=480, height=360),
+        Film(frames=1, width=480, height=360),
         [(15, -20), (-35, 60), (60, -5)],
         (33, 10),
     )
     options, hidden, spots = {"texture": False, "limit": 100}, at(-20, -150), {}
-    for engine in (movie.direct_frames, movie.plotly_frames):
+    for engine in (direct_frames, movie.plotly_frames):
         pairs = zip(
             *(
                 engine(results, views, film, **options)
@@ -393,7 +409,7 @@ def test_engines_put_a_marker_on_the_same_pixel():
         spots[engine.__name__] = np.array(
             [difference(pair, film)[:2] for pair in pairs]
         )
-    plan = np.array([movie.stage(film).place(*place, view)[:2] for view in views])
+    plan = np.array([stage(film).place(*place, view)[:2] for view in views])
     assert np.hypot(*(spots["direct_frames"] - spots["plotly_frames"]).T).max() <= 2
     assert np.hypot(*(spots["plotly_frames"] - plan).T).max() <= 2
 
@@ -405,13 +421,14 @@ def test_plotly_film_reads_back(tmp_path):
         tmp_path / "film.mp4",
         SMALL,
         engine="plotly",
-        texture=globe.moon_texture(240, 480),
+        texture=moon_texture(240, 480),
         pages=2,
+        timeout=600,
     )
     count, size, fps, seconds, first = read_back(path)
     assert (count, size, fps, seconds) == (4, (320, 240), 2, 2)
-    drawn = next(movie.direct_frames(sweeps(), [(15, 0)], SMALL))
-    square = movie.stage(SMALL)
+    drawn = next(direct_frames(sweeps(), [(15, 0)], SMALL))
+    square = stage(SMALL)
     inside = np.s_[
         square.top + 40 : square.top + square.side - 40,
         square.left + 40 : square.left + square.side - 40,
@@ -422,13 +439,13 @@ def test_plotly_film_reads_back(tmp_path):
 
 @needs_chrome
 def test_chrome_killed_in_the_middle(tmp_path, monkeypatch):
-    started, opened = [], movie._opened
+    started, opened = [], browser._start_browser
 
     async def remembered(*args):
         started.append(await opened(*args))
         return started[-1]
 
-    monkeypatch.setattr(movie, "_opened", remembered)
+    monkeypatch.setattr(browser, "_start_browser", remembered)
     taken = movie.plotly_frames
 
     def frames(*args, **options):
@@ -438,15 +455,15 @@ def test_chrome_killed_in_the_middle(tmp_path, monkeypatch):
             yield frame
 
     monkeypatch.setattr(movie, "plotly_frames", frames)
-    with pytest.raises(movie.MovieError, match="Chrome"):
+    with pytest.raises(MovieError, match="Chrome"):
         movie.movie_mp4(
             sweeps(),
             tmp_path / "film.mp4",
-            movie.plan_film(frames=40, base=SMALL),
+            plan_film(frames=40, base=SMALL),
             engine="plotly",
             texture=False,
             pages=1,
-            timeout=60,
+            timeout=600,
         )
     assert list(tmp_path.iterdir()) == []
 
@@ -477,7 +494,9 @@ def test_page_plays_and_pauses_without_a_network(tmp_path):
 
 
 async def _played(page):
-    "Longitude of the camera at first, while playing, twice after a pause, after moving the slider; and what the browser reported."
+    """Longitudes of the camera, and what the browser reported.
+
+    At first, while playing, twice after a pause, after moving the slider."""
     import choreographer
 
     async with choreographer.Browser() as browser:
@@ -485,7 +504,7 @@ async def _played(page):
 
         async def command(method, **params):
             return (
-                await asyncio.wait_for(tab.send_command(method, params=params), 60)
+                await asyncio.wait_for(tab.send_command(method, params=params), 600)
             )["result"]
 
         async def run(script):
@@ -511,10 +530,19 @@ async def _played(page):
             await command(f"{domain}.enable")
         loaded = tab.subscribe_once("Page.loadEventFired")
         await command("Page.navigate", url=page.as_uri())
-        await asyncio.wait_for(loaded, 60)
-        where = "(({x, y}) => Math.atan2(y, x) * 180 / Math.PI)(document.getElementById('globe')._fullLayout.scene._scene.getCamera().eye)"
-        moved = f"new Promise(done => {{ const old = {where}; const look = () => Math.abs({where} - old) > 1 ? done(1) : setTimeout(look, 20); look(); }})"
-        settled = "new Promise(done => setTimeout(() => requestAnimationFrame(() => requestAnimationFrame(() => done(1))), 300))"
+        await asyncio.wait_for(loaded, 600)
+        where = (
+            "(({x, y}) => Math.atan2(y, x) * 180 / Math.PI)(document"
+            ".getElementById('globe')._fullLayout.scene._scene.getCamera().eye)"
+        )
+        moved = (
+            f"new Promise(done => {{ const old = {where}; const look = () => "
+            f"Math.abs({where} - old) > 1 ? done(1) : setTimeout(look, 20); look(); }})"
+        )
+        settled = (
+            "new Promise(done => setTimeout(() => requestAnimationFrame("
+            "() => requestAnimationFrame(() => done(1))), 300))"
+        )
         angles = [await run(f"shown.then(() => {where})")]
         await run("document.getElementById('play').click()")
         await run(moved)
@@ -524,13 +552,14 @@ async def _played(page):
             await run(settled)
             angles.append(await run(where))
         await run(
-            "(s => { s.value = 90; s.dispatchEvent(new Event('input')); })(document.getElementById('longitude'))"
+            "(s => { s.value = 90; s.dispatchEvent(new Event('input')); })"
+            "(document.getElementById('longitude'))"
         )
         await run(settled)
         return [*angles, await run(where)], seen
 
 
-# -- page and command ------------------------------------------------------------------------------------------------------------
+# page and command
 
 
 def test_page_is_light_and_complete(tmp_path):
@@ -542,7 +571,7 @@ def test_page_is_light_and_complete(tmp_path):
         and 'id="play"' in text
         and "const shown" in text
     )
-    figure = globe.plotly_globe(sweeps(), mode="animation")
+    figure = plotly_globe(sweeps(), mode="animation")
     assert figure.data[0].surfacecolor.shape == (240, 481)
     with pytest.raises(ValueError, match="duration"):
         movie.movie_html(sweeps(), tmp_path / "no.html", duration=0)
@@ -610,7 +639,15 @@ def test_command_makes_film_and_page(cache, tmp_path, capsys):
 
 @pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
 def test_stopped_command_leaves_nothing_behind(cache, tmp_path):
-    script = "import argparse, sys; from lunar_potential import movie, batch; p = argparse.ArgumentParser(); movie.add_movie_arguments(p); sys.exit(batch.run_command('movie', movie.movie_command, p.parse_args()))"
+    script = """if True:
+        import argparse, sys
+        from lunar_potential import batch
+        from lunar_potential.view import movie
+        parser = argparse.ArgumentParser()
+        movie.add_movie_arguments(parser)
+        args = parser.parse_args()
+        sys.exit(batch.run_command("movie", movie.movie_command, args))
+    """
     words = [
         cache,
         "-o",
@@ -632,7 +669,7 @@ def test_stopped_command_leaves_nothing_behind(cache, tmp_path):
         while process.poll() is None and not list(tmp_path.iterdir()):
             time.sleep(0.05)
         process.send_signal(signal.SIGTERM)
-        said = process.communicate(timeout=60)[1]
+        said = process.communicate(timeout=600)[1]
     assert (
         process.returncode == 128 + signal.SIGTERM
         and "SIGTERM" in said
@@ -642,7 +679,7 @@ def test_stopped_command_leaves_nothing_behind(cache, tmp_path):
 
 def test_command_without_chrome(cache, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("BROWSER_PATH", str(tmp_path / "none"))
-    with pytest.raises(movie.MovieError):
+    with pytest.raises(MovieError):
         command(cache, "-o", tmp_path / "film.mp4", "--engine", "plotly")
     assert command("--check") == 1
     lines = capsys.readouterr().out.splitlines()
@@ -655,13 +692,13 @@ def test_command_without_chrome(cache, tmp_path, monkeypatch, capsys):
 
 
 def test_estimate_grows_with_the_work():
-    few, many = movie.plan_film(frames=10), movie.plan_film(frames=100)
+    few, many = plan_film(frames=10), plan_film(frames=100)
     for engine in movie.ENGINES:
         assert movie.estimate_seconds(few, engine) < movie.estimate_seconds(
             many, engine
         )
     assert movie.estimate_seconds(
-        many, "plotly", globe.plain_texture(height=480)
+        many, "plotly", plain_texture(height=480)
     ) > movie.estimate_seconds(many, "plotly")
     with pytest.raises(ValueError, match="sketch"):
         movie.estimate_seconds(few, "sketch")
