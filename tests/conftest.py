@@ -1,6 +1,7 @@
 """A small simulated archive that the tests share: three days of 30 sweeps, spread over each day."""
 
 import shutil
+import signal
 
 import numpy as np
 import pytest
@@ -26,6 +27,16 @@ def same_results(one, other):
     same_arrays(one.rows, other.rows)
     same_arrays(one.spec, other.spec)
     assert one.rejected.to_dict("list") == other.rejected.to_dict("list")
+
+
+@pytest.fixture
+def interruptible():
+    """Ctrl-C works in a test and in the processes that it starts.
+
+    Tests that run in the background of a script inherit an ignored SIGINT."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before or signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session")

@@ -11,12 +11,8 @@ from lunar_potential.physics.losscone import (
     LossConeFitter,
     make_cells,
 )
-from lunar_potential.pipeline import (
-    load_all_data,
-    moonward_field,
-    process_lp_file,
-    process_merged_data,
-)
+from lunar_potential.pipeline import load_all_data, process_lp_file, process_merged_data
+from lunar_potential.stages import moonward_field
 from lunar_potential.synthetic.simulate import (
     THETA,
     SimulationOptions,

@@ -10,16 +10,12 @@ import numpy as np
 import pytest
 from conftest import DATES, SWEEPS, same_arrays, same_results
 
-from lunar_potential import pipeline
+from lunar_potential import pipeline, stages
+from lunar_potential.config import Config
 from lunar_potential.data.archive import Archive, ArchiveError
 from lunar_potential.data.er import ERData
 from lunar_potential.physics.geometry import sun_cells
-from lunar_potential.pipeline import (
-    Config,
-    load_all_data,
-    process_lp_file,
-    process_merged_data,
-)
+from lunar_potential.pipeline import load_all_data, process_lp_file, process_merged_data
 from lunar_potential.quality.study import draw_day, inject
 from lunar_potential.run.jobs import map_items
 from lunar_potential.synthetic.simulate import (
@@ -92,7 +88,7 @@ def test_a_sweep_that_raises_costs_only_itself(
     er, archive, results, monkeypatch, caplog
 ):
     bad_energy = np.float64(12345.0)
-    real = pipeline.spacecraft_stage
+    real = stages.spacecraft_stage
 
     def fussy(*settings, energy, **arrays):
         if (energy == bad_energy).any():
@@ -102,7 +98,7 @@ def test_a_sweep_that_raises_costs_only_itself(
     frame = er.to_frame()
     row = frame.index[(frame["spec_no"] == 4) & (frame["file"] == er.files[0])][0]
     frame.loc[row, "energy"] = bad_energy
-    monkeypatch.setattr(pipeline, "spacecraft_stage", fussy)
+    monkeypatch.setattr(stages, "spacecraft_stage", fussy)
     with caplog.at_level(logging.WARNING, logger="lunar_potential"):
         changed = process_merged_data(
             ERData.from_dataframe(frame, er.theta), archive=archive
@@ -126,7 +122,7 @@ def test_worker_returns_numbers_rows_and_values(er, archive, monkeypatch):
         "background": np.zeros((2, 15)),
         "lit": np.ones(2),
     }
-    monkeypatch.setattr(pipeline, "spacecraft_stage", broken)
+    monkeypatch.setattr(stages, "spacecraft_stage", broken)
     spec_no, rows, value = pipeline.spacecraft_potential_worker(
         (np.array([8, 9]), np.arange(30), arrays, Config())
     )
@@ -199,13 +195,13 @@ def test_constant_spacecraft_potential(er, archive):
 
 
 def test_without_spacecraft_potential_the_fit_is_relative(er, archive, monkeypatch):
-    real = pipeline.spacecraft_stage
+    real = stages.spacecraft_stage
 
     def unknown(*args, **arrays):
         found = real(*args, **arrays)
         return {**found, "u_spacecraft": np.full_like(found["u_spacecraft"], np.nan)}
 
-    monkeypatch.setattr(pipeline, "spacecraft_stage", unknown)
+    monkeypatch.setattr(stages, "spacecraft_stage", unknown)
     relative = process_merged_data(er, archive=archive)
     connected = relative.spec["polarity"] != 0
     assert (relative.spec["flags"][connected] & Flag.RELATIVE_TO_SPACECRAFT).all()
