@@ -1,4 +1,4 @@
-"""A small simulated archive that the tests share: three days of 30 sweeps, spread over each day."""
+"""A simulated archive that the tests share: three days of 30 sweeps each."""
 
 import shutil
 import signal
@@ -15,7 +15,7 @@ SWEEPS = 30
 
 
 def same_arrays(one: dict, other: dict):
-    "Asserts that two groups of arrays are equal to the last bit, with NaN at the same places."
+    "Asserts that two groups of arrays are equal to the last bit, NaN included."
     assert list(one) == list(other)
     for name, values in one.items():
         assert values.dtype == other[name].dtype, name

@@ -1,4 +1,4 @@
-"""Days to shards to one file: names, reuse, failure of a day, of the pool, of the disk; and the command."""
+"""Days to shards to one file: names, reuse, failures, and the command."""
 
 import errno
 import os
@@ -275,7 +275,7 @@ def test_full_disk(archive, tmp_path, monkeypatch):
     assert [path for path in (tmp_path / "out").rglob("*") if path.is_file()] == []
 
 
-# ---- the command -----------------------------------------------------------------------------------------------------
+# ---- the command
 
 EXAMPLES = [  # options of the seed's five examples, file
     ("--year 1998", "artifacts/potential_cache/potential_batch_1998.npz"),
@@ -311,7 +311,10 @@ def test_examples(home, options, name, capsys):
 
 
 def test_every_option(home, capsys):
-    options = "--start 1998-06-01 --end 1998-06-30 --limit 1 --workers 3 --per-file --fit-method lillis --u-spacecraft 5 --direction travel --quiet"
+    options = (
+        "--start 1998-06-01 --end 1998-06-30 --limit 1 --workers 3 --per-file "
+        "--fit-method lillis --u-spacecraft 5 --direction travel --quiet"
+    )
     assert (
         main(
             [
@@ -374,11 +377,10 @@ def test_every_sweep_failing_ends_in_one_sentence(own_archive, home, capsys):
     path = own_archive.files()[0]
     path.rename(path.with_name("3D950120.TAB"))
     path = path.with_name("3D950120.TAB")
-    back = lambda line: line.split()[:2]
     lines = path.read_bytes().splitlines(keepends=True)
     old = [
         line.replace(
-            back(line)[1], str(int(back(line)[1]) - 3 * 365 * 86400).encode(), 1
+            line.split()[1], str(int(line.split()[1]) - 3 * 365 * 86400).encode(), 1
         ).replace(b"1998-", b"1995-", 1)
         for line in lines
     ]

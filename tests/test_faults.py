@@ -1,4 +1,6 @@
-"""Runs that are killed, starved of disk, or hang, with real processes and real signals; and what the next run makes of it."""
+"""Runs that are killed, starved of disk, or hang; and what the next run makes of it.
+
+With real processes and real signals."""
 
 import logging
 import os
@@ -9,7 +11,6 @@ import sys
 import tempfile
 import textwrap
 import time
-from pathlib import Path
 
 import joblib
 import numpy as np
@@ -64,7 +65,7 @@ def days(tmp_path_factory):
 
 
 def contents(folder):
-    "Name below the folder -> bytes of every file whose name is final; hidden ones are temporary."
+    "Name below the folder -> bytes of every file; hidden ones are temporary."
     return {
         str(path.relative_to(folder)): path.read_bytes()
         for path in sorted(folder.rglob("*"))
@@ -83,7 +84,8 @@ def start(days, folder, code="", *options):
         "2",
         *options,
     ]
-    text = f"{PRELUDE}\n{textwrap.dedent(code)}\nif __name__ == '__main__':\n    sys.exit(batch.main({command!r}))\n"
+    main = f"if __name__ == '__main__':\n    sys.exit(batch.main({command!r}))\n"
+    text = f"{PRELUDE}\n{textwrap.dedent(code)}\n{main}"
     script = folder.with_suffix(".py")
     script.write_text(text)
     return subprocess.Popen(
@@ -114,7 +116,7 @@ def wait_for_held(folder, is_alive):
 
 
 def last_line(text):
-    "What the command said; a thread of loky that is stopped in its work may have complained before."
+    "What the command said; a thread of loky may have complained before."
     return text.splitlines()[-1]
 
 
@@ -134,7 +136,7 @@ def gone(processes):
 
 
 def check_rest(days, folder, most=len(DATES)):
-    "What stands is a part of the undisturbed run, to the byte; the next run makes the rest of it."
+    "What stands is part of the undisturbed run; the next run makes the rest of it."
     whole, part = contents(days / "whole"), contents(folder)
     assert (
         all(whole[name] == data for name, data in part.items())
@@ -146,7 +148,7 @@ def check_rest(days, folder, most=len(DATES)):
     ).sum() == len(part) < len(DATES)
 
 
-# ---- signals ---------------------------------------------------------------------------------------------------------
+# ---- signals
 
 
 @pytest.mark.parametrize(
@@ -230,11 +232,11 @@ def test_what_a_killed_run_left_is_removed_the_day_after(days, tmp_path):
     assert new.exists() and not old.exists()
 
 
-# ---- hanging days ----------------------------------------------------------------------------------------------------
+# ---- hanging days
 
 
 def test_a_hanging_day_ends_at_its_deadline(days, tmp_path):
-    "It hangs for ever and has a short deadline; the others have all the time they need."
+    "It hangs for ever and has a short deadline, the others all the time they need."
     code = """
     import ctypes
     from lunar_potential.run import pools
@@ -262,7 +264,7 @@ def test_a_hanging_day_ends_at_its_deadline(days, tmp_path):
     assert contents(tmp_path / "out") == contents(days / "whole")
 
 
-# ---- disks -----------------------------------------------------------------------------------------------------------
+# ---- disks
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
@@ -327,8 +329,10 @@ def test_a_folder_that_cannot_be_written():
         from lunar_potential.batch import DayItem, OutputError, run_batch
         if os.getuid() == 0:  # for whom every folder can be written
             os.setgroups([]), os.setgid(65534), os.setuid(65534)
-        day = DayItem(Path("3D980401.TAB"), Path(sys.argv[1], "shards", "3D980401-0.npz"), "", None, None)
-        batch.plan_days, batch.process_days = lambda *all: [day], lambda *all, **options: sys.exit("work was begun")
+        shard = Path(sys.argv[1], "shards", "3D980401-0.npz")
+        day = DayItem(Path("3D980401.TAB"), shard, "", None, None)
+        batch.plan_days = lambda *all: [day]
+        batch.process_days = lambda *all, **options: sys.exit("work was begun")
         try:
             run_batch(output_dir=sys.argv[1], n_jobs=1)
         except OutputError as error:
@@ -347,7 +351,7 @@ def test_a_folder_that_cannot_be_written():
         assert os.listdir(folder) == []
 
 
-# ---- many days, many machines ----------------------------------------------------------------------------------------
+# ---- many days, many machines
 
 
 @pytest.mark.parametrize(
@@ -377,10 +381,11 @@ def test_the_same_bytes_from_a_cluster_that_loses_a_worker(days, tmp_path):
         victim = list(client.run(os.getpid).values())[0]
         with pytest.MonkeyPatch.context() as patch:
             real = batch.run_jobs
-            kill = lambda outcome: (
-                outcome.item.source.name == "3D980401.TAB"
-                and os.kill(victim, signal.SIGKILL)
-            )
+
+            def kill(outcome):
+                if outcome.item.source.name == "3D980401.TAB":
+                    os.kill(victim, signal.SIGKILL)
+
             patch.setattr(
                 batch,
                 "run_jobs",
@@ -408,9 +413,16 @@ def test_many_days_stay_within_bounds(tmp_path):
         from lunar_potential import batch
         seen = []
         real = batch.run_jobs
-        note = lambda outcome: seen.append(psutil.Process().memory_info().rss)
-        batch.run_jobs = lambda *all, **options: real(*all, **{{**options, "on_outcome": note}})
-        batch.run_all({str(tmp_path / "data")!r}, {str(tmp_path / "out")!r}, n_jobs=2, log_file={str(tmp_path / "log")!r})
+
+        def note(outcome):
+            seen.append(psutil.Process().memory_info().rss)
+
+        def noting(*all, **options):
+            return real(*all, **{{**options, "on_outcome": note}})
+
+        batch.run_jobs = noting
+        root = {str(tmp_path)!r}
+        batch.run_all(root + "/data", root + "/out", n_jobs=2, log_file=root + "/log")
         print(seen[9], seen[-1])
     """
     ran = subprocess.run(
@@ -433,7 +445,7 @@ def test_many_days_stay_within_bounds(tmp_path):
     assert read_results(tmp_path / "out").n_sweeps == 240
 
 
-# ---- what is done again, and why -------------------------------------------------------------------------------------
+# ---- what is done again, and why
 
 
 def test_it_says_what_is_done_again_and_why(days, tmp_path, capsys, monkeypatch):
@@ -442,13 +454,12 @@ def test_it_says_what_is_done_again_and_why(days, tmp_path, capsys, monkeypatch)
         shutil.copytree(days / "whole", tmp_path / "out"),
     )
     command = ["--data-dir", str(data), "--output-dir", str(out), "--workers", "1"]
-    why = lambda *options: (
-        main([*command, "--dry-run", *options]),
-        [
-            line.partition("  (")[2][:-1]
-            for line in capsys.readouterr().out.splitlines()[:-1]
-        ],
-    )[1]
+
+    def why(*options):
+        main([*command, "--dry-run", *options])
+        lines = capsys.readouterr().out.splitlines()[:-1]
+        return [line.partition("  (")[2][:-1] for line in lines]
+
     assert why() == [""] * 6
     assert (
         why("--u-spacecraft", "5")

@@ -1,4 +1,4 @@
-"""The stages in order: parallel equals sequential, nothing is changed, nothing is lost, damage stays where it is."""
+"""The stages in order: parallel equals sequential, nothing is changed or lost."""
 
 import dataclasses
 import logging
@@ -261,7 +261,7 @@ def test_missing_input_is_named(own_archive):
         process_lp_file(own_archive.files()[0], archive=own_archive)
 
 
-# ---- sunlight, the size of a count, a field that turns ----------------------------------------------------------------
+# ---- sunlight, the size of a count, a field that turns
 
 DAY = 240  # sweeps, enough to calibrate
 
@@ -443,7 +443,7 @@ def test_the_field_error_of_the_settings_reaches_the_sets(one_day, ordinary):
     assert np.median(width[1]) > 1.3 * np.median(width[0])
 
 
-# ---- damaged input: each case gives what the er page documents, and no other sweep changes by a bit -------------------
+# ---- damaged input: as the er page documents, and no other sweep changes by a bit
 
 LINES = 15 * SWEEPS
 
@@ -519,7 +519,10 @@ def test_damage_stays_where_it_is(
     hurt = process_merged_data(
         load_all_data(own_archive.files(), own_archive.theta), archive=own_archive
     )
-    mine = lambda r: (r.spec["file_index"] == 1) & (r.spec["file_spec_no"] == number)
+
+    def mine(one):
+        return (one.spec["file_index"] == 1) & (one.spec["file_spec_no"] == number)
+
     same_arrays(hurt.select(~mine(hurt)).spec, results.select(~mine(results)).spec)
     lost = hurt.rejected[hurt.rejected["lost"] & (hurt.rejected["spec_no"] == number)]
     assert hurt.n_sweeps + len(lost) == results.n_sweeps

@@ -25,9 +25,12 @@ from lunar_potential.results import (
 from lunar_potential.run.files import atomic_file
 from lunar_potential.schema import schema
 
-SEED_KEYS = """rows_spec_no rows_utc rows_time rows_spacecraft_latitude rows_spacecraft_longitude rows_projection_latitude
-rows_projection_longitude rows_spacecraft_potential rows_projected_potential rows_spacecraft_in_sun rows_projection_in_sun
-spec_spec_no spec_time_start spec_time_end spec_has_fit spec_row_count""".split()
+SEED_KEYS = """
+rows_spec_no rows_utc rows_time rows_spacecraft_latitude rows_spacecraft_longitude
+rows_projection_latitude rows_projection_longitude rows_spacecraft_potential
+rows_projected_potential rows_spacecraft_in_sun rows_projection_in_sun spec_spec_no
+spec_time_start spec_time_end spec_has_fit spec_row_count
+""".split()
 
 
 @pytest.fixture(scope="module")

@@ -12,12 +12,13 @@ from lunar_potential.run.compiled import compiled, source_stamp
 CALL = """
 from dataclasses import astuple
 from lunar_potential.physics.charging import ChargingModel, net_current
-print(net_current(-20.0, 0.0, 10.0, 100.0, 4.0, 1e-9, astuple(ChargingModel())), sum(net_current.stats.cache_hits.values()))
+current = net_current(-20.0, 0.0, 10.0, 100.0, 4.0, 1e-9, astuple(ChargingModel()))
+print(current, sum(net_current.stats.cache_hits.values()))
 """
 
 
 def call(folder):
-    "Net current to a body and the number of functions taken from the disk, in a new process."
+    "Net current to a body, and the number of functions taken from the disk."
     env = {
         name: value for name, value in os.environ.items() if name != "NUMBA_CACHE_DIR"
     } | {"PYTHONPATH": str(folder)}

@@ -41,7 +41,7 @@ def left_after(pids, seconds=PATIENCE):
     return left
 
 
-# ---- outcomes, whatever does the work --------------------------------------------------------------------------------
+# ---- outcomes, whatever does the work
 
 WAYS = [dict(n_jobs=1), dict(n_jobs=2), dict(n_jobs=3), dict(n_jobs=2, deadline=600)]
 
@@ -126,7 +126,7 @@ def test_default_workers(monkeypatch):
         assert default_workers() == workers
 
 
-# ---- log and progress ------------------------------------------------------------------------------------------------
+# ---- log and progress
 
 
 @pytest.mark.parametrize("way", WAYS[1:], ids=str)
@@ -195,11 +195,11 @@ def test_progress_goes_to_a_terminal_or_where_it_is_wanted(capsys):
     assert "2/2" in (err := capsys.readouterr().err) and "orbit/s" in err
 
 
-# ---- workers that hang or die ----------------------------------------------------------------------------------------
+# ---- workers that hang or die
 
 
 def test_hanging_items_end_at_their_deadline(tmp_path, monkeypatch):
-    "Those that hang have a short deadline, the others one that no machine is too slow for."
+    "Those that hang have a short deadline, the others all the time they need."
     hanging = ("python", "c", "child of a child")
     schedule = pools.schedule
     monkeypatch.setattr(
@@ -240,7 +240,12 @@ def test_killed_workers_lose_nothing(way, tmp_path, caplog):
 )
 def test_no_worker_outlives_its_killed_parent(kind, deadline, tmp_path):
     items = f"[({kind!r}, Path({str(tmp_path)!r}))] * 2"
-    code = f"from pathlib import Path\nimport jobs_work\nfrom lunar_potential.run import jobs\njobs.run_jobs(jobs_work.hangs, {items}, 2, deadline={deadline})"
+    code = f"""
+from pathlib import Path
+import jobs_work
+from lunar_potential.run import jobs
+jobs.run_jobs(jobs_work.hangs, {items}, 2, deadline={deadline})
+"""
     parent = subprocess.Popen(
         [sys.executable, "-c", code],
         cwd=Path(jobs_work.__file__).parent,
@@ -255,7 +260,13 @@ def test_no_worker_outlives_its_killed_parent(kind, deadline, tmp_path):
 
 
 def test_no_idle_worker_outlives_its_killed_parent(tmp_path):
-    code = "import jobs_work, time\nfrom lunar_potential.run import jobs\nprint(*{o.worker for o in jobs.run_jobs(jobs_work.sleeps, [1, 2, 3, 4], 2)}, flush=True)\ntime.sleep(3600)"
+    code = """
+import jobs_work, time
+from lunar_potential.run import jobs
+outcomes = jobs.run_jobs(jobs_work.sleeps, [1, 2, 3, 4], 2)
+print(*{outcome.worker for outcome in outcomes}, flush=True)
+time.sleep(3600)
+"""
     parent = subprocess.Popen(
         [sys.executable, "-c", code],
         cwd=Path(jobs_work.__file__).parent,
@@ -270,7 +281,7 @@ def test_no_idle_worker_outlives_its_killed_parent(tmp_path):
     assert idle and not left_after(idle)
 
 
-# ---- stopping --------------------------------------------------------------------------------------------------------
+# ---- stopping
 
 
 @pytest.mark.parametrize("install", [False, True])
@@ -373,7 +384,7 @@ def test_an_ignored_signal_stays_ignored():
         signal.signal(signal.SIGINT, before)
 
 
-# ---- a cluster -------------------------------------------------------------------------------------------------------
+# ---- a cluster
 
 
 @pytest.fixture(scope="module")
@@ -491,7 +502,11 @@ def doubled(thing):
 
 @pytest.mark.parametrize("deadline", [None, 600])
 def test_a_script_without_a_guard_runs_once(tmp_path, deadline):
-    call = f"print([outcome.value for outcome in run_jobs(doubled, [Thing(1), Thing(2), Thing(3)], 2, deadline={deadline})])"
+    call = f"""
+things = [Thing(1), Thing(2), Thing(3)]
+outcomes = run_jobs(doubled, things, 2, deadline={deadline})
+print([outcome.value for outcome in outcomes])
+"""
     (tmp_path / "script.py").write_text(
         SCRIPT.format(module="run.jobs", function="run_jobs", call=call)
     )
@@ -510,7 +525,10 @@ def test_a_script_without_a_guard_runs_once(tmp_path, deadline):
 
 
 def test_a_script_with_a_month_and_a_deadline(tmp_path, archive):
-    call = f"print(run_month(1998, 6, {str(archive.root)!r}, 'out', n_jobs=2, deadline=600).days['status'].tolist())"
+    call = f"""
+month = run_month(1998, 6, {str(archive.root)!r}, 'out', n_jobs=2, deadline=600)
+print(month.days["status"].tolist())
+"""
     (tmp_path / "script.py").write_text(
         SCRIPT.format(module="batch", function="run_month", call=call)
     )
