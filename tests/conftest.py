@@ -1,6 +1,7 @@
-"""A small simulated archive that the tests share: three days of 30 sweeps, spread over each day."""
+"""A simulated archive that the tests share: three days of 30 sweeps each."""
 
 import shutil
+import signal
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ SWEEPS = 30
 
 
 def same_arrays(one: dict, other: dict):
-    "Asserts that two groups of arrays are equal to the last bit, with NaN at the same places."
+    "Asserts that two groups of arrays are equal to the last bit, NaN included."
     assert list(one) == list(other)
     for name, values in one.items():
         assert values.dtype == other[name].dtype, name
@@ -26,6 +27,16 @@ def same_results(one, other):
     same_arrays(one.rows, other.rows)
     same_arrays(one.spec, other.spec)
     assert one.rejected.to_dict("list") == other.rejected.to_dict("list")
+
+
+@pytest.fixture
+def interruptible():
+    """Ctrl-C works in a test and in the processes that it starts.
+
+    Tests that run in the background of a script inherit an ignored SIGINT."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before or signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session")

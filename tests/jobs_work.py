@@ -1,4 +1,6 @@
-"""Work that sleeps, fails, hangs or kills, for the tests of the engine; a module of its own, so that every worker can import it."""
+"""Work that sleeps, fails, hangs or kills, for the tests of the engine.
+
+A module of its own, so that every worker can import it."""
 
 import ctypes
 import logging
@@ -45,7 +47,7 @@ def category(error):
 
 
 def dies(item):
-    "Kills its worker: always when `item` is negative, the first time when it is a path."
+    "Kills its worker: always if `item` is negative, the first time if it is a path."
     if isinstance(item, Path) and not item.exists():
         item.touch()
         os.kill(os.getpid(), signal.SIGKILL)
@@ -56,19 +58,23 @@ def dies(item):
 
 
 def hangs(item):
-    "Hangs in the way that is asked for; its process id becomes the name of a file, that of its child's child the content of another."
+    """Hangs in the way that its kind names.
+
+    Its process id becomes the name of a file, that of a child of a child the content of
+    another."""
     kind, folder = item
     (folder / f"pid {os.getpid()}").touch()
     if kind == "python":
         time.sleep(3600)
-    if (
-        kind == "c"
-    ):  # PyDLL keeps the interpreter's lock, so no Python code runs in this process any more
+    if kind == "c":  # PyDLL keeps the interpreter's lock: no Python code runs any more
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         while True:
             ctypes.PyDLL(None).sleep(3600)
     if kind == "child of a child":
-        inner = f"import os, time; open({str(folder / 'inner')!r}, 'w').write(str(os.getpid())); time.sleep(3600)"
+        inner = (
+            f"import os, time; note = open({str(folder / 'inner')!r}, 'w'); "
+            "note.write(str(os.getpid())); note.close(); time.sleep(3600)"
+        )
         outer = (
             f"import subprocess, sys; subprocess.run([sys.executable, '-c', {inner!r}])"
         )

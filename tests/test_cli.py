@@ -1,4 +1,4 @@
-"""The command `lunar-potential`: thin, quick to start, and clear when something is wrong."""
+"""The command `lunar-potential`: thin, quick to start, clear about mistakes."""
 
 import json
 import re
@@ -38,7 +38,8 @@ HEAVY = (
     ],
 )
 def test_imports_are_light(module):
-    code = f"import sys, {module}; print([name for name in {HEAVY} if name in sys.modules])"
+    loaded = f"[name for name in {HEAVY} if name in sys.modules]"
+    code = f"import sys, {module}; print({loaded})"
     assert (
         subprocess.run(
             [sys.executable, "-c", code], capture_output=True, text=True, check=True

@@ -1,4 +1,6 @@
-"From files to potentials on an archive whose truth is known, and published cases that any implementation must reproduce."
+"""From files to potentials where the truth is known, and published cases.
+
+Any implementation must reproduce them."""
 
 import numpy as np
 import pytest
@@ -11,12 +13,8 @@ from lunar_potential.physics.losscone import (
     LossConeFitter,
     make_cells,
 )
-from lunar_potential.pipeline import (
-    load_all_data,
-    moonward_field,
-    process_lp_file,
-    process_merged_data,
-)
+from lunar_potential.pipeline import load_all_data, process_lp_file, process_merged_data
+from lunar_potential.stages import moonward_field
 from lunar_potential.synthetic.simulate import (
     THETA,
     SimulationOptions,
@@ -36,7 +34,7 @@ CELLS = make_cells(THETA, count_factor(THETA))
 
 @pytest.fixture(scope="module")
 def simulated(tmp_path_factory):
-    "An archive of two days with 80 sweeps each, its truth, and the results of both files."
+    "An archive of two days with 80 sweeps each, its truth, and the results."
     root = tmp_path_factory.mktemp("expectations")
     truth = simulate_archive(
         root, dates=DATES, sweeps_per_day=80, cadence=1070, seed=21

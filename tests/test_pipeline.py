@@ -1,4 +1,4 @@
-"""The stages in order: parallel equals sequential, nothing is changed, nothing is lost, damage stays where it is."""
+"""The stages in order: parallel equals sequential, nothing is changed or lost."""
 
 import dataclasses
 import logging
@@ -10,16 +10,12 @@ import numpy as np
 import pytest
 from conftest import DATES, SWEEPS, same_arrays, same_results
 
-from lunar_potential import pipeline
+from lunar_potential import pipeline, stages
+from lunar_potential.config import Config
 from lunar_potential.data.archive import Archive, ArchiveError
 from lunar_potential.data.er import ERData
 from lunar_potential.physics.geometry import sun_cells
-from lunar_potential.pipeline import (
-    Config,
-    load_all_data,
-    process_lp_file,
-    process_merged_data,
-)
+from lunar_potential.pipeline import load_all_data, process_lp_file, process_merged_data
 from lunar_potential.quality.study import draw_day, inject
 from lunar_potential.run.jobs import map_items
 from lunar_potential.synthetic.simulate import (
@@ -92,7 +88,7 @@ def test_a_sweep_that_raises_costs_only_itself(
     er, archive, results, monkeypatch, caplog
 ):
     bad_energy = np.float64(12345.0)
-    real = pipeline.spacecraft_stage
+    real = stages.spacecraft_stage
 
     def fussy(*settings, energy, **arrays):
         if (energy == bad_energy).any():
@@ -102,7 +98,7 @@ def test_a_sweep_that_raises_costs_only_itself(
     frame = er.to_frame()
     row = frame.index[(frame["spec_no"] == 4) & (frame["file"] == er.files[0])][0]
     frame.loc[row, "energy"] = bad_energy
-    monkeypatch.setattr(pipeline, "spacecraft_stage", fussy)
+    monkeypatch.setattr(stages, "spacecraft_stage", fussy)
     with caplog.at_level(logging.WARNING, logger="lunar_potential"):
         changed = process_merged_data(
             ERData.from_dataframe(frame, er.theta), archive=archive
@@ -126,7 +122,7 @@ def test_worker_returns_numbers_rows_and_values(er, archive, monkeypatch):
         "background": np.zeros((2, 15)),
         "lit": np.ones(2),
     }
-    monkeypatch.setattr(pipeline, "spacecraft_stage", broken)
+    monkeypatch.setattr(stages, "spacecraft_stage", broken)
     spec_no, rows, value = pipeline.spacecraft_potential_worker(
         (np.array([8, 9]), np.arange(30), arrays, Config())
     )
@@ -199,13 +195,13 @@ def test_constant_spacecraft_potential(er, archive):
 
 
 def test_without_spacecraft_potential_the_fit_is_relative(er, archive, monkeypatch):
-    real = pipeline.spacecraft_stage
+    real = stages.spacecraft_stage
 
     def unknown(*args, **arrays):
         found = real(*args, **arrays)
         return {**found, "u_spacecraft": np.full_like(found["u_spacecraft"], np.nan)}
 
-    monkeypatch.setattr(pipeline, "spacecraft_stage", unknown)
+    monkeypatch.setattr(stages, "spacecraft_stage", unknown)
     relative = process_merged_data(er, archive=archive)
     connected = relative.spec["polarity"] != 0
     assert (relative.spec["flags"][connected] & Flag.RELATIVE_TO_SPACECRAFT).all()
@@ -265,7 +261,7 @@ def test_missing_input_is_named(own_archive):
         process_lp_file(own_archive.files()[0], archive=own_archive)
 
 
-# ---- sunlight, the size of a count, a field that turns ----------------------------------------------------------------
+# ---- sunlight, the size of a count, a field that turns
 
 DAY = 240  # sweeps, enough to calibrate
 
@@ -447,7 +443,7 @@ def test_the_field_error_of_the_settings_reaches_the_sets(one_day, ordinary):
     assert np.median(width[1]) > 1.3 * np.median(width[0])
 
 
-# ---- damaged input: each case gives what the er page documents, and no other sweep changes by a bit -------------------
+# ---- damaged input: as the er page documents, and no other sweep changes by a bit
 
 LINES = 15 * SWEEPS
 
@@ -523,7 +519,10 @@ def test_damage_stays_where_it_is(
     hurt = process_merged_data(
         load_all_data(own_archive.files(), own_archive.theta), archive=own_archive
     )
-    mine = lambda r: (r.spec["file_index"] == 1) & (r.spec["file_spec_no"] == number)
+
+    def mine(one):
+        return (one.spec["file_index"] == 1) & (one.spec["file_spec_no"] == number)
+
     same_arrays(hurt.select(~mine(hurt)).spec, results.select(~mine(results)).spec)
     lost = hurt.rejected[hurt.rejected["lost"] & (hurt.rejected["spec_no"] == number)]
     assert hurt.n_sweeps + len(lost) == results.n_sweeps

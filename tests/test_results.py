@@ -1,5 +1,6 @@
 """The NPZ file: its keys, its bytes, whole or not at all, several as one."""
 
+import dataclasses
 import errno
 import os
 import stat
@@ -9,21 +10,27 @@ import numpy as np
 import pytest
 from conftest import DATES, SWEEPS, same_arrays, same_results
 
-from lunar_potential import results as cache
-from lunar_potential.pipeline import Config, process_lp_file
+from lunar_potential import results as results_room
+from lunar_potential.config import Config
+from lunar_potential.pipeline import process_lp_file
 from lunar_potential.results import (
     CacheError,
-    atomic_file,
+    count_sweeps,
     merge,
+    merge_files,
     read_meta,
     read_results,
-    schema,
     write_results,
 )
+from lunar_potential.run.files import atomic_file
+from lunar_potential.schema import schema
 
-SEED_KEYS = """rows_spec_no rows_utc rows_time rows_spacecraft_latitude rows_spacecraft_longitude rows_projection_latitude
-rows_projection_longitude rows_spacecraft_potential rows_projected_potential rows_spacecraft_in_sun rows_projection_in_sun
-spec_spec_no spec_time_start spec_time_end spec_has_fit spec_row_count""".split()
+SEED_KEYS = """
+rows_spec_no rows_utc rows_time rows_spacecraft_latitude rows_spacecraft_longitude
+rows_projection_latitude rows_projection_longitude rows_spacecraft_potential
+rows_projected_potential rows_spacecraft_in_sun rows_projection_in_sun spec_spec_no
+spec_time_start spec_time_end spec_has_fit spec_row_count
+""".split()
 
 
 @pytest.fixture(scope="module")
@@ -135,12 +142,10 @@ def test_unknown_missing_and_wrong_arrays_are_refused(days, tmp_path):
         {n: a for n, a in day.spec.items() if n != "kappa"},
     ):
         with pytest.raises(KeyError, match="colour|kappa"):
-            write_results(cache.dataclasses.replace(day, spec=spec), tmp_path / "x.npz")
+            write_results(dataclasses.replace(day, spec=spec), tmp_path / "x.npz")
     with pytest.raises(TypeError, match="spec_flags"):
         write_results(
-            cache.dataclasses.replace(
-                day, spec={**day.spec, "flags": day.spec["kappa"]}
-            ),
+            dataclasses.replace(day, spec={**day.spec, "flags": day.spec["kappa"]}),
             tmp_path / "x.npz",
         )
     assert list(tmp_path.iterdir()) == []
@@ -240,7 +245,7 @@ def test_two_versions_of_a_day_are_not_mixed(days, archive, tmp_path):
 
 def test_counts_and_select(results, tmp_path):
     path = write_results(results, tmp_path / "x.npz")
-    counts = cache.count_sweeps(path)
+    counts = count_sweeps(path)
     assert [row["sweeps"] for row in counts.values()] == [SWEEPS] * 3
     assert (
         sum(row["fitted"] for row in counts.values()) == results.spec["has_fit"].sum()
@@ -256,13 +261,15 @@ def test_counts_and_select(results, tmp_path):
 def test_merged_files_have_the_bytes_of_merged_results(
     days, tmp_path, monkeypatch, limit
 ):
-    monkeypatch.setattr(cache, "MERGE_BYTES", limit)  # one array at a time, a few, all
+    monkeypatch.setattr(
+        results_room, "MERGE_BYTES", limit
+    )  # one array at a time, a few, all
     paths = [
         write_results(day, tmp_path / f"{number}.npz")
         for number, day in enumerate(days)
     ]
-    cache.merge_files(paths, tmp_path / "files.npz")
-    write_results(cache.merge(days), tmp_path / "results.npz")
+    merge_files(paths, tmp_path / "files.npz")
+    write_results(merge(days), tmp_path / "results.npz")
     assert (tmp_path / "files.npz").read_bytes() == (
         tmp_path / "results.npz"
     ).read_bytes()
@@ -271,8 +278,8 @@ def test_merged_files_have_the_bytes_of_merged_results(
 def test_a_damaged_file_is_named_and_nothing_is_written(days, tmp_path):
     whole, half = write_results(days[0], tmp_path / "whole.npz"), tmp_path / "half.npz"
     half.write_bytes(whole.read_bytes()[:-300])
-    with pytest.raises(cache.CacheError, match="half.npz"):
-        cache.merge_files([whole, half], tmp_path / "both.npz")
+    with pytest.raises(CacheError, match="half.npz"):
+        merge_files([whole, half], tmp_path / "both.npz")
     assert not (tmp_path / "both.npz").exists() and not list(tmp_path.glob(".*"))
-    with pytest.raises(cache.CacheError, match="nothing"):
-        cache.merge_files([], tmp_path / "both.npz")
+    with pytest.raises(CacheError, match="nothing"):
+        merge_files([], tmp_path / "both.npz")
