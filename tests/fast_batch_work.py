@@ -1,4 +1,7 @@
-"""Readers that count, fail, hang or kill their process, for the tests of the FAST batch; a module of its own, so that every worker can import it."""
+"""Readers that count, fail, hang or kill their process, for tests of the FAST batch.
+
+A module of its own, so that every worker can import it.
+"""
 
 import dataclasses
 import os
@@ -7,18 +10,18 @@ from pathlib import Path
 
 import jobs_work
 
-from lunar_potential.fast.cdf import NotCDF, parse_name, read_esa
+from lunar_potential.fast.esa import read_esa
+from lunar_potential.fast.files import NotCDF, parse_name
 
 
 @dataclasses.dataclass(frozen=True)
 class Reader:
-    "Notes each file that it reads, and does what is asked for where it is asked for."
+    "Notes each file that it reads, and fails in the given way at the given files."
 
     sample: Path  # a healthy file, read instead of each file
     folder: Path  # of the notes
-    faults: dict = dataclasses.field(
-        default_factory=dict
-    )  # (orbit, instrument) or orbit -> what to do
+    # (orbit, instrument) or orbit -> what to do
+    faults: dict = dataclasses.field(default_factory=dict)
 
     def __call__(self, path):
         name = parse_name(path)

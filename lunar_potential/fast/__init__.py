@@ -1,19 +1,19 @@
 """FAST ESA spectrograms: pictures of thousands of orbits, right and resumable."""
 
 _lazy = {  # public name: the module it lives in
-    "BatchSummary": "fast.batch",
+    "BatchSummary": "fast.generic",
     "FAST_plot_instrument_grid": "fast.plots",
     "FAST_plot_pitch_angle_grid": "fast.plots",
     "FAST_plot_spectrograms_directory": "fast.batch",
     "OrbitExplorer": "fast.explore",
-    "classify": "fast.cdf",
+    "classify": "fast.esa",
     "compute_global_extrema": "fast.extrema",
-    "find_orbits": "fast.cdf",
-    "generic_batch_plot": "fast.batch",
+    "find_orbits": "fast.files",
+    "generic_batch_plot": "fast.generic",
     "generic_plot_spectrogram_set": "view.spectrogram",
     "make_spectrogram": "view.spectrogram",
-    "read_cusp_table": "fast.cdf",
-    "read_esa": "fast.cdf",
+    "read_cusp_table": "fast.cusp",
+    "read_esa": "fast.esa",
     "round_extrema": "fast.extrema",
     "save_picture": "view.spectrogram",
     "simulate_archive": "fast.simulate",
@@ -22,7 +22,7 @@ __all__ = list(_lazy)
 
 
 def __getattr__(name):
-    "Imports a public name when it is first used, so that `import lunar_potential.fast` stays light."
+    "Imports a public name when it is first used; the package itself stays light."
     if name not in _lazy:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module

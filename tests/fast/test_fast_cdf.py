@@ -1,4 +1,4 @@
-"""ESA files: what they hold, what may be wrong with them, and that nothing in them is believed unchecked."""
+"""ESA files: what they hold, what may be wrong with them, and that all is checked."""
 
 import gzip
 import re
@@ -12,8 +12,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lunar_potential.fast import cdf as fast_cdf
-from lunar_potential.fast.cdf import (
+from lunar_potential.fast import cdf, esa
+from lunar_potential.fast import pitch as fast_pitch
+from lunar_potential.fast.cdf import open_cdf
+from lunar_potential.fast.cusp import cusp_interval, read_cusp_table
+from lunar_potential.fast.esa import classify, read_esa, solid_angle
+from lunar_potential.fast.files import (
     AllFill,
     AllZero,
     BadShape,
@@ -24,17 +28,11 @@ from lunar_potential.fast.cdf import (
     NotCDF,
     TooLarge,
     Truncated,
-    classify,
-    cusp_interval,
     error_reason,
     find_orbits,
-    open_cdf,
     parse_name,
-    pitch_mean,
-    read_cusp_table,
-    read_esa,
-    solid_angle,
 )
+from lunar_potential.fast.pitch import pitch_mean
 from lunar_potential.fast.simulate import (
     FAULTS,
     MODES,
@@ -57,7 +55,7 @@ def archive(tmp_path_factory):
 def plain(tmp_path_factory):
     "The unpacked bytes of a small file."
     path = simulate_cdf(tmp_path_factory.mktemp("plain"), records=8, spoil=False).path
-    return fast_cdf._checked(path, 2**30)
+    return cdf._intact_bytes(path, 2**30)
 
 
 def of(archive, instrument, orbit=13519):
@@ -273,9 +271,9 @@ def test_what_is_missing_is_made_up_for(tmp_path, without):
 
 def test_times_that_repeat_or_go_back(archive, tmp_path, monkeypatch):
     path = of(archive, "ees").path
-    inner = fast_cdf._unix_time
+    inner = esa._unix_time
     monkeypatch.setattr(
-        fast_cdf,
+        esa,
         "_unix_time",
         lambda variables: np.where(
             np.arange(RECORDS) == 5, inner(variables)[4], inner(variables)[::-1]
@@ -320,17 +318,19 @@ def test_mean_of_a_constant_is_the_constant(archive):
 
 def test_ranges_that_share_the_circle_add_up(archive):
     data = read_esa(of(archive, "ees").path)
-    pitch, width = data.pitch_angle.values, 360 / data.n_angles.values[:, None, None]
+    angles, width = data.pitch_angle.values, 360 / data.n_angles.values[:, None, None]
     parts = [((0, 30), (330, 360)), ((30, 150),), ((150, 210),), ((210, 330),)]
     total = sum(
-        fast_cdf._share(pitch, (width / 2).astype(np.float32), fast_cdf._around(ranges))
+        fast_pitch._share(
+            angles, (width / 2).astype(np.float32), fast_pitch._unrolled(ranges)
+        )
         for ranges in parts
     )
-    np.testing.assert_allclose(total[np.isfinite(pitch)], 1, atol=1e-4)
+    np.testing.assert_allclose(total[np.isfinite(angles)], 1, atol=1e-4)
 
 
 def plain_mean(data, ranges):
-    "Mean over all cells at once, the share of each cell found by turning the ranges around the circle."
+    "Mean over all cells at once; their shares come from turning the ranges around."
     values, solid, pitch = (
         data[name].values.astype(float)
         for name in ("eflux", "solid_angle", "pitch_angle")
@@ -363,7 +363,7 @@ RANGES = [
 def test_means_do_not_depend_on_how_many_records_are_taken_together(
     archive, instrument, together, monkeypatch
 ):
-    monkeypatch.setattr(fast_cdf, "_TOGETHER", together)
+    monkeypatch.setattr(fast_pitch, "_RECORDS_AT_ONCE", together)
     data = read_esa(of(archive, instrument).path)
     before = data.copy(deep=True)
     for ranges in RANGES:
@@ -595,14 +595,14 @@ def test_damage_is_an_error_of_ours_or_none(plain, tmp_path_factory, changes):
 
 def test_shapes_that_do_not_fit(tmp_path, monkeypatch):
     path = simulate_cdf(tmp_path, records=8, spoil=False).path
-    inner = fast_cdf.Variables.__getitem__
+    inner = cdf.Variables.__getitem__
     for name, change, match in (
         ("pitch_angle", lambda a: a[:5], "shape"),
         ("nbins", lambda a: a[:5], "nbins"),
         ("energy_full", lambda a: a * (1 + np.arange(64))[:, None], "angle to angle"),
     ):
         monkeypatch.setattr(
-            fast_cdf.Variables,
+            cdf.Variables,
             "__getitem__",
             lambda self, key: (
                 change(inner(self, key)) if key == name else inner(self, key)
@@ -614,10 +614,10 @@ def test_shapes_that_do_not_fit(tmp_path, monkeypatch):
 
 def test_mode_beyond_the_tables(tmp_path, monkeypatch):
     path = simulate_cdf(tmp_path, records=8, spoil=False, without=("energy_full",)).path
-    inner = fast_cdf._rows
+    inner = esa._record_values
     monkeypatch.setattr(
-        fast_cdf,
-        "_rows",
+        esa,
+        "_record_values",
         lambda variables: inner(variables) | {"mode_ind": np.full(8, 7.0)},
     )
     with pytest.raises(BadShape, match="no row 7"):
@@ -702,7 +702,8 @@ def test_cusp_of_another_file_is_not_used(archive, change, reason):
         ("", "Orbit Number"),
         ("Orbit Number,ees File\n1,2\n", "tabs"),
         (
-            "Orbit Number\tees File\tees min Index\tees Max Index\n1\tx\t5\n7\ty\tseven\t8\n",
+            "Orbit Number\tees File\tees min Index\tees Max Index\n"
+            "1\tx\t5\n7\ty\tseven\t8\n",
             "line 3",
         ),
     ],

@@ -1,4 +1,4 @@
-"""Limits over an archive: equal to percentiles of all pixels, whatever the order, whatever is interrupted."""
+"""Limits over an archive: percentiles of all pixels, in any order, stopped or not."""
 
 import json
 import os
@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lunar_potential.fast import extrema
-from lunar_potential.fast.cdf import find_orbits, pitch_mean, read_esa
+from lunar_potential.fast.esa import read_esa
 from lunar_potential.fast.extrema import (
     ERROR,
     Sketch,
@@ -28,6 +28,8 @@ from lunar_potential.fast.extrema import (
     sketch_orbit,
     to_plain,
 )
+from lunar_potential.fast.files import find_orbits
+from lunar_potential.fast.pitch import pitch_mean
 from lunar_potential.fast.simulate import simulate_archive, simulate_cdf
 from lunar_potential.run.jobs import Outcome, StateError
 
@@ -344,30 +346,33 @@ def test_any_order_any_batch_any_stop(
     path = tmp_path_factory.mktemp("json") / "e.json"
     mine = list(outcomes)
     order.shuffle(mine)
-    make = lambda: extrema._Store(
-        path,
-        find_orbits(archive),
-        ("ees", "eeb", "ies", "ieb"),
-        ("linear", "log"),
-        {"max_percentile": 95.0, "compute_mins": False},
-        False,
-    )
+
+    def make():
+        return extrema._ExtremaState(
+            path,
+            find_orbits(archive),
+            ("ees", "eeb", "ies", "ieb"),
+            ("linear", "log"),
+            {"max_percentile": 95.0, "compute_mins": False},
+            False,
+        )
+
     store = make()
     for start in range(0, stop, batch):
-        store.take(mine[start : min(start + batch, stop)])
+        store.record(mine[start : min(start + batch, stop)])
     kept, store = mine[:stop], make()
     left = dict(store.todo())
     healthy = {outcome.item[0] for outcome in kept if outcome.item[0] in ORBITS}
     assert set(left) == set(find_orbits(archive)) - healthy
     rest = [outcome for outcome in mine if outcome.item[0] in left]
     for _ in range(2):  # a batch may come twice
-        store.take(rest)
+        store.record(rest)
     extrema._write(store)
-    assert store.held == whole
+    assert store.stored == whole
 
 
 def test_last_orbit_has_none_left_before_it(archive, outcomes, tmp_path):
-    store = extrema._Store(
+    store = extrema._ExtremaState(
         tmp_path / "e.json",
         find_orbits(archive),
         ("ees", "ieb"),
@@ -378,7 +383,7 @@ def test_last_orbit_has_none_left_before_it(archive, outcomes, tmp_path):
     random.Random(3).shuffle(mine := list(outcomes))
     done = set()
     for outcome in mine:
-        store.take([outcome])
+        store.record([outcome])
         done.add(outcome.item[0])
         held = json.loads((tmp_path / "e.json").read_text())
         before = [
@@ -402,7 +407,9 @@ def sketch_orbit(item):
         os.kill(os.getpid(), signal.SIGKILL)
     return inner(item)
 extrema.sketch_orbit = sketch_orbit
-extrema.compute_global_extrema(sys.argv[1], extrema_json_path=sys.argv[2], flush_batch_size=int(sys.argv[3]))
+extrema.compute_global_extrema(
+    sys.argv[1], extrema_json_path=sys.argv[2], flush_batch_size=int(sys.argv[3])
+)
 """
 
 
@@ -437,7 +444,7 @@ def test_workers_give_the_same(archive, tmp_path, whole):
 
 
 def test_orbit_that_fails_as_a_whole(archive, tmp_path, outcomes):
-    store = extrema._Store(
+    store = extrema._ExtremaState(
         tmp_path / "e.json",
         find_orbits(archive),
         ("ees", "ieb"),
@@ -446,13 +453,13 @@ def test_orbit_that_fails_as_a_whole(archive, tmp_path, outcomes):
         False,
     )
     item = outcomes[0].item
-    store.take(
+    store.record(
         [
             Outcome(item=item, category="timeout", reason="60 s"),
             Outcome(item=outcomes[1].item, category="died", reason="killed"),
         ]
     )
-    assert store.held["ieb_linear_log_extrema_progress"]["failed"] == {
+    assert store.stored["ieb_linear_log_extrema_progress"]["failed"] == {
         "13519": "timeout",
         "13520": "generic",
     }
@@ -472,10 +479,17 @@ def test_sketch_of_a_file_is_that_of_its_picture(archive):
 
 
 SHELL = """
-import sys
+import sys, time
 from lunar_potential.fast import extrema
-read, extrema.sketch_file = extrema.sketch_file, lambda path: (open("reads", "a").write(path.name + "\\n"), __import__("time").sleep(0.05), read(path))[-1]
-extrema.compute_global_extrema(sys.argv[1], sys.argv[2], sys.argv[3], ("ieb",), "e.json", flush_batch_size=1)
+read = extrema.sketch_file
+def sketch_file(path):
+    open("reads", "a").write(path.name + "\\n")
+    time.sleep(0.05)
+    return read(path)
+extrema.sketch_file = sketch_file
+extrema.compute_global_extrema(
+    *sys.argv[1:4], ("ieb",), "e.json", flush_batch_size=1
+)
 """
 
 
@@ -490,7 +504,7 @@ def test_runs_that_share_a_file_wait_and_share_the_work(archive, tmp_path):
         )
         for each in scales
     ]
-    said = "".join(each.communicate(timeout=120)[1] for each in shells)
+    said = "".join(each.communicate(timeout=900)[1] for each in shells)
     assert [each.returncode for each in shells] == [0] * 4, said
     assert said.count("this run waits") == 3 and "e.json is in use by" in said
     held = json.loads((tmp_path / "e.json").read_text())
@@ -501,7 +515,12 @@ def test_runs_that_share_a_file_wait_and_share_the_work(archive, tmp_path):
 
 
 def test_a_killed_run_leaves_no_lock(archive, tmp_path):
-    code = "import os, signal\nfrom lunar_potential.fast.extrema import alone_with\nwith alone_with('e.json'):\n    os.kill(os.getpid(), signal.SIGKILL)"
+    code = (
+        "import os, signal\n"
+        "from lunar_potential.fast.state import alone_with\n"
+        "with alone_with('e.json'):\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)"
+    )
     assert (
         subprocess.run([sys.executable, "-c", code], cwd=tmp_path).returncode
         == -signal.SIGKILL

@@ -1,4 +1,7 @@
-"""Pictures of FAST: every value at its own time and energy, in its own category, with the limits, labels and markers that were asked for."""
+"""Pictures of FAST: every value at its own time and energy, in its own category.
+
+Limits, labels and markers are those that were given.
+"""
 
 import html
 
@@ -9,22 +12,20 @@ import xarray as xr
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from lunar_potential.fast import cdf, explore, plots
-from lunar_potential.fast.cdf import (
-    Cusp,
-    EmptyFile,
-    find_orbits,
-    pitch_mean,
-    read_cusp_table,
-    read_esa,
-)
-from lunar_potential.fast.explore import EVERY, GIVEN, OrbitExplorer
-from lunar_potential.fast.plots import (
+from lunar_potential.fast import explore, pitch, plots
+from lunar_potential.fast.cusp import Cusp, read_cusp_table
+from lunar_potential.fast.esa import read_esa
+from lunar_potential.fast.explore import EVERY_INSTRUMENT, GIVEN, OrbitExplorer
+from lunar_potential.fast.files import EmptyFile, find_orbits
+from lunar_potential.fast.pitch import (
     CATEGORIES,
-    FAST_plot_instrument_grid,
-    FAST_plot_pitch_angle_grid,
     category_mean,
     category_title,
+    pitch_mean,
+)
+from lunar_potential.fast.plots import (
+    FAST_plot_instrument_grid,
+    FAST_plot_pitch_angle_grid,
     cusp_span,
     cusp_zoom,
     flux_row,
@@ -88,7 +89,10 @@ def drawn(figure):
 
 
 def column(picture, image, when):
-    "Energies of the pixels of a column of the finished picture, and their colours as steps of the colour map, -1 where there is another colour."
+    """Energies of the pixels of a column of the finished picture, and their colours.
+
+    Colours are steps of the colour map, -1 where there is another colour.
+    """
     x, low = image.axes.transData.transform((when / 86400, image.axes.get_ylim()[0]))
     rows = np.arange(int(low) + 3, int(image.axes.bbox.y1) - 3)
     energies = image.axes.transData.inverted().transform(
@@ -178,7 +182,7 @@ def test_every_record_has_the_channels_of_its_mode(data):
 
 
 def by_hand(dataset, record, channel, ranges):
-    "Solid-angle weighted mean with the share of each cell in the ranges, one cell after the other."
+    "Mean weighted with solid angle and the share in the ranges, cell after cell."
     total = area = 0.0
     n = int(dataset["n_angles"][record])
     for angle in range(n):
@@ -217,7 +221,7 @@ def test_categories_are_weighted_means_of_each_record(data, category, ranges):
 
 
 def beam(n_angles, shifts, width=20.0):
-    "Records with flux 1 along the field and 0 elsewhere, the instrument turned by another angle in each."
+    "Records with flux 1 along the field, 0 elsewhere; each is turned differently."
     n, most = len(shifts), max(n_angles)
     used = np.arange(most)[None, :] < np.asarray(n_angles)[:, None]
     pitch = (
@@ -233,7 +237,10 @@ def beam(n_angles, shifts, width=20.0):
     when = np.datetime64("2000-01-01", "ns") + (np.arange(n) * 2.5e9).astype(
         "timedelta64[ns]"
     )
-    three = lambda values: (("time", "angle", "channel"), values.astype(np.float32))
+
+    def three(values):
+        return (("time", "angle", "channel"), values.astype(np.float32))
+
     return xr.Dataset(
         {
             "eflux": three(flux),
@@ -272,7 +279,7 @@ def test_a_beam_stays_in_its_category_while_the_instrument_turns():
 def test_blocks_of_records_change_nothing(records, category, together):
     dataset = beam(*zip(*records))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cdf, "_TOGETHER", together)
+        patch.setattr(pitch, "_RECORDS_AT_ONCE", together)
         alone = [
             pitch_mean(dataset.isel(time=[record]), CATEGORIES[category][0])[0]
             for record in range(len(records))
@@ -773,7 +780,7 @@ def opened(archive):
 
 @pytest.fixture
 def explorer(opened, tmp_path):
-    "The browser as it was opened, with one row; it is opened once, for that takes its time."
+    "The browser as it was opened, with one row; it is opened only once, to save time."
     opened.controls["folder"].value = str(tmp_path)
     yield opened
     for name, value in opened.as_opened.items():
@@ -816,12 +823,12 @@ def test_rows_of_the_browser(explorer, data, cusps):
     assert explorer.image.value == shown(
         FAST_plot_pitch_angle_grid(data["ees"], cusp=cusps, **UP)
     )
-    explorer.controls["category"].value = explore.GRID
+    explorer.controls["category"].value = explore.EVERY_CATEGORY
     assert explorer.image.value == shown(
         FAST_plot_pitch_angle_grid(data["ees"], cusp=cusps, size=(7, 5), **DIRECT)
     )
     explorer.controls["instrument"].value, explorer.controls["category"].value = (
-        EVERY,
+        EVERY_INSTRUMENT,
         "up",
     )
     assert explorer.image.value == shown(
@@ -870,7 +877,7 @@ def test_limits_of_an_archive(archive, data):
     assert explorer.image.value == shown(
         FAST_plot_pitch_angle_grid(data["ees"], y_max=3000.0, z_max=2e6, **UP)
     )
-    explorer.controls["instrument"].value = EVERY
+    explorer.controls["instrument"].value = EVERY_INSTRUMENT
     limits, size = (
         {"ees": {"y_max": 3000.0, "z_max": 2e6}, "ies": {"z_max": 3e6}},
         (7, 5 * 2.5 / 4.5),
@@ -922,7 +929,7 @@ def test_an_instrument_that_is_not_there_or_damaged(archive, data, cusps):
         size=(7, 5),
         dpi=40,
     )
-    explorer.controls["instrument"].value = EVERY
+    explorer.controls["instrument"].value = EVERY_INSTRUMENT
     assert (
         "ies is left out" in explorer.message.value
         and broken.name in explorer.message.value
