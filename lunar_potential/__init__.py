@@ -3,13 +3,13 @@ __version__ = "0.1.0"
 
 _lazy = {  # public name: the module it lives in
     "Archive": "data.archive",
-    "DayExplorer": "view.explore",
+    "DayExplorer": "view.day_explorer",
     "ERData": "data.er",
-    "MonthExplorer": "view.explore",
-    "PotentialResults": "pipeline",
-    "SweepExplorer": "view.explore",
+    "MonthExplorer": "view.month_explorer",
+    "PotentialResults": "potentials",
+    "SweepExplorer": "view.sweep_explorer",
     "load_all_data": "pipeline",
-    "lp_day_overview": "view.spectrogram",
+    "lp_day_overview": "view.overview",
     "process_lp_file": "pipeline",
     "process_merged_data": "pipeline",
     "run_all": "batch",

@@ -13,7 +13,7 @@ import pytest
 from lunar_potential import __version__
 from lunar_potential.batch import add_batch_arguments
 from lunar_potential.cli import build_parser, error_table, main
-from lunar_potential.quality import study
+from lunar_potential.quality import spacecraft
 from lunar_potential.results import read_results
 
 HEAVY = (
@@ -282,7 +282,7 @@ def test_check_spacecraft_potential(capsys):
 
 @pytest.mark.parametrize("verb", ["bench", "check"])
 def test_a_difference_is_a_failure(verb, monkeypatch, capsys):
-    monkeypatch.setattr(study, "_identical", lambda one, other: False)
+    monkeypatch.setattr(spacecraft, "identical_answers", lambda one, other: False)
     assert main([verb, "spacecraft-potential", "--sweeps", "20"]) == 1
     out = capsys.readouterr().out
     assert (

@@ -177,7 +177,7 @@ def test_glossary_is_in_order_and_complete():
 
 
 def test_names_of_the_glossary_exist():
-    from lunar_potential.results import schema
+    from lunar_potential.schema import schema
 
     columns, missing = schema(), []
     for name in (name for _, names in glossary() for name in names):

@@ -14,16 +14,13 @@ from lunar_potential import pipeline, stages
 from lunar_potential.config import Config
 from lunar_potential.data.archive import Archive, ArchiveError
 from lunar_potential.data.er import ERData
-from lunar_potential.physics.geometry import sun_cells
+from lunar_potential.physics.pitch import sun_cells
 from lunar_potential.pipeline import load_all_data, process_lp_file, process_merged_data
-from lunar_potential.quality.study import draw_day, inject
+from lunar_potential.quality.truths import draw_day
+from lunar_potential.quality.injection import inject
 from lunar_potential.run.jobs import map_items
-from lunar_potential.synthetic.simulate import (
-    THETA,
-    SimulationOptions,
-    Truth,
-    simulate_sweeps,
-)
+from lunar_potential.synthetic.instrument import THETA, SimulationOptions
+from lunar_potential.synthetic.sweeps import Truth, simulate_sweeps
 from lunar_potential.units import Flag
 
 

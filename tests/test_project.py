@@ -551,14 +551,14 @@ def test_readme_leaves_out_hidden_cells_and_keeps_outputs():
     }
     page = {
         "cells": [
-            text("# t\n\nSee [k](physics/02_kappa.ipynb#x).", "a"),
+            text("# t\n\nSee [k](physics/05_kappa.ipynb#x).", "a"),
             code("#| hide\nimport os", "b"),
             shown,
         ]
     }
     done = run("-c", f"import readme; print(readme.readme({page!r}))", cwd=root / ".ci")
     blocks = "```python\n1 + 1\n```\n\n```text\n2\n```\n\n"
-    expected = f"# t\n\nSee [k](nbs/physics/02_kappa.ipynb#x).\n\n{blocks}"
+    expected = f"# t\n\nSee [k](nbs/physics/05_kappa.ipynb#x).\n\n{blocks}"
     assert done.stdout == expected, done.stderr
 
 

@@ -45,7 +45,7 @@ from lunar_potential.data.products import (
     base_urls,
     clip_days,
 )
-from lunar_potential.run.jobs import Interrupted
+from lunar_potential.run.signals import Interrupted
 from lunar_potential.synthetic.kernels import write_kernels
 
 QUICK = Patience(first=0.01, longest=0.05, read=300, connect=300)

@@ -35,8 +35,10 @@ from lunar_potential.fast.pitch import pitch_mean
 from lunar_potential.fast.plan import GRID, Orbit, Style, picture_path
 from lunar_potential.fast.progress import Progress
 from lunar_potential.fast.simulate import FAULTS, simulate_archive, simulate_cdf
-from lunar_potential.run.jobs import Buffer, Interrupted, Outcome, StateError
-from lunar_potential.view.spectrogram import save_picture
+from lunar_potential.run.outcomes import Buffer, Outcome
+from lunar_potential.run.signals import Interrupted
+from lunar_potential.run.state import StateError
+from lunar_potential.view.panels import save_picture
 
 INSTRUMENTS = ("ees", "eeb", "ies", "ieb")
 HERE = {

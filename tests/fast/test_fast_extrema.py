@@ -31,7 +31,8 @@ from lunar_potential.fast.extrema import (
 from lunar_potential.fast.files import find_orbits
 from lunar_potential.fast.pitch import pitch_mean
 from lunar_potential.fast.simulate import simulate_archive, simulate_cdf
-from lunar_potential.run.jobs import Outcome, StateError
+from lunar_potential.run.outcomes import Outcome
+from lunar_potential.run.state import StateError
 
 ORBITS = tuple(range(13519, 13527))
 FAULTS = {13600: "truncated", 13604: "all-zero"}

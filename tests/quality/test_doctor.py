@@ -20,13 +20,10 @@ from hypothesis import strategies as st
 
 from lunar_potential.batch import run_day
 from lunar_potential.data.archive import Archive, file_hash, walk_files
-from lunar_potential.data.download import (
-    MANIFEST,
-    Patience,
-    add_download_arguments,
-    download,
-)
-from lunar_potential.physics.geometry import furnish
+from lunar_potential.data.manifest import MANIFEST
+from lunar_potential.data.client import Patience
+from lunar_potential.data.download import add_download_arguments, download
+from lunar_potential.physics.ephemeris import furnish
 from lunar_potential.quality.days import STATES, day_table, plot_days
 from lunar_potential.quality.doctor import (
     add_doctor_arguments,
@@ -519,11 +516,11 @@ def test_the_machine_is_described(tmp_path):
 
 
 def test_what_films_need_fails_no_diagnosis(tmp_path, monkeypatch):
-    import lunar_potential.view.movie
+    import lunar_potential.view.prerequisites
 
     need = collections.namedtuple("Need", "name engines found advice")
     monkeypatch.setattr(
-        lunar_potential.view.movie,
+        lunar_potential.view.prerequisites,
         "check_prerequisites",
         lambda: [need("Chrome", (), "", "fetch it")],
     )

@@ -14,8 +14,9 @@ from scipy.optimize import brentq
 
 from lunar_potential import pipeline
 from lunar_potential.data.archive import Archive, ArchiveError, file_hash
-from lunar_potential.data.er import ERData, read_er_table, write_er_table
-from lunar_potential.physics.geometry import direction_diagnostic
+from lunar_potential.data.er import ERData
+from lunar_potential.data.table import read_er_table, write_er_table
+from lunar_potential.physics.pitch import direction_diagnostic
 from lunar_potential.quality import footpoints, validate
 from lunar_potential.quality.anchors import Anchors, Check, NoData
 from lunar_potential.quality.figure_5 import check_figure_5
@@ -38,16 +39,11 @@ from lunar_potential.quality.validate import (
     validate_command,
 )
 from lunar_potential.synthetic import kernels
-from lunar_potential.synthetic.simulate import (
-    THETA,
-    Truth,
-    draw_attitude,
-    locate,
-    simulate_archive,
-    simulate_sweeps,
-    spacecraft_axes,
-    sunlit_potential,
-)
+from lunar_potential.synthetic.instrument import THETA
+from lunar_potential.synthetic.sweeps import Truth, simulate_sweeps
+from lunar_potential.synthetic.scenario import draw_attitude, locate, spacecraft_axes
+from lunar_potential.synthetic.simulate import simulate_archive
+from lunar_potential.synthetic.plasma import sunlit_potential
 from lunar_potential.units import R_MOON_KM
 
 FIRST, JUNE = "1998/001_031JAN/3D980116.TAB", "1998/152_181JUN/3D980608.TAB"

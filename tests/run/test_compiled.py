@@ -11,7 +11,7 @@ from lunar_potential.run.compiled import compiled, source_stamp
 
 CALL = """
 from dataclasses import astuple
-from lunar_potential.physics.charging import ChargingModel, net_current
+from lunar_potential.physics.currents import ChargingModel, net_current
 current = net_current(-20.0, 0.0, 10.0, 100.0, 4.0, 1e-9, astuple(ChargingModel()))
 print(current, sum(net_current.stats.cache_hits.values()))
 """

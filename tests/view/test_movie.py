@@ -24,13 +24,9 @@ from lunar_potential.view.film import (
     stage,
     write_mp4,
 )
-from lunar_potential.view.globe import (
-    great_circle_angle,
-    moon_texture,
-    plain_texture,
-    plotly_globe,
-    quantise,
-)
+from lunar_potential.view.projection import great_circle_angle
+from lunar_potential.view.moon import moon_texture, plain_texture, quantise
+from lunar_potential.view.globe import plotly_globe
 from lunar_potential.view.raster import direct_frames, stamp_discs
 
 SMALL = Film(frames=4, fps=2, width=320, height=240, sample=200)

@@ -24,8 +24,9 @@ from lunar_potential.data.er import ERData
 from lunar_potential.physics.losscone.cells import make_cells
 from lunar_potential.physics.losscone.fitter import METHODS, LossConeFitter
 from lunar_potential.physics.losscone.sets import ROOT_68, ROOT_95
-from lunar_potential.pipeline import moonward_field
-from lunar_potential.synthetic.simulate import THETA, Sweeps, Truth
+from lunar_potential.stages import moonward_field
+from lunar_potential.synthetic.instrument import THETA
+from lunar_potential.synthetic.sweeps import Sweeps, Truth
 from lunar_potential.units import Flag
 
 

@@ -6,7 +6,7 @@ from losscone_truths import FACTOR, PLASMA_SHEET, PLASMAS, directions, fit, swee
 
 from lunar_potential.physics.losscone.fitter import METHODS, POOR_FIT
 from lunar_potential.physics.losscone.search import RATIO_BOUNDS, U_BOUNDS
-from lunar_potential.synthetic.simulate import Truth
+from lunar_potential.synthetic.sweeps import Truth
 from lunar_potential.units import Flag
 
 # --- bounds

@@ -15,7 +15,7 @@ from losscone_truths import (
 
 from lunar_potential.physics.losscone.sets import ROOT_95
 from lunar_potential.physics.losscone.sweep import profile_misfit
-from lunar_potential.synthetic.simulate import Sweeps, Truth
+from lunar_potential.synthetic.sweeps import Sweeps, Truth
 from lunar_potential.units import Flag
 
 

@@ -18,7 +18,7 @@ from losscone_truths import (
 )
 
 from lunar_potential.physics.losscone.fitter import METHODS
-from lunar_potential.synthetic.simulate import Truth
+from lunar_potential.synthetic.sweeps import Truth
 
 
 @pytest.mark.parametrize("name", PLASMAS)
