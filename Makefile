@@ -32,6 +32,7 @@ venv: ## the environment for development, .venv
 check: venv ## format, imports, sizes; package, notebooks, README.md and docs agree
 	"$(BIN)/ruff" format --check --quiet . || { echo "Run \`make format\`."; exit 1; }
 	"$(BIN)/ruff" check --quiet .
+	"$(BIN)/ruff" check --quiet --isolated --select F811,F821 lunar_potential
 	"$(BIN)/lint-imports" --no-cache
 	"$(BIN)/python" .ci/house.py
 	"$(BIN)/python" .ci/fresh.py

@@ -3,13 +3,13 @@ __version__ = "0.1.0"
 
 _lazy = {  # public name: the module it lives in
     "Archive": "data.archive",
-    "DayExplorer": "view.day_explorer",
-    "ERData": "data.er",
-    "MonthExplorer": "view.month_explorer",
+    "DayExplorer": "view.explore.day",
+    "ERData": "data.er.erdata",
+    "MonthExplorer": "view.explore.month",
     "PotentialResults": "potentials",
-    "SweepExplorer": "view.sweep_explorer",
+    "SweepExplorer": "view.explore.sweep",
     "load_all_data": "pipeline",
-    "lp_day_overview": "view.overview",
+    "lp_day_overview": "view.spectrogram.overview",
     "process_lp_file": "pipeline",
     "process_merged_data": "pipeline",
     "run_all": "batch",

@@ -29,13 +29,16 @@ def electron_speed(
 def cells_in_ring(
     theta: float,  # latitude of the ring's centre in SCD, deg
 ) -> int:  # number of azimuth cells in that ring
-    "Number of cells that share the latitude `theta`; raises ValueError for a latitude the instrument does not have."
+    """Number of cells in the ring at a latitude.
+
+    Raises ValueError for a latitude that the instrument does not have."""
     rings = {11.25: 16, 33.75: 16, 56.25: 8, 78.75: 4}
     for centre, number in rings.items():
         if abs(abs(theta) - centre) < 0.5:
             return number
     raise ValueError(
-        f"theta {theta} deg is no ring of the Electron Reflectometer; its rings are ±{sorted(rings)}"
+        f"theta {theta} deg is no ring of the Electron Reflectometer; its rings are "
+        f"±{sorted(rings)}"
     )
 
 # %% ../nbs/00_units.ipynb #5c18173b
@@ -79,21 +82,31 @@ FLAG_TEXT = {
     Flag.MASKED_CELLS: "some fluxes or azimuths carry a missing-data constant",
     Flag.KAPPA_FAILED: "too few populated energies for a fit of the incident electrons",
     Flag.KAPPA_AT_BOUND: "the kappa fit ended at a bound of its search range",
-    Flag.NO_U_SPACECRAFT: "no spacecraft potential: the current balance has no root, or sunlight or plasma is unknown",
+    Flag.NO_U_SPACECRAFT: (
+        "no spacecraft potential: the current balance has no root, or sunlight or "
+        "plasma is unknown"
+    ),
     Flag.SEVERAL_ROOTS: "the current balance has more than one stable root",
-    Flag.RELATIVE_TO_SPACECRAFT: "the surface potential is relative to the spacecraft, whose own potential is unknown",
+    Flag.RELATIVE_TO_SPACECRAFT: (
+        "the surface potential is relative to the spacecraft, whose own potential is "
+        "unknown"
+    ),
     Flag.TOO_FEW_CHANNELS: "fewer than three usable energies for the loss cone",
     Flag.NOT_IDENTIFIED: "the loss cone does not constrain the surface potential",
-    Flag.AT_BOUND: "the best surface potential or field ratio lies at a bound of the search",
+    Flag.AT_BOUND: (
+        "the best surface potential or field ratio lies at a bound of the search"
+    ),
     Flag.FIT_FAILED: "the surface fit did not end in a finite value",
     Flag.ENERGY_INVALID: "an energy is missing, not positive or given twice",
     Flag.POOR_FIT: "the model of the loss cone does not describe the sweep",
-    Flag.PARTLY_LIT: "the spacecraft is in penumbra, where its potential changes within seconds",
+    Flag.PARTLY_LIT: (
+        "the spacecraft is in penumbra, where its potential changes within seconds"
+    ),
 }
 
 # %% ../nbs/00_units.ipynb #91b51e28
 def describe_flags(
     value: int,  # a `spec_flags` entry
 ) -> str:  # the reasons, one clause each; empty when none holds
-    "Says in words what a flag value means."
+    "The meaning of a flag value in words."
     return "; ".join(text for flag, text in FLAG_TEXT.items() if flag & int(value))

@@ -5,7 +5,11 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 
-from lunar_potential.view.spectrogram import Picture, SpectrogramImage, make_spectrogram
+from lunar_potential.view.spectrogram.spectrogram import (
+    Picture,
+    SpectrogramImage,
+    make_spectrogram,
+)
 
 T0 = 852076800.0  # 1997-01-01
 

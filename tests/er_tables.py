@@ -6,8 +6,8 @@ import os
 import numpy as np
 from hypothesis import settings
 
-from lunar_potential.data.er import ERData
-from lunar_potential.data.table import ERTable, read_er_table, write_er_table
+from lunar_potential.data.er.erdata import ERData
+from lunar_potential.data.er.table import ERTable, read_er_table, write_er_table
 from lunar_potential.units import cells_in_ring
 
 THETA = np.repeat(

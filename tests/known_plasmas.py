@@ -5,7 +5,7 @@ from dataclasses import astuple, fields
 
 import numpy as np
 
-from lunar_potential.data.counts import count_factor
+from lunar_potential.data.er.counts import count_factor
 from lunar_potential.physics.currents import (
     ChargingModel,
     landing_current,

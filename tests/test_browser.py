@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from lunar_potential.view.prerequisites import find_chrome
+from lunar_potential.view.movie.prerequisites import find_chrome
 
 playwright = pytest.importorskip(
     "playwright.sync_api", reason="playwright drives the browser: pip install '.[dev]'"

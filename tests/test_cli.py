@@ -13,7 +13,7 @@ import pytest
 from lunar_potential import __version__
 from lunar_potential.batch import add_batch_arguments
 from lunar_potential.cli import build_parser, error_table, main
-from lunar_potential.quality import spacecraft
+from lunar_potential.quality.study import spacecraft
 from lunar_potential.results import read_results
 
 HEAVY = (

@@ -6,16 +6,23 @@ import numpy as np
 import pytest
 
 from lunar_potential.data.archive import Archive
-from lunar_potential.data.er import ERData
-from lunar_potential.data.counts import count_factor
+from lunar_potential.data.er.counts import count_factor
+from lunar_potential.data.er.erdata import ERData
+from lunar_potential.physics.losscone.cells import make_cells
 from lunar_potential.physics.losscone.fitter import METHODS, LossConeFitter
 from lunar_potential.physics.losscone.search import U_BOUNDS
-from lunar_potential.physics.losscone.cells import make_cells
 from lunar_potential.pipeline import load_all_data, process_lp_file, process_merged_data
 from lunar_potential.stages import moonward_field
-from lunar_potential.synthetic.instrument import THETA, SimulationOptions, energy_table, log_compress, response_height, response_sigma
-from lunar_potential.synthetic.sweeps import Truth, simulate_sweeps
+from lunar_potential.synthetic.instrument import (
+    THETA,
+    SimulationOptions,
+    energy_table,
+    log_compress,
+    response_height,
+    response_sigma,
+)
 from lunar_potential.synthetic.simulate import simulate_archive
+from lunar_potential.synthetic.sweeps import Truth, simulate_sweeps
 from lunar_potential.units import Flag
 
 DATES = ("1998-04-03", "1998-04-11")  # solar wind and wake; lobes and plasma sheet

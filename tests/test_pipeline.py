@@ -13,11 +13,11 @@ from conftest import DATES, SWEEPS, same_arrays, same_results
 from lunar_potential import pipeline, stages
 from lunar_potential.config import Config
 from lunar_potential.data.archive import Archive, ArchiveError
-from lunar_potential.data.er import ERData
+from lunar_potential.data.er.erdata import ERData
 from lunar_potential.physics.pitch import sun_cells
 from lunar_potential.pipeline import load_all_data, process_lp_file, process_merged_data
-from lunar_potential.quality.truths import draw_day
-from lunar_potential.quality.injection import inject
+from lunar_potential.quality.study.injection import inject
+from lunar_potential.quality.study.truths import draw_day
 from lunar_potential.run.jobs import map_items
 from lunar_potential.synthetic.instrument import THETA, SimulationOptions
 from lunar_potential.synthetic.sweeps import Truth, simulate_sweeps

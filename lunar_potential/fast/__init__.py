@@ -10,12 +10,12 @@ _lazy = {  # public name: the module it lives in
     "compute_global_extrema": "fast.extrema",
     "find_orbits": "fast.files",
     "generic_batch_plot": "fast.generic",
-    "generic_plot_spectrogram_set": "view.panels",
-    "make_spectrogram": "view.spectrogram",
+    "generic_plot_spectrogram_set": "view.spectrogram.panels",
+    "make_spectrogram": "view.spectrogram.spectrogram",
     "read_cusp_table": "fast.cusp",
     "read_esa": "fast.esa",
     "round_extrema": "fast.extrema",
-    "save_picture": "view.panels",
+    "save_picture": "view.spectrogram.panels",
     "simulate_archive": "fast.simulate",
 }
 __all__ = list(_lazy)

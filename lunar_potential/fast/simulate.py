@@ -25,8 +25,8 @@ MODES = {
 
 def mode_tables(
     mode: int,  # 0, 1 or 2
-) -> tuple:  # energy in eV, (E,); its width in eV, (E,); direction before the shift in deg, (A, E)
-    "Energies and directions of a mode."
+) -> tuple:  # energy, eV, (E,); its width, eV, (E,); direction, deg, (A, E)
+    "Energies and directions of a mode; directions before the shift of the record."
     n_energies, n_angles, highest, lowest = MODES[mode]
     energy = np.geomspace(highest, lowest, n_energies if mode < 2 else n_energies - 3)
     energy = np.append(energy, np.full(n_energies - len(energy), lowest))
@@ -55,7 +55,10 @@ def true_eflux(
     quiet, arc = PEAKS[species]
     weight = np.exp(-0.5 * ((share - 0.5) / 0.04) ** 2)
     down = 0.15 + 0.85 * np.exp(-((np.minimum(pitch, 360 - pitch) / 60) ** 2))
-    spectrum = lambda peak: np.exp(-0.5 * (np.log(energy / peak) / 0.45) ** 2)
+
+    def spectrum(peak):
+        return np.exp(-0.5 * (np.log(energy / peak) / 0.45) ** 2)
+
     return (
         1e7 * ((1 - weight) * spectrum(quiet) + 1.5 * weight * down * spectrum(arc))
         + 2e4
@@ -82,11 +85,10 @@ class Truth:
 
     path: Path  # the file
     instrument: str  # "ees", "eeb", "ies" or "ieb"
-    orbit: int
+    orbit: int  # its number
     time: np.ndarray  # centre of each record, unix time in s, (R,)
     mode: np.ndarray  # of each record, (R,)
-    # energy of the highest flux, eV, (R,); NaN where arc and quiet spectrum overlap
-    peak: np.ndarray
+    peak: np.ndarray  # energy of the highest flux, eV, (R,); NaN: two spectra overlap
     empty: np.ndarray  # records that hold no valid data, (R,)
 
 
@@ -105,6 +107,7 @@ def _timeline(start, records, cadence, gap):
 
 # %% ../../nbs/fast/01_simulate.ipynb #3a4321de
 def _empty_arrays(records):
+    "Arrays of the variables with a value for each cell, full of fill."
     names = ("eflux", "energy_full", "denergy_full", "pitch_angle", "domega")
     arrays = {
         name: np.full((records, N_ANGLES, N_ENERGIES), FILL, np.float32)
@@ -187,6 +190,7 @@ _NUMPY = {
 
 
 def _write_variable(cdf, name, values, varies, unit):
+    "Writes one variable with its fill and its unit."
     kind = _TYPES.get(name, 44)
     values = np.asarray(values, _NUMPY[kind])
     shape = list(values.shape[1:] if varies else values.shape)
@@ -279,8 +283,7 @@ def simulate_cdf(
     version: int = 2,  # 1 or 2
     seed: int = 0,  # of the counting noise
     spoil: bool = True,  # damage four records
-    # put this number into every used cell, such as 0 or -1e31
-    blank: float | None = None,
+    blank: float | None = None,  # a number for every used cell, such as 0 or -1e31
     without: tuple = (),  # variables that are left out
 ) -> Truth:  # what the file holds
     "Writes a file of the product; the same arguments give the same numbers."
@@ -330,11 +333,10 @@ def simulate_cdf(
 
 # %% ../../nbs/fast/01_simulate.ipynb #73d590d8
 def _write(folder, instrument, orbit, start, version, rows, tables, without):
+    "Writes the file and returns its path."
     day = datetime.datetime.fromisoformat(start)
-    path = (
-        folder
-        / f"{day:%Y}/{day:%m}/fa_esa_l2_{instrument}_{day:%Y%m%d%H%M%S}_{orbit:05d}_v{version:02d}.cdf"
-    )
+    name = f"{instrument}_{day:%Y%m%d%H%M%S}_{orbit:05d}_v{version:02d}"
+    path = folder / f"{day:%Y}/{day:%m}/fa_esa_l2_{name}.cdf"
     path.parent.mkdir(parents=True, exist_ok=True)
     units = {
         "eflux": "eV/sr/sec" if version == 1 else "eV/(cm^2-s-sr-eV)",
@@ -423,7 +425,10 @@ def simulate_archive(
 
 # %% ../../nbs/fast/01_simulate.ipynb #4db45d0d
 def _cusp_table(truths):
-    "Records 30 to 40 of each file, except that the last file is given another version and the last line is short."
+    """Records 30 to 40 of each file.
+
+    The last file is given another version, and the last line is short.
+    """
     names = [
         "Orbit Number",
         "Folder Path",

@@ -19,31 +19,31 @@ import pytest
 import requests
 from http_server import HOSTILE, Fault, Site, listing
 
-from lunar_potential.data import download as module
 from lunar_potential.data.archive import find_er_files, walk_files
-from lunar_potential.data.client import (
+from lunar_potential.data.download import session as module
+from lunar_potential.data.download.client import (
     Client,
     DownloadError,
     Patience,
 )
-from lunar_potential.data.download import (
-    add_download_arguments,
-    download,
-    download_command,
-)
-from lunar_potential.data.listing import parse_listing
-from lunar_potential.data.manifest import (
+from lunar_potential.data.download.listing import parse_listing
+from lunar_potential.data.download.manifest import (
     MANIFEST,
     Manifest,
     folder_lock,
     simulated_signs,
 )
-from lunar_potential.data.outcome import Downloads
-from lunar_potential.data.products import (
+from lunar_potential.data.download.outcome import Downloads
+from lunar_potential.data.download.products import (
     BASE_URLS,
     PRODUCTS,
     base_urls,
     clip_days,
+)
+from lunar_potential.data.download.session import (
+    add_download_arguments,
+    download,
+    download_command,
 )
 from lunar_potential.run.signals import Interrupted
 from lunar_potential.synthetic.kernels import write_kernels
@@ -713,12 +713,12 @@ def test_files_of_one_name_in_different_folders_do_not_meet(tmp_path):
 RUN = """
 import sys
 from lunar_potential.batch import run_command
-from lunar_potential.data.download import add_download_arguments, download_command
+from lunar_potential.data.download import session
 import argparse
 parser = argparse.ArgumentParser()
-add_download_arguments(parser)
+session.add_download_arguments(parser)
 arguments = parser.parse_args(sys.argv[1:])
-sys.exit(run_command("lunar-potential download", download_command, arguments))
+sys.exit(run_command("download", session.download_command, arguments))
 """
 
 
@@ -873,7 +873,7 @@ def test_importing_the_page_brings_no_transport():
         [
             sys.executable,
             "-c",
-            "import sys, lunar_potential.data.download; print(*sys.modules)",
+            "import sys, lunar_potential.data.download.session; print(*sys.modules)",
         ],
         capture_output=True,
         text=True,

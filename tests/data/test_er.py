@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lunar_potential.data.archive import ArchiveError
-from lunar_potential.data.counts import count_error, count_factor, pseudo_counts
-from lunar_potential.data.er import ERData, concat, plot_spectra, plot_sweep
-from lunar_potential.data.sweeps import MASK_LABELS, REASON_COLUMNS
-from lunar_potential.data.table import COLUMNS, write_er_table
+from lunar_potential.data.er.counts import count_error, count_factor, pseudo_counts
+from lunar_potential.data.er.erdata import ERData, concat, plot_spectra, plot_sweep
+from lunar_potential.data.er.sweeps import MASK_LABELS, REASON_COLUMNS
+from lunar_potential.data.er.table import COLUMNS, write_er_table
 from lunar_potential.units import Flag
 
 

@@ -11,11 +11,11 @@ from http_server import HOSTILE, listing
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from lunar_potential.data.client import (
+from lunar_potential.data.download.client import (
     retry_after,
 )
-from lunar_potential.data.listing import parse_listing, read_label, safe_name
-from lunar_potential.data.products import (
+from lunar_potential.data.download.listing import parse_listing, read_label, safe_name
+from lunar_potential.data.download.products import (
     folder_days,
     month_folder,
 )

@@ -17,8 +17,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lunar_potential.data.archive import ArchiveError
-from lunar_potential.data.decode import find_layout, layout_of
-from lunar_potential.data.table import (
+from lunar_potential.data.er.decode import find_layout, layout_of
+from lunar_potential.data.er.table import (
     read_er_table,
     read_slow,
     read_theta,

@@ -15,10 +15,10 @@ from http_server import Fault, Site
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from lunar_potential.data import client as client_room
-from lunar_potential.data import transfer as transfer_room
 from lunar_potential.data.archive import walk_files
-from lunar_potential.data.client import (
+from lunar_potential.data.download import client as client_room
+from lunar_potential.data.download import transfer as transfer_room
+from lunar_potential.data.download.client import (
     Client,
     DownloadError,
     Head,
@@ -26,8 +26,8 @@ from lunar_potential.data.client import (
     Refused,
     read_page,
 )
-from lunar_potential.data.listing import Promise
-from lunar_potential.data.transfer import Damaged, Part, fetch
+from lunar_potential.data.download.listing import Promise
+from lunar_potential.data.download.transfer import Damaged, Part, fetch
 
 QUICK = Patience(first=0.01, longest=0.05, read=300, connect=300)
 DATA = bytes(hashlib.sha256(b"seed").digest()) * 8000  # 256 kB

@@ -38,7 +38,7 @@ from lunar_potential.fast.simulate import FAULTS, simulate_archive, simulate_cdf
 from lunar_potential.run.outcomes import Buffer, Outcome
 from lunar_potential.run.signals import Interrupted
 from lunar_potential.run.state import StateError
-from lunar_potential.view.panels import save_picture
+from lunar_potential.view.spectrogram.panels import save_picture
 
 INSTRUMENTS = ("ees", "eeb", "ies", "ieb")
 HERE = {

@@ -31,9 +31,9 @@ from lunar_potential.fast.plots import (
     flux_row,
 )
 from lunar_potential.fast.simulate import simulate_archive, simulate_cdf
-from lunar_potential.view.spectrogram import SpectrogramImage
-from lunar_potential.view.panels import drawn_pixels, png_bytes
-from lunar_potential.view.cells import unix_time
+from lunar_potential.view.spectrogram.cells import unix_time
+from lunar_potential.view.spectrogram.panels import drawn_pixels, png_bytes
+from lunar_potential.view.spectrogram.spectrogram import SpectrogramImage
 
 SMALL = {"size": (8, 6), "font_size": 8}
 RECORDS, GAP = 60, 120.0

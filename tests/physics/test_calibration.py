@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lunar_potential.data.er import ERData
-from lunar_potential.data.counts import count_factor
+from lunar_potential.data.er.counts import count_factor
+from lunar_potential.data.er.erdata import ERData
 from lunar_potential.physics.calibration import (
     CODE_SCATTER,
     MIN_SWEEPS,

@@ -20,20 +20,20 @@ from hypothesis import strategies as st
 
 from lunar_potential.batch import run_day
 from lunar_potential.data.archive import Archive, file_hash, walk_files
-from lunar_potential.data.manifest import MANIFEST
-from lunar_potential.data.client import Patience
-from lunar_potential.data.download import add_download_arguments, download
+from lunar_potential.data.download.client import Patience
+from lunar_potential.data.download.manifest import MANIFEST
+from lunar_potential.data.download.session import add_download_arguments, download
 from lunar_potential.physics.ephemeris import furnish
-from lunar_potential.quality.days import STATES, day_table, plot_days
-from lunar_potential.quality.doctor import (
+from lunar_potential.quality.doctor.days import STATES, day_table, plot_days
+from lunar_potential.quality.doctor.files import stray_files
+from lunar_potential.quality.doctor.findings import Finding, day_ranges
+from lunar_potential.quality.doctor.kernels import BODIES, describe_kernel, spk_coverage
+from lunar_potential.quality.doctor.machine import machine_findings
+from lunar_potential.quality.doctor.report import (
     add_doctor_arguments,
     doctor,
     doctor_command,
 )
-from lunar_potential.quality.files import stray_files
-from lunar_potential.quality.findings import Finding, day_ranges
-from lunar_potential.quality.kernels import BODIES, describe_kernel, spk_coverage
-from lunar_potential.quality.machine import machine_findings
 from lunar_potential.synthetic.kernels import utc_to_et, write_kernels
 from lunar_potential.synthetic.simulate import simulate_archive
 
@@ -516,11 +516,11 @@ def test_the_machine_is_described(tmp_path):
 
 
 def test_what_films_need_fails_no_diagnosis(tmp_path, monkeypatch):
-    import lunar_potential.view.prerequisites
+    import lunar_potential.view.movie.prerequisites
 
     need = collections.namedtuple("Need", "name engines found advice")
     monkeypatch.setattr(
-        lunar_potential.view.prerequisites,
+        lunar_potential.view.movie.prerequisites,
         "check_prerequisites",
         lambda: [need("Chrome", (), "", "fetch it")],
     )

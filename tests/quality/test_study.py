@@ -10,11 +10,12 @@ import pytest
 from scipy.stats import binom, binomtest, norm
 
 from lunar_potential import pipeline
-from lunar_potential.physics.charging import ChargingErrors
-from lunar_potential.physics.geometry import cell_pitch
-from lunar_potential.pipeline import Config
-from lunar_potential.quality import robustness, spacecraft, truths
-from lunar_potential.quality.coverage import (
+from lunar_potential.config import Config
+from lunar_potential.physics.currents import ChargingErrors
+from lunar_potential.physics.pitch import cell_pitch
+from lunar_potential.quality.study import robustness, spacecraft, truths
+from lunar_potential.quality.study.benchmark import benchmark_json, format_benchmark
+from lunar_potential.quality.study.coverage import (
     accuracy_table,
     coverage_study,
     median_by_width,
@@ -22,13 +23,13 @@ from lunar_potential.quality.coverage import (
     plot_errors,
     plot_widths,
 )
-from lunar_potential.quality.injection import (
+from lunar_potential.quality.study.injection import (
     Injection,
     fit_measured,
     inject,
     measure_day,
 )
-from lunar_potential.quality.robustness import (
+from lunar_potential.quality.study.robustness import (
     MAX_FALSE_RATE,
     NULL_KINDS,
     StressCase,
@@ -37,7 +38,7 @@ from lunar_potential.quality.robustness import (
     stress_cases,
     stress_study,
 )
-from lunar_potential.quality.spacecraft import (
+from lunar_potential.quality.study.spacecraft import (
     check_spacecraft,
     identical_answers,
     perturb_as_stated,
@@ -46,8 +47,7 @@ from lunar_potential.quality.spacecraft import (
     spacecraft_influence,
     spacecraft_input,
 )
-from lunar_potential.quality.study import benchmark_json, format_benchmark
-from lunar_potential.quality.truths import (
+from lunar_potential.quality.study.truths import (
     DAY,
     draw_day,
     number_sweeps,
@@ -56,15 +56,14 @@ from lunar_potential.quality.truths import (
     split_days,
     truth_grid,
 )
-from lunar_potential.synthetic.simulate import (
+from lunar_potential.synthetic.instrument import (
     COUNT_FACTOR,
-    REGIMES,
     SimulationOptions,
-    Truth,
     draw_gains,
-    simulate_sweeps,
-    sunlit_potential,
 )
+from lunar_potential.synthetic.plasma import sunlit_potential
+from lunar_potential.synthetic.scenario import REGIMES
+from lunar_potential.synthetic.sweeps import Truth, simulate_sweeps
 from lunar_potential.units import Flag
 
 matplotlib.use("Agg")

@@ -14,36 +14,37 @@ from scipy.optimize import brentq
 
 from lunar_potential import pipeline
 from lunar_potential.data.archive import Archive, ArchiveError, file_hash
-from lunar_potential.data.er import ERData
-from lunar_potential.data.table import read_er_table, write_er_table
+from lunar_potential.data.er.erdata import ERData
+from lunar_potential.data.er.table import read_er_table, write_er_table
 from lunar_potential.physics.pitch import direction_diagnostic
-from lunar_potential.quality import footpoints, validate
-from lunar_potential.quality.anchors import Anchors, Check, NoData
-from lunar_potential.quality.figure_5 import check_figure_5
-from lunar_potential.quality.fluxes import (
+from lunar_potential.quality.validate import footpoints
+from lunar_potential.quality.validate import report as validate
+from lunar_potential.quality.validate.anchors import Anchors, Check, NoData
+from lunar_potential.quality.validate.figure_5 import check_figure_5
+from lunar_potential.quality.validate.fluxes import (
     check_direction,
     check_first_sweep,
     check_first_table,
     check_low_resolution,
     flux_ratio,
 )
-from lunar_potential.quality.footpoints import (
+from lunar_potential.quality.validate.footpoints import (
     check_footpoint,
     check_footpoint_product,
     share_needed,
 )
-from lunar_potential.quality.inputs import nearest_index, read_records
-from lunar_potential.quality.validate import (
+from lunar_potential.quality.validate.inputs import nearest_index, read_records
+from lunar_potential.quality.validate.report import (
     add_validate_arguments,
     format_checks,
     validate_command,
 )
 from lunar_potential.synthetic import kernels
 from lunar_potential.synthetic.instrument import THETA
-from lunar_potential.synthetic.sweeps import Truth, simulate_sweeps
+from lunar_potential.synthetic.plasma import sunlit_potential
 from lunar_potential.synthetic.scenario import draw_attitude, locate, spacecraft_axes
 from lunar_potential.synthetic.simulate import simulate_archive
-from lunar_potential.synthetic.plasma import sunlit_potential
+from lunar_potential.synthetic.sweeps import Truth, simulate_sweeps
 from lunar_potential.units import R_MOON_KM
 
 FIRST, JUNE = "1998/001_031JAN/3D980116.TAB", "1998/152_181JUN/3D980608.TAB"

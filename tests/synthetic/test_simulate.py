@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from lunar_potential.data.archive import Archive
-from lunar_potential.data.er import ERData
-from lunar_potential.data.counts import count_factor
-from lunar_potential.data.table import read_theta
+from lunar_potential.data.er.counts import count_factor
+from lunar_potential.data.er.erdata import ERData
+from lunar_potential.data.er.table import read_theta
 from lunar_potential.physics.attitude import read_attitude
 from lunar_potential.physics.geometry import compute_geometry
 from lunar_potential.synthetic.instrument import (

@@ -18,6 +18,6 @@ def figures():
 @pytest.fixture(scope="session")
 def moon():
     "A small texture of the schematic Moon."
-    from lunar_potential.view.moon import moon_texture
+    from lunar_potential.view.globe.moon import moon_texture
 
     return moon_texture(60, 120)

@@ -6,7 +6,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from lunar_potential.view.cells import (
+from lunar_potential.view.spectrogram.cells import (
     channel_table,
     close_holes,
     finite_mean,

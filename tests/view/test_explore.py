@@ -12,13 +12,18 @@ from plotly.callbacks import Points
 
 from lunar_potential.data.archive import ArchiveError
 from lunar_potential.physics.losscone.fitter import METHODS
-from lunar_potential.view.day_explorer import DayExplorer, cell_columns, day_figure
-from lunar_potential.view.month_explorer import REGIMES, MonthExplorer, month_map
-from lunar_potential.view.refit import fit_sweep, open_day, profile_grid, view_sweep
-from lunar_potential.view.cells import make_cells
-from lunar_potential.view.sweep_explorer import SweepExplorer
-from lunar_potential.view.sweep_panels import bin_sweep, sweep_figure
-from lunar_potential.view.widgets import save_plotly
+from lunar_potential.view.explore.day import DayExplorer, cell_columns, day_figure
+from lunar_potential.view.explore.month import REGIMES, MonthExplorer, month_map
+from lunar_potential.view.explore.panels import bin_sweep, sweep_figure
+from lunar_potential.view.explore.refit import (
+    fit_sweep,
+    open_day,
+    profile_grid,
+    view_sweep,
+)
+from lunar_potential.view.explore.sweep import SweepExplorer
+from lunar_potential.view.explore.widgets import save_plotly
+from lunar_potential.view.spectrogram.cells import make_cells
 
 
 @pytest.fixture(scope="module")
@@ -130,8 +135,8 @@ def test_columns_are_sweeps_and_gaps(steps):
 
 def test_figures_can_be_sent_to_a_browser(day, results):
     "Widgets send pictures as JSON, and JSON has no NaN."
-    from lunar_potential.view.footpoints import footpoints
-    from lunar_potential.view.overview import lp_day
+    from lunar_potential.view.globe.footpoints import footpoints
+    from lunar_potential.view.spectrogram.overview import lp_day
 
     k = int(np.flatnonzero(day.spec["identified"])[0])
     for figure in (

@@ -5,7 +5,7 @@ import pytest
 from invented import sweeps
 
 from lunar_potential.units import Flag
-from lunar_potential.view.footpoints import (
+from lunar_potential.view.globe.footpoints import (
     PotentialScale,
     confidence_weight,
     downsample,

@@ -5,8 +5,13 @@ from html.parser import HTMLParser
 import numpy as np
 from invented import sweeps
 
-from lunar_potential.view.footpoints import footpoints, potential_scale
-from lunar_potential.view.globe import globe_html, globe_page, hover_text, plotly_globe
+from lunar_potential.view.globe.footpoints import footpoints, potential_scale
+from lunar_potential.view.globe.interactive import (
+    globe_html,
+    globe_page,
+    hover_text,
+    plotly_globe,
+)
 
 
 def clouds(figure):

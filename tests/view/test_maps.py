@@ -5,10 +5,15 @@ import numpy as np
 import pytest
 from invented import sweeps
 
-from lunar_potential.view.footpoints import footpoints
-from lunar_potential.view.maps import moon_image, plot_map, plot_sphere, save_figure
-from lunar_potential.view.moon import Texture
-from lunar_potential.view.projection import unit_vectors, view_axes
+from lunar_potential.view.globe.footpoints import footpoints
+from lunar_potential.view.globe.maps import (
+    moon_image,
+    plot_map,
+    plot_sphere,
+    save_figure,
+)
+from lunar_potential.view.globe.moon import Texture
+from lunar_potential.view.globe.projection import unit_vectors, view_axes
 
 
 def test_moon_image_shows_the_texture_where_it_belongs():

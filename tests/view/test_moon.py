@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from lunar_potential.view.moon import (
+from lunar_potential.view.globe.moon import (
     moon_texture,
     quantise,
     schematic_albedo,

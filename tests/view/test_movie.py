@@ -14,8 +14,11 @@ import numpy as np
 import pytest
 
 from lunar_potential.results import write_results
-from lunar_potential.view import browser, movie, prerequisites
-from lunar_potential.view.film import (
+from lunar_potential.view.globe.interactive import plotly_globe
+from lunar_potential.view.globe.moon import moon_texture, plain_texture, quantise
+from lunar_potential.view.globe.projection import great_circle_angle
+from lunar_potential.view.movie import browser, movie, prerequisites
+from lunar_potential.view.movie.film import (
     PREVIEW,
     Film,
     MovieError,
@@ -24,10 +27,7 @@ from lunar_potential.view.film import (
     stage,
     write_mp4,
 )
-from lunar_potential.view.projection import great_circle_angle
-from lunar_potential.view.moon import moon_texture, plain_texture, quantise
-from lunar_potential.view.globe import plotly_globe
-from lunar_potential.view.raster import direct_frames, stamp_discs
+from lunar_potential.view.movie.raster import direct_frames, stamp_discs
 
 SMALL = Film(frames=4, fps=2, width=320, height=240, sample=200)
 
@@ -638,7 +638,7 @@ def test_stopped_command_leaves_nothing_behind(cache, tmp_path):
     script = """if True:
         import argparse, sys
         from lunar_potential import batch
-        from lunar_potential.view import movie
+        from lunar_potential.view.movie import movie
         parser = argparse.ArgumentParser()
         movie.add_movie_arguments(parser)
         args = parser.parse_args()

@@ -5,8 +5,8 @@ import pytest
 from drawn_panels import assert_legible, images
 
 from lunar_potential.results import read_results, write_results
-from lunar_potential.view.footpoints import UNTRUSTED
-from lunar_potential.view.overview import (
+from lunar_potential.view.globe.footpoints import UNTRUSTED
+from lunar_potential.view.spectrogram.overview import (
     energy_spectrum,
     lp_day_overview,
     pitch_spectrum,

@@ -17,7 +17,7 @@ from hypothesis.extra import numpy as hnp
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
 
-from lunar_potential.view.panels import (
+from lunar_potential.view.spectrogram.panels import (
     draw_events,
     drawn_pixels,
     event_spans,
@@ -289,7 +289,8 @@ def test_little_or_nothing_to_draw_is_no_error(time, energy, values, scale):
 
 def test_pyplot_is_not_needed():
     code = (
-        "import sys, io, numpy as np, lunar_potential.view.panels as panels\n"
+        "import sys, io, numpy as np\n"
+        "from lunar_potential.view.spectrogram import panels\n"
         "values = np.ones((9, 3))\n"
         "row = {'time': np.arange(9.), 'energy': [1., 2, 4], 'values': values}\n"
         "figure = panels.generic_plot_spectrogram_set([row])\n"

@@ -5,8 +5,8 @@ import pytest
 from invented import sweeps
 
 from lunar_potential.physics.geometry import local_time
-from lunar_potential.view.footpoints import footpoints
-from lunar_potential.view.projection import (
+from lunar_potential.view.globe.footpoints import footpoints
+from lunar_potential.view.globe.projection import (
     great_circle_angle,
     project,
     terminator,

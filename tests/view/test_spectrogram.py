@@ -9,7 +9,11 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-from lunar_potential.view.spectrogram import Picture, colour_limits, make_spectrogram
+from lunar_potential.view.spectrogram.spectrogram import (
+    Picture,
+    colour_limits,
+    make_spectrogram,
+)
 
 
 @pytest.mark.parametrize("y_scale", ["log", "linear"])

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from invented import sweeps
 
-from lunar_potential.view.footpoints import footpoints
-from lunar_potential.view.projection import great_circle_angle
-from lunar_potential.view.variation import (
+from lunar_potential.view.globe.footpoints import footpoints
+from lunar_potential.view.globe.projection import great_circle_angle
+from lunar_potential.view.globe.variation import (
     local_time_map,
     plot_timeseries,
     potential_vs_sza,

@@ -5,10 +5,10 @@ from dataclasses import fields
 import numpy as np
 from hypothesis import settings
 
-from lunar_potential.data.counts import count_factor
-from lunar_potential.physics.response import Response
+from lunar_potential.data.er.counts import count_factor
 from lunar_potential.physics.losscone.cells import Sweep, make_cells
 from lunar_potential.physics.losscone.fitter import LossConeFitter
+from lunar_potential.physics.response import Response
 from lunar_potential.stages import moonward_field
 from lunar_potential.synthetic.instrument import THETA, SimulationOptions
 from lunar_potential.synthetic.sweeps import Truth, simulate_sweeps

@@ -20,7 +20,7 @@ from losscone_truths import (
     sweeps_of,
 )
 
-from lunar_potential.data.er import ERData
+from lunar_potential.data.er.erdata import ERData
 from lunar_potential.physics.losscone.cells import make_cells
 from lunar_potential.physics.losscone.fitter import METHODS, LossConeFitter
 from lunar_potential.physics.losscone.sets import ROOT_68, ROOT_95

@@ -8,7 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from losscone_truths import PLASMA_SHEET, WAKE, anytime, directions, sweep_of, sweeps_of
 
-from lunar_potential.physics.response import Response
 from lunar_potential.physics.losscone.cells import (
     AMBIENT,
     BEAM,
@@ -39,6 +38,7 @@ from lunar_potential.physics.losscone.model import (
     load_sweep,
     returned_share,
 )
+from lunar_potential.physics.response import Response
 from lunar_potential.synthetic.sweeps import Truth
 
 # --- the angle

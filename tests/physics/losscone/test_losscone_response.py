@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from losscone_truths import CELLS, PLASMA_SHEET, directions, sweeps_of
 
-from lunar_potential.physics.response import Response, response_nodes
 from lunar_potential.physics.losscone.cells import Sweep
 from lunar_potential.physics.losscone.fitter import LossConeFitter
 from lunar_potential.physics.losscone.response import choose_response, score_responses
+from lunar_potential.physics.response import Response, response_nodes
 from lunar_potential.stages import moonward_field
 from lunar_potential.synthetic.instrument import SimulationOptions
 from lunar_potential.synthetic.sweeps import Truth
