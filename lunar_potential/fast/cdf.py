@@ -7,6 +7,9 @@ __all__ = ['MAX_BYTES', 'open_cdf', 'Variables']
 
 # %% ../../nbs/fast/03_cdf.ipynb #028da1e5
 import contextlib
+import errno
+import hashlib
+import math
 import re
 import struct
 import tempfile
@@ -34,18 +37,18 @@ _PLAIN, _PACKED = b"\x00\x00\xff\xff", b"\xcc\xcc\x00\x01"
 
 
 def _record_fields(layout, data, at, kind):
-    """Numbers of a record of the given kind.
+    """Numbers of a record of the given kind, all of which is there.
 
-    The layout is in letters of `struct`; the second number is the kind.
+    The layout is in letters of `struct`; the first number is the size of the record,
+    the second its kind.
     """
-    try:
-        found = struct.unpack_from(">" + layout, data, at)
-    except struct.error:
-        raise Truncated(
-            f"{len(data)} bytes, and a record is to begin at {at}"
-        ) from None
+    if not 0 < at <= len(data) - struct.calcsize(">" + layout):
+        raise Truncated(f"{len(data)} bytes, and a record is to begin at {at}")
+    found = struct.unpack_from(">" + layout, data, at)
     if found[1] != kind:
         raise CDFError(f"kind {found[1]} instead of {kind} in the record at {at}")
+    if not 0 < found[0] <= len(data) - at:
+        raise Truncated(f"{len(data)} bytes of {at + found[0]}")
     return found
 
 # %% ../../nbs/fast/03_cdf.ipynb #5db36a43
@@ -90,13 +93,9 @@ _UNPACK = {1: _expand_zeros, 5: _gunzip}  # by the number of the method
 def _unpack(data, wide, max_bytes):
     "The bytes of the unpacked file."
     size, _, at, unpacked = _record_fields(f"{wide}i{wide * 2}", data, 8, 10)
-    if 8 + size > len(data):
-        raise Truncated(f"{len(data)} bytes of {8 + size} and more")
     if not 0 < unpacked <= max_bytes:
         raise TooLarge(f"{unpacked} bytes unpacked; {max_bytes} are allowed")
-    last, _, method, _ = _record_fields(f"{wide}iii", data, at, 11)
-    if at + last > len(data):
-        raise Truncated(f"{len(data)} bytes of {at + last}")
+    _, _, method, _ = _record_fields(f"{wide}iii", data, at, 11)
     if method not in _UNPACK:
         raise CDFError(f"packed by method {method}, which is unknown")
     packed = data[8 + struct.calcsize(f">{wide}i{wide * 2}i") : 8 + size]
@@ -127,8 +126,10 @@ def _follow_list(data, wide, at, kind, seen):
         at = _record_fields(f"{wide}i{wide}", data, at, kind)[2]
 
 # %% ../../nbs/fast/03_cdf.ipynb #af82a1bf
-def _check_blocks(data, wide, at, seen):
-    "Follows the list of a variable's blocks, and the lists in it."
+def _check_blocks(data, wide, at, seen, deep=1):
+    "Follows the list of a variable's blocks, and the lists in it, at most 16 deep."
+    if deep > 16:
+        raise CDFError(f"lists of blocks in lists, at {at} still")
     head, step = struct.calcsize(f">{wide}i{wide}ii"), struct.calcsize(f">{wide}")
     for place in _follow_list(data, wide, at, 6, seen):
         *_, size, used = _record_fields(f"{wide}i{wide}ii", data, place, 6)
@@ -136,8 +137,11 @@ def _check_blocks(data, wide, at, seen):
             raise CDFError(f"{used} of {size} blocks in the record at {place}")
         for number in range(used):
             where = _block(data, wide, place + head + 8 * size + number * step)
-            if struct.unpack_from(">i", data, where + step)[0] == 6:
-                _check_blocks(data, wide, where, seen)
+            (kind,) = struct.unpack_from(">i", data, where + step)
+            if kind == 6:
+                _check_blocks(data, wide, where, seen, deep + 1)
+            else:
+                _record_fields(f"{wide}i", data, where, 13 if kind == 13 else 7)
 
 
 def _block(data, wide, entry):
@@ -175,7 +179,7 @@ def _check_lists(data, wide):
 def _check_variable(data, wide, place, kind, seen):
     """Raises CDFError for numbers of dimensions or elements out of bounds.
 
-    Old variables (kind 3) share their dimensions.
+    Old variables (kind 3) share their dimensions. A packed one says how, in a record.
     """
     layout = f"{wide}i{wide}ii{wide * 2}7i{wide}i{256 if wide == 'q' else 64}s"
     fields = _record_fields(layout, data, place, kind)
@@ -185,17 +189,23 @@ def _check_variable(data, wide, place, kind, seen):
             f"{dimensions} dimensions and {fields[12]} elements "
             f"in the record at {place}"
         )
+    if fields[7] & 4:
+        _record_fields(f"{wide}i", data, fields[14], 11)
     _check_blocks(data, wide, fields[5], seen)
 
 # %% ../../nbs/fast/03_cdf.ipynb #49d8773d
-def _intact_bytes(path, max_bytes):
-    "The unpacked bytes of a file that is intact."
+def _file_bytes(path, max_bytes):
+    "All bytes of a file."
     size = path.stat().st_size
-    if size == 0:
-        raise EmptyFile("0 bytes")
     if size > max_bytes:
         raise TooLarge(f"{size} bytes; {max_bytes} are allowed")
-    data = path.read_bytes()
+    return path.read_bytes()
+
+
+def _intact_bytes(data, max_bytes):
+    "The unpacked bytes of a file that is intact."
+    if not data:
+        raise EmptyFile("0 bytes")
     wide = _MAGIC.get(data[:4])
     if wide is None or data[4:8] not in (_PLAIN, _PACKED):
         raise NotCDF(f"begins with {data[:16]!r}")
@@ -210,19 +220,26 @@ def open_cdf(
     path,  # file
     max_bytes: int = MAX_BYTES,  # allowed size of file, unpacked file and variable
 ):  # context: `Variables`
-    "Opens a file that is intact; raises CDFError with the file's name in front."
-    path = Path(path)
+    """Opens a file that is intact; raises CDFError with the file's name in front.
+
+    `sha256` of the context and of the exception is that of the bytes parsed.
+    """
+    path, sha256 = Path(path), None
     try:
-        data = _intact_bytes(path, max_bytes)
+        data = _file_bytes(path, max_bytes)
+        sha256 = hashlib.sha256(data).hexdigest()
+        data = _intact_bytes(data, max_bytes)
         with tempfile.TemporaryDirectory(
             prefix="lunar_potential_", ignore_cleanup_errors=True
         ) as folder:
             plain = Path(folder, "plain.cdf")
             plain.write_bytes(data)
             del data
-            yield Variables(plain, max_bytes)
+            yield Variables(plain, max_bytes, sha256)
     except CDFError as error:
-        raise type(error)(f"{path.name}: {error}") from error.__cause__
+        named = type(error)(f"{path.name}: {error}")
+        named.sha256 = sha256
+        raise named from error.__cause__
 
 # %% ../../nbs/fast/03_cdf.ipynb #d03d8c38
 _BYTES = {
@@ -247,9 +264,10 @@ _FILLS = {"u1": 255, "i2": -32768, "i4": -2147483648}
 
 def _claimed_bytes(about):
     "Size of an array, by the description of its variable."
-    numbers = about.Num_Elements * (about.Last_Rec + 1)
-    each = _BYTES.get(about.Data_Type, 0)
-    return each * numbers * int(np.prod(about.Dim_Sizes, dtype=float))
+    sizes = about.Num_Elements, about.Last_Rec + 1, *about.Dim_Sizes
+    if min(sizes) < 0:
+        raise BadShape(f"{about.Variable} has the shape {sizes[1:]}")
+    return _BYTES.get(about.Data_Type, 0) * math.prod(map(int, sizes))
 
 
 def _fill_as_nan(values):
@@ -260,11 +278,15 @@ def _fill_as_nan(values):
     return np.where(values == fill, np.nan, values.astype(float))
 
 # %% ../../nbs/fast/03_cdf.ipynb #2faebc0f
-def _guarded(read):
-    "What a function of the parser returns; raises CDFError whatever it raises."
+def _guarded(read, *arguments):
+    "What a function of the parser returns; raises CDFError where the bytes are bad."
     try:
-        return read()
+        return read(*arguments)
     except Exception as error:
+        # a place before the first byte is an OSError, too, and the fault of the file
+        number = getattr(error, "errno", None)
+        if isinstance(error, MemoryError) or number not in (None, errno.EINVAL):
+            raise
         raise CDFError(f"{type(error).__name__}: {error}") from error
 
 # %% ../../nbs/fast/03_cdf.ipynb #414ce9d6
@@ -275,24 +297,29 @@ class Variables:
         self,
         path,  # file
         max_bytes: int = MAX_BYTES,  # of one array
+        sha256: str | None = None,  # of the file that it comes from
     ):
-        self.max_bytes = max_bytes
-        self.cdf = _guarded(lambda: cdflib.CDF(path))
-        self.names = set(_guarded(lambda: self.cdf.cdf_info().zVariables))
+        self.max_bytes, self.sha256 = max_bytes, sha256
+        self.cdf = _guarded(cdflib.CDF, path)
+        self.names = set(_guarded(self.cdf.cdf_info).zVariables)
 
     def __contains__(self, name):
         return name in self.names
 
-    def __getitem__(self, name):
-        "The array as it is in the file; raises MissingVariable, NoRecords, TooLarge."
+    def describe(self, name):
+        "Type and sizes of a variable, of `cdflib`; raises MissingVariable."
         if name not in self.names:
             raise MissingVariable(f"has no variable {name}")
-        size = _claimed_bytes(_guarded(lambda: self.cdf.varinq(name)))
+        return _guarded(self.cdf.varinq, name)
+
+    def __getitem__(self, name):
+        "The array as it is in the file; raises MissingVariable, NoRecords, TooLarge."
+        size = _claimed_bytes(self.describe(name))
         if size > self.max_bytes:
             raise TooLarge(f"{name} claims {size} bytes; {self.max_bytes} are allowed")
         if size <= 0:
             raise NoRecords(f"{name} has no numbers")
-        return np.asarray(_guarded(lambda: self.cdf.varget(name)))
+        return _guarded(lambda: np.asarray(self.cdf.varget(name)))
 
     def numbers(self, name):
         "As `self[name]`, floating-point, fill as NaN; raises BadShape for text."

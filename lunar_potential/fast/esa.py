@@ -121,9 +121,7 @@ def _table_rows(table, index, n_angles, channels, pad):
 # %% ../../nbs/fast/04_esa.ipynb #7a42edf4
 def _cell_shape(variables, name):
     "Numbers of angles and of energies of a variable; raises CDFError."
-    shape = variables.cdf.varinq(name).Dim_Sizes if name in variables else None
-    if shape is None:
-        raise MissingVariable(f"has no variable {name}")
+    shape = variables.describe(name).Dim_Sizes
     if len(shape) != 2:
         raise BadShape(f"{name} has the shape {shape}")
     return tuple(shape)

@@ -83,6 +83,7 @@ class CDFError(ValueError):
 
     kind = "damaged"  # what is wrong
     reason = "invalid-cdf"  # key of a batch's list of errors
+    sha256 = None  # of the bytes that were parsed, where they are known
 
 
 class EmptyFile(CDFError):

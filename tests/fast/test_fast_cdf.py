@@ -55,7 +55,7 @@ def archive(tmp_path_factory):
 def plain(tmp_path_factory):
     "The unpacked bytes of a small file."
     path = simulate_cdf(tmp_path_factory.mktemp("plain"), records=8, spoil=False).path
-    return cdf._intact_bytes(path, 2**30)
+    return cdf._intact_bytes(path.read_bytes(), 2**30)
 
 
 def of(archive, instrument, orbit=13519):
