@@ -305,8 +305,9 @@ def read_esa(
     """Reads a file; its variables have units and meanings.
 
     `counts` are computed from the flux by the calibration in the file; `codes` are the
-    bytes of `data`. Raises CDFError, whose class says what is wrong with the file,
-    OSError, and ValueError for an unknown quantity.
+    bytes of `data`. The attribute `sha256` is that of the bytes that were parsed.
+    Raises CDFError, whose class says what is wrong with the file, OSError, and
+    ValueError for an unknown quantity.
     """
     if quantity not in QUANTITIES:
         raise ValueError(f"no quantity {quantity!r}; there are {', '.join(QUANTITIES)}")
@@ -316,7 +317,8 @@ def read_esa(
         cells = _Cells(variables, rows, retrace, name)
         arrays = _arrays(cells, quantity, good_only)
         _check_content(arrays[quantity])
-        return _dataset(Path(path), quantity, rows, arrays, cells.channels)
+        data = _dataset(Path(path), quantity, rows, arrays, cells.channels)
+        return data.assign_attrs(sha256=variables.sha256)
 
 # %% ../../nbs/fast/04_esa.ipynb #fdbdeed0
 _MEANINGS = {

@@ -17,7 +17,12 @@ from pathlib import Path
 import numpy as np
 
 from .esa import read_esa
-from .files import INSTRUMENTS, error_reason, find_orbits
+from lunar_potential.fast.files import (
+    INSTRUMENTS,
+    content_hash,
+    error_reason,
+    find_orbits,
+)
 from .pitch import pitch_mean
 from .state import alone_with
 from ..run.files import atomic_file
@@ -118,10 +123,14 @@ def from_plain(
 def sketch_file(
     path,  # file of an instrument and an orbit
 ) -> dict:  # "y": energies with positive flux, eV; "z": fluxes, eV/(cm^2 s sr eV)
-    "Counts the pixels of a file, one `Sketch` for each axis; raises CDFError."
+    """Counts the pixels of a file, one `Sketch` for each axis; raises CDFError.
+
+    "sha256" is that of the bytes that were counted.
+    """
     dataset = read_esa(path)
     flux = pitch_mean(dataset)
     return {
+        "sha256": dataset.attrs["sha256"],
         "y": Sketch().add(dataset["energy"].values[flux > 0]),
         "z": Sketch().add(flux),
     }
@@ -129,14 +138,14 @@ def sketch_file(
 
 def sketch_orbit(
     item: tuple,  # orbit, {instrument: path}
-) -> dict:  # instrument -> {"y", "z"} as plain numbers, or {"reason", "text"}
+) -> dict:  # instrument -> {"sha256", "y", "z"}, plain, or {"reason", "text"}
     "Counts the pixels of each file of an orbit; made to run in a worker."
     found = {}
     for instrument, path in item[1].items():
         try:
-            found[instrument] = {
-                axis: to_plain(sketch) for axis, sketch in sketch_file(path).items()
-            }
+            sketches = sketch_file(path)
+            plain = {axis: to_plain(sketches[axis]) for axis in ("y", "z")}
+            found[instrument] = {"sha256": sketches["sha256"]} | plain
         except Exception as error:
             found[instrument] = {
                 "reason": error_reason(error),
@@ -218,17 +227,17 @@ class _Histograms:
             for axis in ("y", "z")
         }
 
-    def add(self, name, size, found):
+    def add(self, name, found):
         "Adds what was found in a file, once."
-        if self.files.get(name) == size:
+        if name in self.files:
             return
         self.failed.pop(name, None)
         if "reason" in found:
             self.failed[name] = found["reason"]
             return
-        self.files[name] = size
-        for axis, sketch in found.items():
-            self.sketches[axis].merge(from_plain(sketch))
+        self.files[name] = found["sha256"]
+        for axis, sketch in self.sketches.items():
+            sketch.merge(from_plain(found[axis]))
 
     def as_json(self):
         "The same as plain numbers."
@@ -325,11 +334,7 @@ class _ExtremaState:
         self.path, self.orbits, self.options = Path(path), orbits, options
         self.scales, self.z_scale = "_".join(scales), scales[1]
         self.instruments, self.attempted = instruments, set()
-        self.sizes = {
-            path.name: path.stat().st_size
-            for files in orbits.values()
-            for path in files.values()
-        }
+
         self.stored = {} if ignore else _read_json(self.path)
         self.pools = _read_pools(path, self.stored)
         for each in instruments:
@@ -362,11 +367,14 @@ class _ExtremaState:
 def _drop_changed(state, instrument):
     "Begins the histograms of an instrument anew when a file in them has changed."
     mine = {
-        files[instrument].name for files in state.orbits.values() if instrument in files
+        files[instrument].name: files[instrument]
+        for files in state.orbits.values()
+        if instrument in files
     }
     pool = state.pools.setdefault(instrument, _Histograms())
     if not all(
-        name in mine and state.sizes[name] == size for name, size in pool.files.items()
+        name in mine and content_hash(mine[name]) == sha256
+        for name, sha256 in pool.files.items()
     ):
         log.info("%s: files have changed, its histograms begin anew", instrument)
         state.pools[instrument] = _Histograms()
@@ -381,7 +389,7 @@ def _add_outcome(state, outcome):
             "text": outcome.reason,
         }
         found = outcome.value[each] if outcome.ok else lost
-        state.pools[each].add(path.name, state.sizes[path.name], found)
+        state.pools[each].add(path.name, found)
         state.attempted.add(path.name)
         if "text" in found:
             log.warning("orbit %s, %s: %s", orbit, each, found["text"])

@@ -17,7 +17,12 @@ import pandas as pd
 from .cusp import find_cusp_table, read_cusp_table
 from .esa import read_esa
 from .extrema import SCALES
-from .files import INSTRUMENTS, find_orbits, parse_name
+from lunar_potential.fast.files import (
+    INSTRUMENTS,
+    content_hash,
+    find_orbits,
+    parse_name,
+)
 from .pitch import check_hemisphere
 from .settings import check_choice, check_colormap
 from ..view.spectrogram.panels import EVENT_STYLES
@@ -108,6 +113,7 @@ class Orbit:
     deadlines: tuple = (None, None)  # of the orbit and of a picture, s; None: none
     journal: Path | None = None  # what its workers did
     tries: int = 0  # earlier rounds
+    hashes: dict = dataclasses.field(default_factory=dict)  # instrument -> SHA-256
 
     def __str__(self):
         return f"orbit {self.number}"
@@ -187,15 +193,14 @@ def plan_orbits(
         vars(style) | {"hemisphere": hemisphere_name(style.hemisphere)},
         getattr(options.get("read"), "keywords", None),
     )
-    plan = []
+    plan, folder = [], Path(output_base).absolute()
     for number, files in found.items():
         files = {each: path.absolute() for each, path in files.items()}
         mine = lines.get(number, none)
-        sizes = [(path.name, path.stat().st_size) for path in files.values()]
-        stamp = checksum((sizes, look, mine.to_csv(index=False)))
-        folder = Path(output_base).absolute()
-        orbit = Orbit(number, files, folder, style, mine, stamp=stamp, **options)
-        plan.append(orbit)
+        made_of = {"hashes": {each: content_hash(path) for each, path in files.items()}}
+        contents = [(files[each].name, one) for each, one in made_of["hashes"].items()]
+        made_of["stamp"] = checksum((contents, look, mine.to_csv(index=False)))
+        plan.append(Orbit(number, files, folder, style, mine, **made_of, **options))
     return plan
 
 # %% ../../nbs/fast/12_plan.ipynb #8aca9ae0
