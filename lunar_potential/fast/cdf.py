@@ -126,10 +126,17 @@ def _follow_list(data, wide, at, kind, seen):
         at = _record_fields(f"{wide}i{wide}", data, at, kind)[2]
 
 # %% ../../nbs/fast/03_cdf.ipynb #af82a1bf
+_PACKING = 1032  # most bytes that one packed byte stands for
+
+
 def _check_blocks(data, wide, at, seen, deep=1):
-    "Follows the list of a variable's blocks, and the lists in it, at most 16 deep."
+    """Follows the list of a variable's blocks, and the lists in it, at most 16 deep.
+
+    Returns how many bytes of numbers there are in them at most.
+    """
     if deep > 16:
         raise CDFError(f"lists of blocks in lists, at {at} still")
+    stored = 0
     head, step = struct.calcsize(f">{wide}i{wide}ii"), struct.calcsize(f">{wide}")
     for place in _follow_list(data, wide, at, 6, seen):
         *_, size, used = _record_fields(f"{wide}i{wide}ii", data, place, 6)
@@ -139,9 +146,12 @@ def _check_blocks(data, wide, at, seen, deep=1):
             where = _block(data, wide, place + head + 8 * size + number * step)
             (kind,) = struct.unpack_from(">i", data, where + step)
             if kind == 6:
-                _check_blocks(data, wide, where, seen, deep + 1)
+                stored += _check_blocks(data, wide, where, seen, deep + 1)
             else:
-                _record_fields(f"{wide}i", data, where, 13 if kind == 13 else 7)
+                kind = 13 if kind == 13 else 7
+                size_of_block = _record_fields(f"{wide}i", data, where, kind)[0]
+                stored += size_of_block * (_PACKING if kind == 13 else 1)
+    return stored
 
 
 def _block(data, wide, entry):
@@ -177,7 +187,7 @@ def _check_lists(data, wide):
 
 
 def _check_variable(data, wide, place, kind, seen):
-    """Raises CDFError for numbers of dimensions or elements out of bounds.
+    """Raises CDFError for sizes out of bounds, and for more numbers than there are.
 
     Old variables (kind 3) share their dimensions. A packed one says how, in a record.
     """
@@ -191,7 +201,21 @@ def _check_variable(data, wide, place, kind, seen):
         )
     if fields[7] & 4:
         _record_fields(f"{wide}i", data, fields[14], 11)
-    _check_blocks(data, wide, fields[5], seen)
+    stored = _check_blocks(data, wide, fields[5], seen)
+    if kind == 8:
+        count = _numbers(data, f"{layout}i", place, dimensions)
+        claimed = _BYTES.get(fields[3], 0) * fields[12] * (fields[4] + 1) * count
+        if claimed > stored:
+            name = fields[16].rstrip(b"\0").decode("ascii", "replace")
+            raise Truncated(f"{name} claims {claimed} bytes and has {stored}")
+
+
+def _numbers(data, layout, place, dimensions):
+    "Numbers in one record of a variable; a dimension that does not vary is one wide."
+    fields = _record_fields(f"{layout}{2 * dimensions}i", data, place, 8)
+    sizes = fields[len(fields) - 2 * dimensions : len(fields) - dimensions]
+    varies = fields[len(fields) - dimensions :]
+    return math.prod(size if vary else 1 for size, vary in zip(sizes, varies))
 
 # %% ../../nbs/fast/03_cdf.ipynb #49d8773d
 def _file_bytes(path, max_bytes):
