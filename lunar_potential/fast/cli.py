@@ -7,7 +7,6 @@ __all__ = ['plot_command', 'extrema_command', 'orbit_command', 'add_fast_argumen
 
 # %% ../../nbs/fast/18_cli.ipynb #40782742
 import argparse
-import json
 from pathlib import Path
 
 from .files import INSTRUMENTS, find_orbits, parse_name
@@ -307,8 +306,11 @@ def _known_failures(summary, scales):
     "Orbits that earlier runs list as failed: why they are left -> their numbers."
     if not summary.earlier:
         return {}
+    from lunar_potential.fast.progress import check_progress_keys
+    from lunar_potential.fast.state import read_state
+
     found, left = {}, set(summary.earlier)
-    stored = json.loads(summary.progress_path.read_text(encoding="utf-8"))
+    stored = read_state(summary.progress_path, check_progress_keys)
     for key, orbits in stored.items():
         if f"_{scales}_error-" in key and set(orbits) & left:
             words = (

@@ -24,7 +24,7 @@ from lunar_potential.fast.files import (
     find_orbits,
 )
 from .pitch import pitch_mean
-from .state import alone_with
+from .state import SCHEMA, alone_with, is_count, parse_keys
 from ..run.files import atomic_file
 from ..run.jobs import run_jobs
 from ..run.state import StateError
@@ -113,11 +113,25 @@ def to_plain(
 def from_plain(
     plain: dict,  # of `to_plain`
 ) -> Sketch:
-    "A histogram from plain numbers; raises KeyError, TypeError or ValueError."
-    bins = dict(zip(map(int, plain["bins"]), map(int, plain["counts"]), strict=True))
-    return Sketch(
-        bins, int(plain["zeros"]), *map(float, plain["ends"] or (math.inf, -math.inf))
-    )
+    """A histogram from plain numbers.
+
+    Raises KeyError, TypeError or ValueError unless counts are counts and bins are those
+    of its smallest and largest value.
+    """
+    bins, counts, zeros = plain["bins"], plain["counts"], plain["zeros"]
+    if not (is_count(zeros) and all(is_count(n) and n for n in counts)):
+        raise ValueError("counts that are no numbers of values")
+    if any(type(n) is not int for n in bins) or bins != sorted(set(bins)):
+        raise ValueError("bins that are not in order")
+    if not bins and plain["ends"] is None:
+        return Sketch({}, zeros)
+    low, high = plain["ends"]
+    if not (type(low) is type(high) is float and 0 < low <= high < math.inf):
+        raise ValueError(f"values from {low!r} to {high!r}")
+    ends = [next(iter(_sketch_of(np.array([end])).bins)) for end in (low, high)]
+    if max(abs(bins[0] - ends[0]), abs(bins[-1] - ends[1])) > 1:
+        raise ValueError(f"bins from {bins[0]} to {bins[-1]}, not {ends}")
+    return Sketch(dict(zip(bins, counts, strict=True)), zeros, low, high)
 
 # %% ../../nbs/fast/09_extrema.ipynb #adfb788f
 def sketch_file(
@@ -207,6 +221,8 @@ def limits_of(
         for name in ("y_min", "y_max", "z_min", "z_max"):
             key = f"{each}_{scales}_{name}"
             if key in extrema:
+                if not isinstance(extrema[key], (int, float)):
+                    raise ValueError(f"{key} is {extrema[key]!r}, which is no number")
                 rounded = round_extrema(extrema[key], name.endswith("max"))
                 found.setdefault(each, {})[name] = rounded
     return found
@@ -219,13 +235,12 @@ class _Histograms:
     "Histograms of one instrument, their files, and the files that failed."
 
     def __init__(self, stored=None):
-        stored = stored or {}
+        stored = stored or {axis: to_plain(Sketch()) for axis in ("y", "z")}
         self.files = dict(stored.get("files", {}))
         self.failed = dict(stored.get("failed", {}))
-        self.sketches = {
-            axis: from_plain(stored[axis]) if axis in stored else Sketch()
-            for axis in ("y", "z")
-        }
+        self.sketches = {axis: from_plain(stored[axis]) for axis in ("y", "z")}
+        if not all(isinstance(why, str) for why in self.failed.values()):
+            raise ValueError("failures without a reason")
 
     def add(self, name, found):
         "Adds what was found in a file, once."
@@ -252,14 +267,11 @@ _ADVICE = "delete it, or name another file, and the limits are computed anew"
 def _read_json(path):
     "Keys of the file; raises StateError for a damaged one."
     try:
-        stored = json.loads(path.read_text(encoding="utf-8"))
+        return parse_keys(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
     except ValueError as error:
-        raise StateError(f"{path} is damaged ({error}); {_ADVICE}") from error
-    if not isinstance(stored, dict):
-        raise StateError(f"{path} holds no keys; {_ADVICE}")
-    return stored
+        raise StateError(f"{path} cannot be used: {error}; {_ADVICE}") from error
 
 
 def _read_pools(path, stored):
@@ -319,12 +331,13 @@ def _write(state):
     others = {
         key: value for key, value in state.stored.items() if not key.startswith(mine)
     }
-    state.stored = others | _public_keys(state)
+    state.stored = others | {"schema_version": SCHEMA} | _public_keys(state)
     pools = {each: pool.as_json() for each, pool in state.pools.items()}
-    text = json.dumps(state.stored | {"_pool": {"error": ERROR, "instruments": pools}})
-    if not state.path.exists() or state.path.read_text(encoding="utf-8") != text:
+    keys = state.stored | {"_pool": {"error": ERROR, "instruments": pools}}
+    text = json.dumps(keys, allow_nan=False).encode()
+    if not state.path.exists() or state.path.read_bytes() != text:
         with atomic_file(state.path) as handle:
-            handle.write(text.encode())
+            handle.write(text)
 
 # %% ../../nbs/fast/09_extrema.ipynb #0b271cc9
 class _ExtremaState:

@@ -25,7 +25,7 @@ from lunar_potential.fast.settings import (
     keywords_of,
     split_keywords,
 )
-from .state import StateFile
+from .state import SCHEMA, StateFile, is_count
 from ..run.jobs import run_jobs
 from lunar_potential.view.spectrogram.panels import (
     generic_plot_spectrogram_set,
@@ -133,13 +133,26 @@ _KEYS = {"schema_version", "completed_items", "no_data", "errors", "last_index"}
 def check_item_keys(
     stored: dict,  # keys of a JSON file
 ):
-    "Raises ValueError, TypeError or AttributeError for keys of another kind of file."
+    "Raises ValueError for keys of another kind of file, and for items without names."
     if foreign := sorted(set(stored) - _KEYS)[:3]:
         raise ValueError(f"has the keys {foreign}")
-    {*stored.get("completed_items", []), *stored.get("no_data", [])}
-    errors = stored.get("errors", {}).values()
-    if not all(isinstance(error, dict) for error in errors):
+    for key in ("completed_items", "no_data"):
+        names = stored.get(key, [])
+        if not (isinstance(names, list) and all(isinstance(n, str) for n in names)):
+            raise ValueError(f"{key} are no names")
+    errors = stored.get("errors", {})
+    if not (isinstance(errors, dict) and all(map(_is_error, errors.values()))):
         raise ValueError("errors have no categories")
+    last = stored.get("last_index", -1)
+    if not (last == -1 or is_count(last)):
+        raise ValueError(f"last_index is {last!r}")
+
+
+def _is_error(value):
+    "Whether a value is a category and a message."
+    return isinstance(value, dict) and all(
+        isinstance(word, str) for word in value.values()
+    )
 
 
 def timed_out(
@@ -210,7 +223,7 @@ class GenericProgress(StateFile):
     def as_json(self):
         "What this run knows."
         return {
-            "schema_version": 1,
+            "schema_version": SCHEMA,
             "completed_items": list(self.completed),
             "no_data": list(self.no_data),
             "errors": self.errors,

@@ -14,7 +14,7 @@ import secrets
 
 from .generic import REASONS
 from .orbit import UNKNOWN
-from .state import StateFile
+from .state import SCHEMA, StateFile, is_count
 
 # %% ../../nbs/fast/15_progress.ipynb #e1217aeb
 _SCALES = "(linear|log)_(linear|log)"
@@ -30,18 +30,41 @@ _KNOWN = re.compile("|".join(_KEYS))
 def check_progress_keys(
     stored: dict,  # keys of a JSON file
 ):
-    "Raises ValueError, TypeError or AttributeError for keys of another kind of file."
+    "Raises ValueError for keys of another kind of file, and for orbits without number."
     if foreign := [key for key in stored if not _KNOWN.fullmatch(key)][:3]:
         raise ValueError(f"has the keys {foreign}")
     for key, value in stored.items():
         if key.endswith(("_done_orbits", "_timed_out_orbits")):
-            [int(orbit) for look in value.values() for orbit in look.keys()]
-        elif key.endswith("_editions") and not all(
-            isinstance(word, str) for word in value.values()
-        ):
-            raise ValueError(f"{key} are no words")
+            good = isinstance(value, dict) and all(map(_are_stamps, value.values()))
+        elif key.endswith("_editions"):
+            good = isinstance(value, dict) and _are_words(value.values())
+        elif key.endswith("_last_orbit"):
+            good = is_count(value)
         elif "_error-" in key:
-            [int(orbit) for orbit in value]
+            good = isinstance(value, list) and all(map(_is_orbit, value))
+        else:  # of another program, and not used
+            good = True
+        if not good:
+            raise ValueError(f"{key} holds something else")
+
+# %% ../../nbs/fast/15_progress.ipynb #b5e472ac
+def _is_orbit(value):
+    "Whether a value is the number of an orbit, or its digits."
+    digits = isinstance(value, str) and re.fullmatch(r"[0-9]{1,9}", value)
+    return bool(digits) or is_count(value)
+
+
+def _are_words(values):
+    return all(isinstance(each, str) for each in values)
+
+
+def _are_stamps(value):
+    "Whether a value is {orbit: stamp}."
+    return (
+        isinstance(value, dict)
+        and all(map(_is_orbit, value))
+        and _are_words(value.values())
+    )
 
 # %% ../../nbs/fast/15_progress.ipynb #6eb97fb3
 def listed_errors(
@@ -177,7 +200,7 @@ def progress_keys(
 ) -> dict:  # for JSON
     "Errors, orbits that are done, edition and last orbit of one pair of scales."
     scales = progress.scales
-    found = {"schema_version": 1}
+    found = {"schema_version": SCHEMA}
     for (part, reason), orbits in sorted(progress.errors.items()):
         if orbits:
             found[f"{part}_{scales}_error-{reason}"] = sorted(orbits)
