@@ -557,9 +557,9 @@ def at_variable(plain, name):
     "offset, layout, value, match",
     [
         (12, ">q", None, "twice"),  # the next variable is this one
-        (24, ">i", 2**31 - 2, "allowed"),  # records
+        (24, ">i", 2**31 - 2, "claims"),  # records
         (340, ">i", 2**30, "dimensions"),
-        (344, ">i", 2**30, "shape"),
+        (344, ">i", 2**30, "claims"),
         (64, ">i", 2**30, "elements"),
     ],
 )
