@@ -18,6 +18,7 @@ from . import kernels
 from .instrument import THETA, SimulationOptions
 from .scenario import REGIMES, draw_attitude, draw_truth
 from .sweeps import Truth, simulate_sweeps
+from ..units import MONTHS
 
 # %% ../../nbs/synthetic/06_simulate.ipynb #1fe5628e
 def load_truth(
@@ -36,7 +37,7 @@ def day_path(
     first = date.replace(day=1)
     last = (first + datetime.timedelta(31)).replace(day=1) - datetime.timedelta(1)
     start, end = first.timetuple().tm_yday, last.timetuple().tm_yday
-    month = f"{start:03d}_{end:03d}{first:%b}".upper()
+    month = f"{start:03d}_{end:03d}{MONTHS[first.month - 1]}"
     return Path(root) / f"{date.year}" / month / f"3D{date:%y%m%d}.TAB"
 
 

@@ -17,6 +17,7 @@ import re
 from urllib.parse import urlsplit
 
 from ..archive import date_range
+from ...units import MONTHS
 
 # %% ../../../nbs/data/download/01_products.ipynb #8d19c1e4
 PPI, GEO = "https://pds-ppi.igpp.ucla.edu/data/", "https://pds-geosciences.wustl.edu/"
@@ -248,7 +249,7 @@ def month_folder(
     "The folder of the archive that holds the table of a day."
     first = day.replace(day=1)
     last = day.replace(day=calendar.monthrange(day.year, day.month)[1])
-    return f"{day.year}/{first:%j}_{last:%j}{calendar.month_abbr[day.month].upper()}"
+    return f"{day.year}/{first:%j}_{last:%j}{MONTHS[day.month - 1]}"
 
 # %% ../../../nbs/data/download/01_products.ipynb #32e067ff
 _FOLDER = re.compile(

@@ -9,6 +9,7 @@ __all__ = ['local_time_map', 'potential_vs_sza', 'plot_timeseries']
 import numpy as np
 
 from ...physics.geometry import local_time
+from ..dates import utc_ticks
 from lunar_potential.view.globe.footpoints import (
     SUN_COLOURS,
     UNTRUSTED,
@@ -195,7 +196,6 @@ def plot_timeseries(
     exclude=UNTRUSTED,  # flags whose surface potentials are left out
 ):  # the two axes
     "Spacecraft and surface potential in time, with their bands."
-    import matplotlib.dates as mdates
     import matplotlib.pyplot as plt
 
     table = _with_gaps(sweep_table(results, start, end, exclude))
@@ -210,8 +210,7 @@ def plot_timeseries(
     bounds = table["lower"], table["upper"]
     _draw_band(surface, time, table["u_surface"], *bounds, "surface", "#2166ac")
     _sun_strip(surface, time, table["in_sun"].to_numpy())
-    clock = mdates.ConciseDateFormatter(surface.xaxis.get_major_locator())
-    surface.xaxis.set_major_formatter(clock)
+    utc_ticks(surface.xaxis)
     surface.set_xlabel("time (UTC); strips: amber in sunlight, dark in shade")
     craft.set_title(f"Spacecraft and surface potentials, {period_label(table)}")
     return axes

@@ -15,6 +15,7 @@ from matplotlib.colors import ListedColormap
 
 from ...physics.pitch import cell_pitch
 from ...units import cell_solid_angle
+from ..dates import days_of
 from lunar_potential.view.globe.footpoints import (
     SUN_COLOURS,
     UNTRUSTED,
@@ -33,7 +34,6 @@ from lunar_potential.view.spectrogram.panels import (
     row_colour_bar,
 )
 from lunar_potential.view.spectrogram.spectrogram import (
-    DAY,
     Picture,
     SpectrogramImage,
     make_spectrogram,
@@ -197,7 +197,7 @@ def draw_potentials(
 # %% ../../../nbs/view/spectrogram/04_overview.ipynb #4f79bb28
 def _draw_spacecraft(ax, day, font_size):
     "Spacecraft potential and its standard error."
-    low, high = (edge / DAY for edge in close_holes(*day.span.T))
+    low, high = map(days_of, close_holes(*day.span.T))
     values = day.table["u_spacecraft"], day.table["u_spacecraft_error"]
     t, u, error = broken(low, high, *values)
     _day_axis(ax, u, r"$U_\mathrm{sc}$ (V)", font_size)
@@ -211,7 +211,7 @@ def _draw_surface(ax, day, font_size):
     low, high = close_holes(*day.span.T)
     volts = day.table["u_surface"].to_numpy(float)
     _day_axis(ax, volts, r"$U_\mathrm{surface}$ (V)", font_size)
-    middle, known = (low + high) / 2 / DAY, np.isfinite(volts)
+    middle, known = days_of((low + high) / 2), np.isfinite(volts)
     ends = day.table[["lower", "upper"]].to_numpy(float)
     ends = np.clip(ends, *ax.get_ylim())[known].T
     ax.vlines(middle[known], *ends, color="#6baed6", lw=1.6, label="95 % set")
@@ -255,7 +255,7 @@ def _draw_pitch(ax, day, font_size):
 def _draw_field(ax, day, font_size):
     "Magnitude of the magnetic field."
     low, high = close_holes(*day.span.T)
-    ax.plot(*broken(low / DAY, high / DAY, day.field), color="black", lw=0.9)
+    ax.plot(*broken(days_of(low), days_of(high), day.field), color="black", lw=0.9)
     ax.set_ylabel("|B| (nT)", fontsize=font_size)
     ax.set_ylim(bottom=0)
 

@@ -16,6 +16,7 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from ...run.files import atomic_file
+from ..dates import days_of, unix_of
 from lunar_potential.view.spectrogram.cells import (
     check_choice,
     intervals,
@@ -23,7 +24,6 @@ from lunar_potential.view.spectrogram.cells import (
     unix_time,
 )
 from lunar_potential.view.spectrogram.spectrogram import (
-    DAY,
     BareTicks,
     Picture,
     SpectrogramImage,
@@ -72,12 +72,12 @@ def draw_events(
     Raises ValueError for an unknown style.
     """
     check_choice("event_style", style, EVENT_STYLES)
-    low, high = (v * DAY for v in ax.get_xlim())
+    low, high = map(unix_of, ax.get_xlim())
     for start, end, name in event_spans(events):
         if end < low or start > high:
             continue
-        span = max(start, low) / DAY, min(end, high) / DAY
-        edges = [v / DAY for v in dict.fromkeys((start, end)) if low <= v <= high]
+        span = days_of(max(start, low)), days_of(min(end, high))
+        edges = [days_of(v) for v in dict.fromkeys((start, end)) if low <= v <= high]
         bracket = style == "bracket" or (style == "both" and end > start)
         for width, ink, label in ((2.6, "white", "_rim"), (1.2, colour, "event")):
             for edge in edges if style != "bracket" else ():
@@ -321,7 +321,7 @@ def _draw_row(figure, row, panels, bar, windows, last):
         if not last:
             time_axis(ax, row["font_size"], labels=False)
     if len(windows) == 2:
-        zoomed = [v / DAY for v in windows[1]]
+        zoomed = [days_of(v) for v in windows[1]]
         draw_bracket(panels[0], zoomed, (), "black", 4.0, "zoom", 0.0)
     if np.isfinite(cells.values).any() or given:
         row_colour_bar(figure, image, bar, z_label, row["font_size"])
