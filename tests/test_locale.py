@@ -100,7 +100,7 @@ for figure in (
     FAST_plot_pitch_angle_grid(data),
     FAST_plot_instrument_grid({"eeb": data}),
 ):
-    figure.canvas.draw()
+    figure.draw_without_rendering()
     for ax in figure.axes:
         print([label.get_text() for label in ax.get_xticklabels()],
               ax.xaxis.get_offset_text().get_text())
@@ -117,4 +117,5 @@ def test_axes_that_say_utc_are_utc(german, tmp_path):
     zone = {"MATPLOTLIBRC": str(settings), "TZ": "Asia/Tokyo", **german}
     assert run(AXES, tmp_path, path, **zone) == plain
     written = "\n".join(plain)
-    assert "04-21" in written and "'15:00'" in written and "'23:45'" in written
+    assert "04-21" in written and "'15:00'" in written
+    assert "1998-03-02" in written and "2000-01-19" in written
