@@ -314,6 +314,39 @@ def test_film_that_ffmpeg_cannot_write(tmp_path, monkeypatch):
     assert list((tmp_path / "out").iterdir()) == []
 
 
+def test_ffmpeg_that_is_named_and_not_there(tmp_path):
+    "The message names the variable, from the library and from the command."
+    code = (
+        "import sys\n"
+        "import numpy as np\n"
+        "from lunar_potential.view.movie.film import write_mp4\n"
+        "from lunar_potential.view.movie.prerequisites import check_prerequisites\n"
+        "print(check_prerequisites()[0].advice)\n"
+        "write_mp4(iter([np.zeros((16, 16, 3), np.uint8)]), sys.argv[1], 10.0)\n"
+    )
+    environment = {
+        **os.environ,
+        "IMAGEIO_FFMPEG_EXE": str(tmp_path / "gone" / "ffmpeg"),
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "film.mp4")],
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    said = done.stderr.splitlines()[-1]
+    for words in (said, done.stdout):
+        assert "IMAGEIO_FFMPEG_EXE names" in words and "gone" in words
+    assert done.returncode and "MovieError" in said and not list(tmp_path.iterdir())
+
+
+def test_ffmpeg_that_is_named_and_fails(tmp_path, monkeypatch):
+    monkeypatch.setenv("IMAGEIO_FFMPEG_EXE", _program(tmp_path / "ffmpeg", "exit 1"))
+    with pytest.raises(MovieError, match="IMAGEIO_FFMPEG_EXE names .*ffmpeg"):
+        movie.movie_mp4(sweeps(), tmp_path / "out" / "film.mp4", SMALL)
+    assert list((tmp_path / "out").iterdir()) == []
+
+
 # Chrome
 
 
@@ -325,7 +358,8 @@ def _program(path, text):
 
 def test_missing_chrome_is_said_before_anything_is_drawn(tmp_path, monkeypatch):
     monkeypatch.setenv("BROWSER_PATH", str(tmp_path / "none"))
-    with pytest.raises(MovieError, match="apt-get install chromium.*plotly_get_chrome"):
+    advice = "BROWSER_PATH names .*apt-get install chromium.*plotly_get_chrome"
+    with pytest.raises(MovieError, match=advice):
         movie.movie_mp4(sweeps(), tmp_path / "film.mp4", SMALL, engine="plotly")
     assert list(tmp_path.iterdir()) == []
     needs = {need.name: need for need in prerequisites.check_prerequisites()}

@@ -4,10 +4,12 @@
 
 # %% auto #0
 __all__ = ['PREVIEW', 'SCENE_BOX', 'example_sweeps', 'Film', 'plan_film', 'orbit_views', 'moon_radius', 'Stage', 'stage',
-           'MovieError', 'write_mp4']
+           'MovieError', 'find_ffmpeg', 'write_mp4']
 
 # %% ../../../nbs/view/movie/01_film.ipynb #8c8bd192
 import itertools
+import os
+import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -179,6 +181,26 @@ def stage(
 class MovieError(OSError):
     "A film that cannot be made on this machine, with the reason."
 
+
+def find_ffmpeg() -> str:  # the program
+    """The FFmpeg that imageio uses.
+
+    That is the one named by IMAGEIO_FFMPEG_EXE, or its own. Raises MovieError for a
+    name that points nowhere.
+    """
+    import imageio_ffmpeg
+
+    named = os.environ.get("IMAGEIO_FFMPEG_EXE")
+    if named and shutil.which(named) is None:
+        raise MovieError(
+            f"IMAGEIO_FFMPEG_EXE names {named!r}, which is no program here; "
+            "correct the variable, or unset it to use the FFmpeg of imageio"
+        )
+    try:
+        return imageio_ffmpeg.get_ffmpeg_exe()
+    except RuntimeError as error:
+        raise MovieError(f"{error}; pip install 'imageio[ffmpeg]'") from error
+
 # %% ../../../nbs/view/movie/01_film.ipynb #46ab5a69
 def write_mp4(
     frames,  # iterable of (height, width, 3) uint8
@@ -192,6 +214,7 @@ def write_mp4(
     frames differ in size."""
     import imageio_ffmpeg
 
+    find_ffmpeg()
     frames, path = iter(frames), Path(path)
     first = next(frames, None)
     if first is None:
@@ -203,7 +226,9 @@ def write_mp4(
             imageio_ffmpeg.count_frames_and_secs(str(part))[0] if part.is_file() else 0
         )
         if written != count:
-            raise MovieError(f"FFmpeg wrote {written} of {count} frames to {path}")
+            raise MovieError(
+                f"FFmpeg wrote {written} of {count} frames to {path}{_named_ffmpeg()}"
+            )
     return path
 
 # %% ../../../nbs/view/movie/01_film.ipynb #8a9a20f5
@@ -249,4 +274,11 @@ def _send(writer, frame, path):
     except (OSError, StopIteration) as error:
         raise MovieError(
             f"FFmpeg stopped before {path} was complete; see its own message above"
+            f"{_named_ffmpeg()}"
         ) from error
+
+
+def _named_ffmpeg():
+    "What to say of an FFmpeg that somebody has chosen."
+    named = os.environ.get("IMAGEIO_FFMPEG_EXE")
+    return f" (IMAGEIO_FFMPEG_EXE names {named!r})" if named else ""

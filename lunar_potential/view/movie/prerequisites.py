@@ -15,7 +15,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from .film import MovieError
+from .film import MovieError, find_ffmpeg
 
 # %% ../../../nbs/view/movie/03_prerequisites.ipynb #f79a11dd
 def find_chrome() -> Path | None:  # the program; None: there is none
@@ -91,7 +91,7 @@ def ensure_chrome(
     Raises MovieError that says what to install."""
     chrome = find_chrome()
     if chrome is None and not fetch:
-        raise MovieError(f"the engine 'plotly' needs Chrome: {_GET_CHROME}")
+        raise MovieError(f"the engine 'plotly' needs Chrome: {_chrome_advice()}")
     if chrome is None:
         chrome = _fetch_chrome()
     try:
@@ -101,6 +101,14 @@ def ensure_chrome(
         missing = f"; missing: {', '.join(lacking)}" if lacking else ""
         raise MovieError(f"{error}{missing}") from error
     return chrome
+
+
+def _chrome_advice():
+    "What to do where there is no Chrome."
+    named = os.environ.get("BROWSER_PATH")
+    if not named or shutil.which(named):
+        return _GET_CHROME
+    return f"BROWSER_PATH names {named!r}, which is no program here; {_GET_CHROME}"
 
 
 def _fetch_chrome():
@@ -130,19 +138,19 @@ def _ffmpeg():
     "The FFmpeg of imageio, or why it cannot be used."
     engines = ("direct", "plotly")
     try:
-        import imageio_ffmpeg
-
-        program = imageio_ffmpeg.get_ffmpeg_exe()
+        program = find_ffmpeg()
         version = version_line([program, "-version"])
         return Prerequisite("FFmpeg", engines, f"{program}: {version}")
-    except (ImportError, RuntimeError, OSError) as error:
+    except ImportError as error:
         advice = f"{error}; pip install 'imageio[ffmpeg]'"
         return Prerequisite("FFmpeg", engines, "", advice)
+    except MovieError as error:
+        return Prerequisite("FFmpeg", engines, "", str(error))
 
 # %% ../../../nbs/view/movie/03_prerequisites.ipynb #82dbd1e9
 def _chrome():
     "Chrome with its version, or why it cannot be used; and the libraries it lacks."
-    chrome, found, advice = find_chrome(), "", _GET_CHROME
+    chrome, found, advice = find_chrome(), "", _chrome_advice()
     if chrome:
         try:
             found = f"{chrome}: {version_line([chrome, '--version'])}"
