@@ -10,6 +10,8 @@ import dataclasses
 
 import numpy as np
 
+from .run.text import html_text
+
 # %% ../nbs/03_potentials.ipynb #541e9470
 def number_sweeps(
     file_index,  # file of each sweep, (S,)
@@ -110,9 +112,10 @@ class PotentialResults:
 def _html(results):
     "Files, lost sweeps, table by regime, time of each stage."
     files, lost = results.meta["files"], int(results.rejected["lost"].sum())
-    names = ", ".join(files[:3]) + (" …" if len(files) > 3 else "")
+    names = ", ".join(map(html_text, files[:3])) + (" …" if len(files) > 3 else "")
     times = [
-        f"{stage.replace('_', ' ')} {s:.2f} s" for stage, s in results.timings.items()
+        f"{html_text(stage.replace('_', ' '))} {s:.2f} s"
+        for stage, s in results.timings.items()
     ]
     return (
         f"<p>{results.n_sweeps} sweeps of {names}; {lost} rejected</p>"

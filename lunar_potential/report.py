@@ -9,10 +9,12 @@ __all__ = ['SEED_MONTH', 'ALONE', 'SEED_NOTE', 'stage_table', 'sum_timings', 'da
 # %% ../nbs/08_report.ipynb #95a55b59
 import dataclasses
 import functools
+import html
 
 from .data.archive import file_date
 from .potentials import PotentialResults
 from .results import count_sweeps, merge, read_rejected, read_results
+from .run.text import printable
 from .units import FLAG_TEXT, Flag
 
 # %% ../nbs/08_report.ipynb #a5c3008b
@@ -146,14 +148,14 @@ class BatchResult:
 
     def __repr__(self):
         sweeps, fitted = self.days["sweeps"].sum(), self.days["fitted"].sum()
-        names = ", ".join(path.name for path in self.paths[:3])
+        names = ", ".join(printable(path.name) for path in self.paths[:3])
         counts = f"{len(self.days)} days, {sweeps} sweeps, {fitted} fitted"
         return f"BatchResult({counts}, {self.wall:.1f} s; {names})"
 
     def _repr_html_(self):
         note = f"<p>{SEED_NOTE}</p>" if self.timings else ""
         tables = self.days.to_html(index=False), self.stage_table().to_html(na_rep="")
-        return f"<p>{self!r}</p>{''.join(tables)}{note}"
+        return f"<p>{html.escape(repr(self))}</p>{''.join(tables)}{note}"
 
 # %% ../nbs/08_report.ipynb #716d3561
 def summarize(
@@ -188,12 +190,12 @@ def print_outcome(
     print(f"{len(days)} files ({states}): {numbers}")
     changed = days.loc[days["why"].str.startswith("changed"), "why"]
     for reason, number in changed.value_counts().items():
-        print(f"done again: {number} ({reason})")
+        print(printable(f"done again: {number} ({reason})"))
     if result.timings:
         print(f"{result.stage_table().to_string(na_rep='')}\n{SEED_NOTE}")
     memory = f", each at most {result.memory:.0f} MB" if result.memory > 0 else ""
     workers = f"{jobs} worker{'s' if jobs > 1 else ''}"
     print(f"{result.wall:.1f} s in all with {workers}{memory}")
-    print(*result.paths[:5], sep="\n")
+    print(*map(printable, result.paths[:5]), sep="\n")
     if len(result.paths) > 5:
         print(f"… {len(result.paths) - 5} more")

@@ -22,6 +22,7 @@ from .progress import Progress
 from .settings import RunSettings, check_positive, keywords_of
 from ..run.log import log_to
 from ..run.signals import stop_signals
+from ..run.text import printable
 
 # %% ../../nbs/fast/16_batch.ipynb #3c1fa4e1
 log = logging.getLogger(__name__)
@@ -123,7 +124,7 @@ def _record_orbits(progress, results, verbose, settled):
             words = [
                 f"{each.part} {each.category or each.outcome}" for each in pictures
             ]
-            print(f"orbit {number}: {', '.join(words)}", file=sys.stderr)
+            print(printable(f"orbit {number}: {', '.join(words)}"), file=sys.stderr)
 
 # %% ../../nbs/fast/16_batch.ipynb #511fe3e3
 def _one_of_two(default=None, **names):

@@ -10,6 +10,7 @@ import argparse
 from pathlib import Path
 
 from .files import INSTRUMENTS, find_orbits, parse_name
+from ..run.text import printable
 
 # %% ../../nbs/fast/18_cli.ipynb #177b8092
 _SCALES = ("linear", "log")
@@ -293,12 +294,14 @@ def plot_command(
         f"{len(summary.earlier)} done earlier; pictures: {summary.counts()}"
     )
     for row in summary.failed.itertuples():
-        print(f"orbit {row.orbit}, {row.part}: {row.category}: {row.message}")
+        words = f"orbit {row.orbit}, {row.part}: {row.category}: {row.message}"
+        print(printable(words))
     known = _known_failures(summary, f"{args.y_scale}_{args.z_scale}")
     for words, numbers in known.items():
         listed = f"{', '.join(map(str, numbers[:10]))}{' ...' if numbers[10:] else ''}"
         print(f"{len(numbers)} of those done earlier {words}: orbits {listed}")
-    print(f"pictures: {args.output_dir}\nprogress: {summary.progress_path}")
+    print(f"pictures: {printable(args.output_dir)}")
+    print(f"progress: {printable(summary.progress_path)}")
     return 1 if len(summary.failed) or known else 0
 
 
@@ -343,7 +346,7 @@ def extrema_command(
     )
     scales = f"{args.y_scale}_{args.z_scale}"
     failed = [_print_limits(found, each, scales) for each in args.instruments]
-    print(f"limits: {args.extrema_json}")
+    print(f"limits: {printable(args.extrema_json)}")
     return 1 if any(failed) else 0
 
 
@@ -358,7 +361,7 @@ def _print_limits(found, instrument, scales):
     done = f"{state['processed_index']} of {state['total']} files"
     print(f"{instrument}: {done}{limits}")
     for orbit, reason in state["failed"].items():
-        print(f"orbit {orbit}, {instrument}: {reason}")
+        print(printable(f"orbit {orbit}, {instrument}: {reason}"))
     return len(state["failed"])
 
 # %% ../../nbs/fast/18_cli.ipynb #96e51a79
@@ -390,7 +393,7 @@ def orbit_command(
         "-".join(files) if not args.orbit.isdigit() else "instruments"
     )
     output = args.output or Path(f"{number}_{name}.png")
-    print(save_picture(figure, output, args.dpi))
+    print(printable(save_picture(figure, output, args.dpi)))
     return 0
 
 # %% ../../nbs/fast/18_cli.ipynb #db841468

@@ -9,7 +9,6 @@ __all__ = ['EVERY_INSTRUMENT', 'EVERY_CATEGORY', 'HEMISPHERE_NAMES', 'FROM_DATA'
            'connect_controls', 'save_view', 'redraw_view', 'draw_view']
 
 # %% ../../nbs/fast/17_explore.ipynb #150e0535
-import html
 from pathlib import Path
 
 import ipywidgets as widgets
@@ -23,6 +22,7 @@ from lunar_potential.fast.plots import (
     FAST_plot_instrument_grid,
     FAST_plot_pitch_angle_grid,
 )
+from ..run.text import html_text
 from lunar_potential.view.spectrogram.panels import (
     EVENT_STYLES,
     drawn_pixels,
@@ -346,7 +346,7 @@ class OrbitExplorer(widgets.VBox):
             words = f"saved as {save_view(self.figure, self.settings())}"
         except (ValueError, OSError) as error:
             words = f"not saved: {error}"
-        self.message.value = html.escape(words)
+        self.message.value = html_text(words)
 
 # %% ../../nbs/fast/17_explore.ipynb #5ec57d73
 def connect_controls(
@@ -387,7 +387,7 @@ def redraw_view(
     except (ValueError, OSError) as error:
         words.append(in_words(error))
     explorer.image.layout.display = None if explorer.figure else "none"
-    explorer.message.value = "<br>".join(html.escape(each) for each in words)
+    explorer.message.value = "<br>".join(map(html_text, words))
 
 
 def draw_view(

@@ -27,6 +27,7 @@ from lunar_potential.fast.settings import (
 )
 from .state import SCHEMA, StateFile, is_count
 from ..run.jobs import run_jobs
+from ..run.text import html_text
 from lunar_potential.view.spectrogram.panels import (
     generic_plot_spectrogram_set,
     save_picture,
@@ -109,7 +110,8 @@ class BatchSummary:
 
     def _repr_html_(self):
         table = self.failed.drop(columns="file")
-        return f"<p>{self!r}</p>{table.to_html(index=False) if len(table) else ''}"
+        lines = table.to_html(index=False) if len(table) else ""
+        return f"<p>{html_text(repr(self))}</p>{lines}"
 
 
 def picture_table(

@@ -10,6 +10,8 @@ import datetime
 import shlex
 from dataclasses import dataclass
 
+from ...run.text import printable
+
 # %% ../../../nbs/quality/doctor/01_findings.ipynb #69149e26
 @dataclass(frozen=True)
 class Finding:
@@ -21,8 +23,8 @@ class Finding:
     advice: str = ""  # a command or an instruction; empty when all is well
 
     def __str__(self):
-        advice = f"\n{'':8}-> {self.advice}" if self.advice else ""
-        return f"{self.level:8}{self.name}: {self.found}{advice}"
+        advice = f"\n{'':8}-> {printable(self.advice)}" if self.advice else ""
+        return printable(f"{self.level:8}{self.name}: {self.found}") + advice
 
 # %% ../../../nbs/quality/doctor/01_findings.ipynb #f216bc9f
 def shorten_list(

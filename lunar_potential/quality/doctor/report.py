@@ -32,6 +32,7 @@ from lunar_potential.quality.doctor.files import (
 from .findings import Finding, download_line
 from .kernels import kernel_findings
 from .machine import machine_findings
+from ...run.text import html_text, printable
 
 # %% ../../../nbs/quality/doctor/06_report.ipynb #f280ab3c
 @dataclass
@@ -57,11 +58,16 @@ class Diagnosis:
         verdict = problems if lacks else "nothing is missing"
         months = [self.months().to_string()] if len(self.days) else []
         return "\n".join(
-            [f"archive {self.root}: {verdict}", *map(str, self.checks), *months]
+            [
+                f"archive {printable(self.root)}: {verdict}",
+                *map(str, self.checks),
+                *months,
+            ]
         )
 
     def _repr_html_(self):
-        return f"<pre>{self!r}</pre>"
+        words = html_text(repr(self), keep="\n")
+        return f"<pre>{words}</pre>"
 
     def plot(
         self,
@@ -197,5 +203,5 @@ def doctor_command(
         ax = found.plot()
         ax.figure.savefig(args.figure, dpi=150)
         plt.close(ax.figure)
-        print(args.figure)
+        print(printable(args.figure))
     return 0 if found.ok else 1

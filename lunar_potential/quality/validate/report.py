@@ -28,6 +28,7 @@ from lunar_potential.quality.validate.footpoints import (
     check_footpoint_product,
 )
 from ...run.files import atomic_file
+from ...run.text import printable
 
 # %% ../../../nbs/quality/validate/06_report.ipynb #6be62397
 log = logging.getLogger(__name__)
@@ -181,7 +182,7 @@ def validate_command(
 
     checks = validate(args.data_dir, args.results, announce=announce)
     files = walk_files(Path(args.data_dir or default_data_dir()))
-    print(format_checks(checks, simulated_signs(files)))
+    print(printable(format_checks(checks, simulated_signs(files)), keep="\n"))
     if args.json:
         answers = [dataclasses.asdict(check) for check in checks]
         with atomic_file(args.json) as file:

@@ -15,6 +15,7 @@ from plotly.subplots import make_subplots
 
 from ...physics.losscone.cells import critical_angle
 from ...physics.losscone.sets import ROOT_68, ROOT_95
+from ...run.text import html_text
 from .refit import SweepView
 from .widgets import json_picture
 from ..spectrogram.cells import finite_mean
@@ -142,7 +143,7 @@ _LAYOUT = {
 # %% ../../../nbs/view/explore/03_panels.ipynb #8b68a165
 def _heading(title, height, width):
     "Title and size of a figure."
-    title = {"text": title, "font": {"size": 15}, "x": 0.01}
+    title = {"text": html_text(title), "font": {"size": 15}, "x": 0.01}
     return {"title": title, "height": height, "width": width}
 
 
@@ -167,7 +168,7 @@ def _empty_figure(view, height, width):
     heading = _heading(view.title, height, width)
     figure = go.Figure(layout={**heading, "template": "plotly_white", **hidden})
     return figure.add_annotation(
-        text=f"no surface potential: {view.trouble}",
+        text=html_text(f"no surface potential: {view.trouble}"),
         showarrow=False,
         font={"size": 16},
         x=0.5,

@@ -31,6 +31,7 @@ from ...physics.losscone.sweep import profile_misfit, sweep_model
 from ...physics.response import Response
 from ...pipeline import load_all_data
 from ...results import read_results
+from ...run.text import printable
 from ...stages import moonward_field, row_field, without_sunlight
 from ...units import describe_flags
 from ..spectrogram.overview import match_sweeps
@@ -97,7 +98,8 @@ class DaySweeps:
 
     def __repr__(self):
         found = int(np.sum(self.spec["identified"]))
-        return f"DaySweeps({self.name}, {len(self)} sweeps, {found} surface potentials)"
+        name = printable(self.name)
+        return f"DaySweeps({name}, {len(self)} sweeps, {found} surface potentials)"
 
     def sweep(
         self,

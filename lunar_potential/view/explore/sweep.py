@@ -16,6 +16,7 @@ import plotly.graph_objects as go
 
 from ...data.archive import ArchiveError, file_date
 from ...physics.losscone.fitter import METHODS
+from ...run.text import html_text
 from ...units import describe_flags
 from .panels import finite_parameters, sweep_figure
 from lunar_potential.view.explore.refit import (
@@ -28,7 +29,6 @@ from lunar_potential.view.explore.refit import (
     view_sweep,
 )
 from lunar_potential.view.explore.widgets import (
-    html_text,
     html_warning,
     redraw,
     save_message,

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ...run.text import html_text
 from lunar_potential.view.globe.footpoints import (
     PotentialScale,
     confidence_weight,
@@ -107,12 +108,12 @@ def hover_text(
     for p in points.itertuples():
         place = f"{degree_label(p.latitude, 'NS')}, {degree_label(p.longitude, 'EW')}"
         number = f", sweep {p.spec_no}" if p.spec_no >= 0 else ""
-        regime = ", ".join(filter(None, [SUN_STYLE[int(p.in_sun)][0], str(p.regime)]))
+        regime = [SUN_STYLE[int(p.in_sun)][0], html_text(p.regime)]
         volts = f"{p.u_surface:.0f} V".replace("-", "−")
         lines = [
             f"<b>{volts}</b> ({_set_text(p.lower, p.upper)})",
             _spacecraft_text(p.u_spacecraft),
-            regime,
+            ", ".join(filter(None, regime)),
             place,
             f"{p.time:%Y-%m-%d %H:%M:%S}{number}",
         ]
@@ -377,18 +378,16 @@ def globe_page(
 
     Scripts in `controls` find the promise `shown` and the element `globe`.
     """
-    import html
-
     from plotly.io.json import to_json_plotly
     from plotly.offline import get_plotlyjs
 
     parts = figure.to_plotly_json()
     parts["data"] = [_without_vertices(trace) for trace in parts["data"]]
     return _PAGE.format(
-        title=html.escape(title),
+        title=html_text(title),
         plotly=get_plotlyjs(),
         config=json.dumps(GLOBE_CONFIG),
-        figure=to_json_plotly(parts).replace("</", "<\\/"),
+        figure=to_json_plotly(parts).replace("<", "\\u003c"),  # ends no script
         controls=controls,
     )
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from ...run.log import progress_bar
 from ...run.signals import stop_signals
+from ...run.text import printable
 from ..globe.footpoints import subsolar_at
 from ..globe.interactive import globe_page, plotly_globe
 from ..globe.maps import whole_file
@@ -296,7 +297,7 @@ def movie_command(
     with stop_signals():
         make = _make_page if page else _make_film
         make(args, results, output, film, options)
-    print(output)
+    print(printable(output))
     return 0
 
 
@@ -356,5 +357,6 @@ def _print_prerequisites():
     needs = check_prerequisites()
     for need in needs:
         state, engines = "ok" if need.found else "MISSING", ", ".join(need.engines)
-        print(f"{state:8}{need.name} (engine {engines}): {need.found or need.advice}")
+        words = f"{state:8}{need.name} (engine {engines}): {need.found or need.advice}"
+        print(printable(words))
     return 0 if all(need.found for need in needs) else 1
