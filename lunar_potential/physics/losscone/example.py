@@ -55,12 +55,12 @@ def brute_force(
     plasma: tuple = (2e5, 60.0, 3.5),  # density (m^-3), temperature (eV), kappa
     beam: float = 1.0,  # amplitude of the beam; 0 for none
     backscatter: float = 0.06,  # share of the lost electrons that comes back
-    field: np.ndarray = EXAMPLE_FIELD,  # (3,) unit vector towards the Moon, SCD
+    field=None,  # (3,) unit vector towards the Moon, SCD; None: EXAMPLE_FIELD
     cone: bool = True,  # False: no loss cone, everything returns
     response: Response = Response(),  # how the instrument smears energies
 ) -> np.ndarray:  # (15, 88) expected differential flux
     "Expected flux in every cell of one sweep."
-    mu, area = _cell_parts(field)
+    mu, area = _cell_parts(EXAMPLE_FIELD if field is None else field)
     angle = np.degrees(np.arccos(-np.clip(mu, -1, 0)))
     along = np.exp(-0.5 * (angle / 15) ** 2) * (mu < 0)
     flux = np.zeros(EXAMPLE_PHI.shape)
