@@ -26,7 +26,6 @@ from lunar_potential.synthetic.simulate import simulate_archive
 
 DATES = [f"1998-04-{day:02d}" for day in range(1, 7)]
 
-pytestmark = pytest.mark.usefixtures("interruptible")
 PATIENCE = 600  # seconds for what takes seconds on a machine that is not busy
 
 PRELUDE = """
