@@ -122,12 +122,13 @@ def check_segments(
     It ends early, or it gives no state where it claims one."""
     size = Path(path).stat().st_size
     with SPICE_LOCK, _name_file(path), _spk_segments(path) as segments:
-        for body, span, last_byte, state in segments:
+        for body, _, last_byte, _ in segments:
             if last_byte > size:
                 raise ArchiveError(
                     f"{path} ends early: {size} bytes, "
                     f"and the states of body {body} need {last_byte}; fetch it again"
                 )
+        for body, span, _, state in segments:
             if not all(np.isfinite(state(et)[1]).all() for et in span):
                 raise ArchiveError(
                     f"{path} holds no state of body {body} where it claims one"
@@ -347,10 +348,14 @@ def _is_loaded(paths):
     "Whether the pool holds these files, as they are now on disk, and nothing else."
     import spiceypy as sp
 
-    if not _pool or _pool["kernels"].paths != paths or _pool["state"] != _state(paths):
+    if not _pool or _pool["kernels"].paths != paths:
         return False
     names = [sp.kdata(i, "ALL")[0] for i in range(sp.ktotal("ALL"))]
-    return names == _pool["names"] and not sp.cvpool(_AGENT)
+    same = _pool["state"] == _state(paths) and names == _pool["names"]
+    if same and not sp.cvpool(_AGENT):  # which tells of a change only once
+        return True
+    _pool.clear()
+    return False
 
 
 def _load(paths):
