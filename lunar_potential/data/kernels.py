@@ -228,7 +228,5 @@ def kernel_origin(
 ) -> str:  # "genuine" or "other"
     "Whether a kernel is, byte for byte, one of the files that are known."
     with open(path, "rb") as file:
-        digest = hashlib.file_digest(
-            file, lambda: hashlib.sha1(usedforsecurity=False)
-        )
+        digest = hashlib.file_digest(file, lambda: hashlib.sha1(usedforsecurity=False))
     return "genuine" if digest.hexdigest() in GENUINE else "other"

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..data.archive import ArchiveError
 from ..data.kernels import wrong_leap_second
-from .pool import MOON, SPACECRAFT, SUN, Kernels, furnish
+from .pool import MOON, SPACECRAFT, SUN, furnish
 from ..units import R_MOON_KM
 
 # %% ../../nbs/physics/01_ephemeris.ipynb #c23c8251
@@ -173,7 +173,9 @@ def _several(et, kernels):
 
 def _differences(one, other):
     "How much two answers differ, (n,) each, in the order of TOLERANCES."
-    sun, sun_too = (v / np.linalg.norm(v, axis=1)[:, None] for v in (one.sun, other.sun))
+    sun, sun_too = (
+        v / np.linalg.norm(v, axis=1)[:, None] for v in (one.sun, other.sun)
+    )
     turn = np.linalg.norm(one.rotation - other.rotation, axis=(1, 2)) / np.sqrt(2)
     return (
         np.linalg.norm(one.position - other.position, axis=1),
@@ -232,7 +234,7 @@ def _ask(et, kernels):
     except SpiceyError as error:
         names = ", ".join(path.name for path in kernels.paths)
         raise ArchiveError(
-            f"SPICE gives no position: {getattr(error, 'short', error)}; one of {names} "
-            f"in {kernels.paths[0].parent} is damaged"
+            f"SPICE gives no position: {getattr(error, 'short', error)}; one of "
+            f"{names} in {kernels.paths[0].parent} is damaged"
         ) from error
     return result

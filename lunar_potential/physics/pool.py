@@ -224,7 +224,9 @@ def _sources(paths, texts):
 
     The spans are (n, 2) ephemeris times, s. What one file supplies is left out."""
     found = {
-        body: {p.name: np.array(_intervals(_body_window(p, body))) for p in _orbits(paths)}
+        body: {
+            p.name: np.array(_intervals(_body_window(p, body))) for p in _orbits(paths)
+        }
         for body in (SPACECRAFT, SUN, MOON)
     }
     turns = {
@@ -321,7 +323,9 @@ class Kernels:
             if not _is_loaded(self.paths):
                 _load(self.paths)
             if _pool["kernels"].hashes != self.hashes:
-                raise ArchiveError(f"{_changed(self)} changed since it was read; {_AGAIN}")
+                raise ArchiveError(
+                    f"{_changed(self)} changed since it was read; {_AGAIN}"
+                )
             yield
             if not _is_loaded(self.paths):
                 raise ArchiveError(

@@ -361,7 +361,9 @@ def test_the_map_has_track_and_both_kinds_of_footpoints(furnished, rows, attitud
 
 
 def test_no_rows_at_all(furnished, attitude):
-    empty = compute_geometry(np.array([], "M8[s]"), np.empty((0, 3)), attitude, furnished)
+    empty = compute_geometry(
+        np.array([], "M8[s]"), np.empty((0, 3)), attitude, furnished
+    )
     assert len(empty) == 0 and empty.polarity.dtype == np.int8
 
 
@@ -399,7 +401,8 @@ def test_a_forked_process_loads_its_own_kernels(furnished, rows, attitude):
     with multiprocessing.get_context("fork").Pool(2) as pool:
         found = pool.map(_latitudes, [(*rows, attitude, furnished)] * 4)
     assert all(
-        np.array_equal(lat, compute_geometry(*rows, attitude, furnished).lat) for lat in found
+        np.array_equal(lat, compute_geometry(*rows, attitude, furnished).lat)
+        for lat in found
     )
 
 

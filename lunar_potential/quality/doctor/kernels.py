@@ -207,9 +207,7 @@ def rotation_findings(
         )
         level = "MISSING" if apart > limit else "note"
         advice = "move the wrong one of the two out of the archive"
-        findings.append(
-            Finding("constants that differ", level, words, advice)
-        )
+        findings.append(Finding("constants that differ", level, words, advice))
     return findings
 
 # %% ../../../nbs/quality/doctor/02_kernels.ipynb #dad32433
