@@ -290,7 +290,9 @@ def process_merged_data(
         archive.attitude.name: attitude.sha256,
         archive.theta.name: hash_of(archive.theta),
     }
-    return _results(er_data, rows, spec, calibrations, inputs, config, clock.seconds)
+    notes = _kernel_notes(er_data, kernels)
+    results = _results(er_data, rows, spec, calibrations, inputs, config, clock.seconds)
+    return dataclasses.replace(results, rejected=_joined(results.rejected, notes))
 
 # %% ../nbs/04_pipeline.ipynb #cb573f76
 def _by_file(er):
@@ -325,6 +327,30 @@ def _bar(progress, total):
 
     with tqdm(total=total, unit="sweep", desc="surface potential") as bar:
         yield bar.update
+
+# %% ../nbs/04_pipeline.ipynb #05521b7c
+def _kernel_notes(er, kernels):
+    "Lines of the table of reasons about kernels that differ, and which of them won."
+    from lunar_potential.physics.ephemeris import disagreements, unix_seconds
+
+    unix, notes = unix_seconds(er.ds.utc.values), []
+    for number, name in enumerate(er.files):
+        mine = unix[er.ds.file_id.values == number]
+        for sentence, rows in disagreements(mine, kernels):
+            log.warning("%s: %s", Path(name).name, sentence)
+            line = {"file": Path(name).name, "spec_no": -1, "line": -1, "n_rows": rows}
+            notes.append({**line, "reason": sentence, "lost": False})
+    return notes
+
+
+def _joined(table, lines):
+    "A DataFrame with more lines."
+    import pandas as pd
+
+    more = pd.DataFrame(lines, columns=table.columns)
+    if not len(table) or not lines:
+        return more if lines else table
+    return pd.concat([table, more], ignore_index=True)
 
 # %% ../nbs/04_pipeline.ipynb #547ef0ea
 def _results(er, rows, spec, calibrations, inputs, config, timings):

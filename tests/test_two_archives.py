@@ -127,3 +127,16 @@ def test_an_archive_deep_in_the_tree_gives_the_same_numbers(archives, tmp_path):
     deep.parent.mkdir(parents=True)
     archive = Archive(shutil.copytree(archives[0].root, deep))
     same_results(process(archive), process(archives[0]))
+
+
+def test_arcs_that_differ_a_little_are_named_in_the_output(archives, tmp_path):
+    archive = Archive(shutil.copytree(archives[0].root, tmp_path / "own"))
+    near = write_kernels(tmp_path / "k", "1998-03-31", "1998-04-03", altitude=100.05)
+    near = next(path for path in near if "lp_ask" in path.name)
+    shutil.move(near, archive.root / "spice_kernels" / "lp_ask_z.bsp")
+    result = run_day(1998, 4, 1, archive.root, tmp_path / "out", n_jobs=1, quiet=True)
+    (line,) = result.results.rejected.to_dict("records")
+    assert line["file"] == archive.files()[0].name and not line["lost"]
+    assert "lp_ask_z.bsp, the last by name, wins" in line["reason"]
+    assert 0 < line["n_rows"] <= len(result.results.rows["utc"])
+    assert "lp_ask_z.bsp" in result.results.meta["inputs"]

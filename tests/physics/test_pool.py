@@ -15,7 +15,12 @@ from known_orbit import orbit_kernels, spin_axis_table
 
 from lunar_potential.data.archive import ArchiveError
 from lunar_potential.physics import pool
-from lunar_potential.physics.ephemeris import ephemeris, unix_seconds, unix_to_et
+from lunar_potential.physics.ephemeris import (
+    disagreements,
+    ephemeris,
+    unix_seconds,
+    unix_to_et,
+)
 from lunar_potential.physics.geometry import compute_geometry
 from lunar_potential.physics.pool import LONGEST, SPICE_LOCK, furnish, short_path
 from lunar_potential.synthetic.kernels import (
@@ -299,19 +304,47 @@ def test_two_orbits_count_where_both_hold_the_data(kernels, low, own):
     assert np.array_equal(positions(paths), positions(kernels))
 
 
+def disagreement(paths):
+    "The sentences about kernels that differ."
+    return [sentence for sentence, _ in disagreements(UNIX, paths)]
+
+
 @pytest.mark.parametrize(
-    "turn, refused", [("38.3213", False), ("38.33", False), ("40", True)]
+    "turn, named, refused",
+    [
+        ("38.3213", False, False),
+        ("38.33", False, False),
+        ("38.5", True, False),
+        ("40", True, True),
+    ],
 )
-def test_two_files_of_constants(kernels, own, turn, refused):
+def test_two_files_of_constants(kernels, own, turn, named, refused):
     second = own["lp"].with_name("pck00012.tpc")
     second.write_text(planetary_constants_text().replace("38.3213", turn))
     paths = [*own.values(), second]
+    words = "pck00011.tpc and pck00012.tpc put the axes of the Moon up to"
     if refused:
-        words = "pck00011.tpc and pck00012.tpc put the axes of the Moon 1.68 deg"
-        with pytest.raises(ArchiveError, match=words):
+        with pytest.raises(ArchiveError, match=f"{words} 1.68 deg"):
             positions(paths)
     else:
         assert np.array_equal(positions(paths), positions(kernels))
+    assert [text.startswith(words) for text in disagreement(paths)] == [True] * named
+
+
+def test_the_seam_of_two_arcs_is_named_and_the_last_one_wins(own):
+    rival = own["lp"].with_name("lp_ask_z.bsp")
+    arc = write_kernels(
+        rival.parent / "z", "1998-12-30", "1999-01-01T02:00", altitude=100.05
+    )
+    os.replace(orbit_of(arc), rival)
+    paths = [*own.values(), rival]
+    ((sentence, times),) = disagreements(UNIX, paths)
+    assert f"{own['lp'].name} and lp_ask_z.bsp put the spacecraft up to" in sentence
+    assert sentence.endswith("lp_ask_z.bsp, the last by name, wins")
+    inside = UTC <= np.datetime64("1999-01-01T02:00:00")
+    alone = positions([path for path in paths if path != own["lp"]], UNIX[inside])
+    assert np.array_equal(positions(paths)[inside], alone)
+    assert times == inside.sum()
 
 
 def test_two_suns(own):

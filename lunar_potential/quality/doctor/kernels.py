@@ -194,7 +194,7 @@ def rotation_findings(
 
     read = [(path, check_text_kernel(path.read_bytes(), path)) for path in paths]
     turns = [(path, values) for path, values in read if ROTATION[0] in values]
-    limit, findings = TOLERANCES["the axes of the Moon"][0], []
+    limit, findings = TOLERANCES["the axes of the Moon"][1], []
     for (one, a), (other, b) in itertools.combinations(turns, 2):
         if all(a[name] == b[name] for name in ROTATION):
             continue
