@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from . import __version__
-from .config import Config, fingerprint, hash_of, input_hashes
+from .config import Config, fingerprint, hash_of
 from .data.archive import Archive, default_data_dir
 from .potentials import PotentialResults, number_sweeps
 from .run.jobs import worker_count
@@ -70,26 +70,19 @@ def load_all_data(
     return ERData.from_files(files, theta)
 
 # %% ../nbs/04_pipeline.ipynb #7c2523a4
-def _init_worker_spice(kernels):
-    "Loads the SPICE kernels in this process, once; each process has its own pool."
-    from lunar_potential.physics.ephemeris import furnish
-
-    return furnish(kernels)
-
-
 def locate(
     er,  # `ERData` of n rows in S sweeps
     block: dict,  # its `padded` arrays
     attitude,  # step table of the spin axis, `geometry.Attitude`
+    kernels,  # of `furnish`, or paths of kernels
 ):  # `Geometry` of the n rows, `Geometry` of the S sweeps
-    "Geometry of rows and of sweeps; needs furnished kernels."
+    "Geometry of rows and of sweeps."
     from lunar_potential.physics.ephemeris import unix_seconds
     from lunar_potential.physics.geometry import compute_geometry
 
     unix = np.concatenate([unix_seconds(er.ds.utc.values), block["time"]])
-    both = compute_geometry(
-        unix, np.concatenate([er.ds.b.values, block["b"]]), attitude
-    )
+    field = np.concatenate([er.ds.b.values, block["b"]])
+    both = compute_geometry(unix, field, attitude, kernels)
     n = er.ds.sizes["row"]
     return both.take(slice(None, n)), both.take(slice(n, None))
 
@@ -246,11 +239,11 @@ def _sweep_arrays(er, sweeps, charged, fitted):
     }
 
 # %% ../nbs/04_pipeline.ipynb #f59ba4c7
-def _process_file(er, attitude, config, n_jobs, progress, clock):
+def _process_file(er, places, config, n_jobs, progress, clock):
     "Row arrays, sweep arrays and the calibration of the sweeps of one file."
     with clock.stage("coordinates"):
         block = er.padded()
-        rows, sweeps = locate(er, block, attitude)
+        rows, sweeps = locate(er, block, *places)
     where = sweeps.polarity, sweeps.sc_lit, sweeps.sun_latitude
     u_rows, charged, fitted, calibration = fit_sweeps(
         er, block, *where, config, n_jobs, progress, clock
@@ -275,15 +268,16 @@ def process_merged_data(
     4 cores or more; their number is that of `default_workers`. Raises ArchiveError when
     kernels or attitude.tab are missing."""
     from lunar_potential.physics.attitude import read_attitude
+    from lunar_potential.physics.pool import furnish
 
     jobs, clock = _jobs(use_parallel, n_jobs, er_data.ds.sizes["row"]), Clock()
     archive = archive or Archive(default_data_dir())
     with clock.stage("coordinates"):
-        _init_worker_spice(archive.kernels)
+        kernels = furnish(archive.kernels)
         attitude = read_attitude(archive.attitude)
     with _bar(progress, er_data.n_sweeps) as advance:
         parts = [
-            _process_file(er, attitude, config, jobs, advance, clock)
+            _process_file(er, (attitude, kernels), config, jobs, advance, clock)
             for er in _by_file(er_data)
         ]
     *groups, calibrations = zip(*parts)
@@ -291,7 +285,14 @@ def process_merged_data(
         {name: np.concatenate([part[name] for part in group]) for name in group[0]}
         for group in groups
     )
-    return _results(er_data, rows, spec, calibrations, archive, config, clock.seconds)
+    inputs = {
+        **kernels.hashes,
+        archive.attitude.name: attitude.sha256,
+        archive.theta.name: hash_of(archive.theta),
+    }
+    notes = _kernel_notes(er_data, kernels)
+    results = _results(er_data, rows, spec, calibrations, inputs, config, clock.seconds)
+    return dataclasses.replace(results, rejected=_joined(results.rejected, notes))
 
 # %% ../nbs/04_pipeline.ipynb #cb573f76
 def _by_file(er):
@@ -327,25 +328,48 @@ def _bar(progress, total):
     with tqdm(total=total, unit="sweep", desc="surface potential") as bar:
         yield bar.update
 
+# %% ../nbs/04_pipeline.ipynb #05521b7c
+def _kernel_notes(er, kernels):
+    "Lines of the table of reasons about kernels that differ, and which of them won."
+    from lunar_potential.physics.ephemeris import disagreements, unix_seconds
+
+    unix, notes = unix_seconds(er.ds.utc.values), []
+    for number, name in enumerate(er.files):
+        mine = unix[er.ds.file_id.values == number]
+        for sentence, rows in disagreements(mine, kernels):
+            log.warning("%s: %s", Path(name).name, sentence)
+            line = {"file": Path(name).name, "spec_no": -1, "line": -1, "n_rows": rows}
+            notes.append({**line, "reason": sentence, "lost": False})
+    return notes
+
+
+def _joined(table, lines):
+    "A DataFrame with more lines."
+    import pandas as pd
+
+    more = pd.DataFrame(lines, columns=table.columns)
+    if not len(table) or not lines:
+        return more if lines else table
+    return pd.concat([table, more], ignore_index=True)
+
 # %% ../nbs/04_pipeline.ipynb #547ef0ea
-def _results(er, rows, spec, calibrations, archive, config, timings):
+def _results(er, rows, spec, calibrations, inputs, config, timings):
     last = er.ds.attrs["last_spec_no"]
     number = number_sweeps(spec["file_index"], spec["file_spec_no"], last)
     spec = {"spec_no": number, **spec}
     rows = {"spec_no": np.repeat(number, spec["row_count"]), **rows}
     rejected = er.reasons.assign(file=[Path(file).name for file in er.reasons["file"]])
     by_file = dict(zip(np.unique(spec["file_index"]), calibrations))
-    meta = _provenance(er, by_file, archive, config)
+    meta = _provenance(er, by_file, inputs, config)
     _check_complete(er, rows, spec)
     times = ", ".join(f"{stage} {seconds:.2f} s" for stage, seconds in timings.items())
     log.info("%d sweeps: %s", er.n_sweeps, times)
     return PotentialResults(rows, spec, rejected, meta, timings)
 
 # %% ../nbs/04_pipeline.ipynb #72c983b2
-def _provenance(er, calibrations, archive, config):
+def _provenance(er, calibrations, inputs, config):
     "How the results of some files were made, as the `meta` of the results."
     names = [Path(file).name for file in er.files]
-    inputs = input_hashes(archive)
     hashes = [_table_hash(er, number) for number in range(len(names))]
     return {
         "package_version": __version__,

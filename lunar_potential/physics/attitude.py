@@ -7,12 +7,13 @@ __all__ = ['DRIFT_LIMIT', 'ECLIPTIC_TO_J2000', 'unit_vector', 'as_vectors', 'nor
            'record_in_force', 'spin_axis', 'read_attitude', 'scd_axes', 'scd_to_moon']
 
 # %% ../../nbs/physics/02_attitude.ipynb #a940c2b7
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from ..data.archive import ArchiveError
+from ..data.archive import ArchiveError, require_files
 from .ephemeris import unix_seconds
 
 # %% ../../nbs/physics/02_attitude.ipynb #bf4ec870
@@ -72,6 +73,7 @@ class Attitude:
     dec: np.ndarray  # ecliptic latitude of the spin axis, deg, J2000
     spin_rate: np.ndarray  # mean spin rate, rpm
     between: str = "drift"  # what holds between records: "drift", "step", "linear"
+    sha256: str = ""  # of the bytes that the table was read from
 
     def __post_init__(self):
         if self.between not in ("drift", "step", "linear"):
@@ -162,13 +164,14 @@ def read_attitude(
 
     Raises ArchiveError if it is missing and ValueError that names a wrong line.
     `between` is explained at `Attitude`."""
-    path = Path(path)
+    (path,) = require_files([path])
     if not path.is_file():
         raise ArchiveError(
             f"attitude table {path} does not exist; "
             "`lunar-potential doctor` says what is here and how to get the rest"
         )
-    lines = path.read_text(errors="replace").splitlines()
+    content = path.read_bytes()
+    lines = content.decode("utf-8-sig", errors="replace").splitlines()
     rows = [
         _attitude_record(path, number, line)
         for number, line in enumerate(lines, 1)
@@ -177,7 +180,8 @@ def read_attitude(
     if not rows:
         raise ValueError(f"{path} holds no attitude record")
     start, rate, ra, dec = np.array(sorted(rows, key=lambda row: row[0])).T
-    return Attitude(start, ra, dec, rate, between)
+    digest = hashlib.sha256(content).hexdigest()
+    return Attitude(start, ra, dec, rate, between, digest)
 
 # %% ../../nbs/physics/02_attitude.ipynb #dc957519
 def scd_axes(

@@ -18,13 +18,8 @@ from lunar_potential.physics.attitude import (
     normalized,
     scd_to_moon,
 )
-from lunar_potential.physics.ephemeris import (
-    SPICE_LOCK,
-    ephemeris,
-    furnish,
-    unix_seconds,
-    unix_to_et,
-)
+from .ephemeris import ephemeris, unix_seconds, unix_to_et
+from .pool import furnish
 from ..units import R_MOON_KM, Flag
 
 # %% ../../nbs/physics/03_geometry.ipynb #fedb2f99
@@ -175,10 +170,8 @@ def _places(epoch, attitude, kernels):
     """Spacecraft and Sun at each epoch, (n, 3) km in IAU_MOON; rotation; spin axis.
 
     The rotation takes SCD to IAU_MOON, (n, 3, 3); the spin axis is (n, 3)."""
-    with SPICE_LOCK:
-        if kernels is not None:
-            furnish(kernels)
-        at = ephemeris(unix_to_et(epoch))
+    kernels = furnish(kernels)
+    at = ephemeris(unix_to_et(epoch, kernels), kernels)
     spin_axis = attitude.axis(epoch)
     position, sun = (
         np.einsum("nij,nj->ni", at.rotation, v) for v in (at.position, at.sun)
@@ -197,11 +190,12 @@ def compute_geometry(
     utc,  # time of each row, datetime64 or unix seconds; (n,)
     b_scd,  # magnetic field, (n, 3) nT, SCD
     attitude: Attitude,  # table of the spin axis
-    kernels=None,  # paths to furnish first; None uses those already loaded
+    kernels,  # of furnish, or paths of kernels
 ) -> Geometry:  # one entry per row; what is missing is NaN, 0 or -1 with its reason
     """Positions, footpoints and sunlight of rows.
 
-    Raises ArchiveError without kernels, ValueError for wrong shapes."""
+    Raises ArchiveError for kernels that are missing, damaged or contradict each other,
+    ValueError for wrong shapes."""
     unix = unix_seconds(utc)
     (b_scd,) = as_vectors(b_scd=b_scd)
     if unix.ndim != 1 or b_scd.shape != (len(unix), 3):

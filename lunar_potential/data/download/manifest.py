@@ -13,7 +13,7 @@ import re
 import threading
 from pathlib import Path
 
-from ..archive import file_hash
+from ..archive import file_hash, special_kind
 from .client import DownloadError
 from ...run.files import atomic_file
 
@@ -117,7 +117,7 @@ def _is_simulated(path):
     "Whether a file is one that only the simulator writes."
     if path.name.lower() == "truth.npz":
         return True
-    if path.suffix.lower() != ".bsp":
+    if path.suffix.lower() != ".bsp" or special_kind(path):
         return False
     try:
         with open(path, "rb") as file:

@@ -16,6 +16,7 @@ from lunar_potential.data.archive import (
     ArchiveError,
     file_date,
     file_hash,
+    require_files,
     walk_files,
 )
 from ..doctor.findings import download_line
@@ -189,7 +190,7 @@ def low_resolution_files(
         day = name and file_date(f"3D{name[1]}.TAB")
         if not day:
             continue
-        other = found.setdefault(day, path)
+        other = found.setdefault(day, *require_files([path]))
         if other != path and file_hash(other) != file_hash(path):
             raise ArchiveError(
                 f"{other} and {path} hold the same day and differ. "

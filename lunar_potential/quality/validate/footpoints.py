@@ -11,7 +11,12 @@ import re
 
 import numpy as np
 
-from ...data.archive import Archive, file_date, walk_files
+from lunar_potential.data.archive import (
+    Archive,
+    file_date,
+    require_files,
+    walk_files,
+)
 from ..doctor.findings import download_line
 from .anchors import Anchors, Check, judge, require
 from lunar_potential.quality.validate.inputs import (
@@ -118,11 +123,11 @@ def footpoint_files(
     def in_product(path):
         return any(map(_LEVEL2.fullmatch, path.relative_to(archive.root).parts[:-1]))
 
-    return [
+    return require_files(
         path
         for path in walk_files(archive.root)
         if path.suffix.lower() == ".tab" and in_product(path)
-    ]
+    )
 
 # %% ../../../nbs/quality/validate/03_footpoints.ipynb #62a73f36
 def read_footpoints(

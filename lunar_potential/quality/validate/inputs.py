@@ -95,13 +95,13 @@ def load_positions(
     archive: Archive,  # where to look
     first,  # first day that is needed, a date; for the advice
     last,  # last day
-):  # Attitude
-    """Furnishes the kernels and reads the attitude.
+):  # Attitude, Kernels
+    """Reads the attitude and furnishes the kernels.
 
     Raises NoData for what is absent, ArchiveError or ValueError for what is broken.
     """
     from lunar_potential.physics.attitude import read_attitude
-    from lunar_potential.physics.ephemeris import furnish
+    from lunar_potential.physics.pool import furnish
 
     attitude = read_attitude(ancillary_table(archive, "attitude"))
     kernels = archive.kernels
@@ -118,8 +118,7 @@ def load_positions(
     require(
         not lacks, f"no kernel for {', '.join(lacks)} below {archive.root}", command
     )
-    furnish(kernels)
-    return attitude
+    return attitude, furnish(kernels)
 
 # %% ../../../nbs/quality/validate/02_inputs.ipynb #59924ea8
 def row_geometry(
@@ -133,7 +132,7 @@ def row_geometry(
 
     days = unix_seconds(utc).astype("datetime64[s]").astype("datetime64[D]")
     first, last = days.min().item(), days.max().item()
-    geometry = compute_geometry(utc, b_scd, load_positions(archive, first, last))
+    geometry = compute_geometry(utc, b_scd, *load_positions(archive, first, last))
     for flag, products in (
         (Flag.NO_KERNEL_COVERAGE, ("orbit", "planets")),
         (Flag.NO_ATTITUDE, ("attitude",)),
