@@ -290,12 +290,12 @@ def process_merged_data(
         {name: np.concatenate([part[name] for part in group]) for name in group[0]}
         for group in groups
     )
-    read = {
+    inputs = {
+        **input_hashes(archive),
         archive.attitude.name: attitude.sha256,
         archive.theta.name: theta_hash(er_data),
     }
-    how = archive, config, clock.seconds, read
-    return _results(er_data, rows, spec, calibrations, *how)
+    return _results(er_data, rows, spec, calibrations, inputs, config, clock.seconds)
 
 # %% ../nbs/04_pipeline.ipynb #cb573f76
 def _by_file(er):
@@ -332,26 +332,23 @@ def _bar(progress, total):
         yield bar.update
 
 # %% ../nbs/04_pipeline.ipynb #547ef0ea
-def _results(er, rows, spec, calibrations, archive, config, timings, read):
+def _results(er, rows, spec, calibrations, inputs, config, timings):
     last = er.ds.attrs["last_spec_no"]
     number = number_sweeps(spec["file_index"], spec["file_spec_no"], last)
     spec = {"spec_no": number, **spec}
     rows = {"spec_no": np.repeat(number, spec["row_count"]), **rows}
     rejected = er.reasons.assign(file=[Path(file).name for file in er.reasons["file"]])
     by_file = dict(zip(np.unique(spec["file_index"]), calibrations))
-    meta = _provenance(er, by_file, archive, config, read)
+    meta = _provenance(er, by_file, inputs, config)
     _check_complete(er, rows, spec)
     times = ", ".join(f"{stage} {seconds:.2f} s" for stage, seconds in timings.items())
     log.info("%d sweeps: %s", er.n_sweeps, times)
     return PotentialResults(rows, spec, rejected, meta, timings)
 
 # %% ../nbs/04_pipeline.ipynb #72c983b2
-def _provenance(er, calibrations, archive, config, read):
-    """How the results of some files were made, as the `meta` of the results.
-
-    `read` has the hashes of the tables as they were parsed."""
+def _provenance(er, calibrations, inputs, config):
+    "How the results of some files were made, as the `meta` of the results."
     names = [Path(file).name for file in er.files]
-    inputs = input_hashes(archive) | read
     hashes = [table_hash(er, number) for number in range(len(names))]
     return {
         "package_version": __version__,

@@ -268,7 +268,8 @@ def file_reasons(
     frame = pd.concat([frame, told], ignore_index=True) if len(told) else frame
     gone = ~frame.spec_no.isin(table.spec_no[kept])
     frame["lost"] = np.where(frame.spec_no < 0, not len(kept), gone)
-    frame = frame.assign(file=file)[list(REASON_COLUMNS)].astype(REASON_COLUMNS)
+    files = pd.Series([file] * len(frame), frame.index, object)  # any bytes in a name
+    frame = frame.assign(file=files)[list(REASON_COLUMNS)].astype(REASON_COLUMNS)
     return frame.sort_values("line", kind="stable", ignore_index=True)
 
 # %% ../../../nbs/data/er/03_sweeps.ipynb #6712bd6d
