@@ -470,7 +470,7 @@ def _no_field(lines):
 def _long_ago(lines):
     for number in range(15 * 10, 15 * 11):
         line = lines[number]
-        time = b"%15d" % (int(line[19:34]) - 3 * 365 * 86400)
+        time = b"%15d" % (int(line[19:34]) - (3 * 365 + 1) * 86400)  # 1996 is longer
         lines[number] = line[:19].replace(b"1998", b"1995") + time + line[34:]
 
 
