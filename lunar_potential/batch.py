@@ -34,6 +34,7 @@ from .run.signals import Interrupted, stop_signals
 from lunar_potential.shards import (
     DayItem,
     Period,
+    check_input,
     is_current,
     output_name,
     plan_days,
@@ -59,6 +60,7 @@ def process_day(
         n_jobs=n_jobs,
         progress=progress,
     )
+    check_input(item, results.meta)
     started = time.perf_counter()
     with output_errors(item.shard):
         write_results(results, item.shard)

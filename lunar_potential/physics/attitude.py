@@ -7,13 +7,18 @@ __all__ = ['DRIFT_LIMIT', 'ECLIPTIC_TO_J2000', 'unit_vector', 'as_vectors', 'nor
            'record_in_force', 'spin_axis', 'read_attitude', 'scd_axes', 'scd_to_moon']
 
 # %% ../../nbs/physics/02_attitude.ipynb #a940c2b7
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from ..data.archive import ArchiveError, require_files
+from lunar_potential.data.er.table import (
+    SMALL_BYTES,
+    read_bytes,
+    sha256_of,
+    without_mark,
+)
 from .ephemeris import unix_seconds
 
 # %% ../../nbs/physics/02_attitude.ipynb #bf4ec870
@@ -73,7 +78,7 @@ class Attitude:
     dec: np.ndarray  # ecliptic latitude of the spin axis, deg, J2000
     spin_rate: np.ndarray  # mean spin rate, rpm
     between: str = "drift"  # what holds between records: "drift", "step", "linear"
-    sha256: str = ""  # of the bytes that the table was read from
+    sha256: str = ""  # of the bytes that were read; empty for a table made in memory
 
     def __post_init__(self):
         if self.between not in ("drift", "step", "linear"):
@@ -147,7 +152,7 @@ def _attitude_record(path, number, line):
     except ValueError as error:
         raise ValueError(
             f"{path}, line {number}: expected time, spin rate, RA, DEC, "
-            f"found {line.strip()!r}"
+            f"found {line.strip()[:80]!r}"
         ) from error
     if not (-360 <= record[2] <= 360 and -90 <= record[3] <= 90):
         raise ValueError(
@@ -162,7 +167,7 @@ def read_attitude(
 ) -> Attitude:  # the table, sorted by time
     """Reads the attitude table.
 
-    Raises ArchiveError if it is missing and ValueError that names a wrong line.
+    Raises ArchiveError if it cannot be read and ValueError that names a wrong line.
     `between` is explained at `Attitude`."""
     (path,) = require_files([path])
     if not path.is_file():
@@ -170,8 +175,9 @@ def read_attitude(
             f"attitude table {path} does not exist; "
             "`lunar-potential doctor` says what is here and how to get the rest"
         )
-    content = path.read_bytes()
-    lines = content.decode("utf-8-sig", errors="replace").splitlines()
+    content = read_bytes(path, SMALL_BYTES)
+    text = without_mark(content).decode("ascii", "replace")
+    lines = text.splitlines()
     rows = [
         _attitude_record(path, number, line)
         for number, line in enumerate(lines, 1)
@@ -179,9 +185,11 @@ def read_attitude(
     ]
     if not rows:
         raise ValueError(f"{path} holds no attitude record")
+    lengths = {len(line.rstrip()) for line in lines[:-1] if line.strip()}
+    if text[-1] not in "\r\n" and len(lengths | {len(lines[-1].rstrip())}) > 1:
+        raise ValueError(f"{path}, line {len(lines)}: the last line is cut off")
     start, rate, ra, dec = np.array(sorted(rows, key=lambda row: row[0])).T
-    digest = hashlib.sha256(content).hexdigest()
-    return Attitude(start, ra, dec, rate, between, digest)
+    return Attitude(start, ra, dec, rate, between, sha256_of(content))
 
 # %% ../../nbs/physics/02_attitude.ipynb #dc957519
 def scd_axes(

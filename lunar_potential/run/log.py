@@ -69,9 +69,8 @@ def log_to(
 
 def _log_file(path, max_bytes):
     line = "%(asctime)s %(levelname)s %(process)d %(name)s: %(message)s"
-    file = _LogFile(
-        path, maxBytes=max_bytes, backupCount=1, encoding="utf-8", delay=True
-    )
+    how = {"encoding": "utf-8", "errors": "backslashreplace", "delay": True}
+    file = _LogFile(path, maxBytes=max_bytes, backupCount=1, **how)
     file.setFormatter(logging.Formatter(line))
     return file
 
