@@ -151,7 +151,7 @@ def planetary_constants_text() -> str:  # content of a planetary constants kerne
 def moon_rotation(
     et,  # ephemeris time, s past J2000 TDB; scalar or array
     constants: dict = PCK_CONSTANTS,  # name -> values, of a PCK
-) -> np.ndarray:  # (..., 3, 3) matrices that take J2000 vectors to IAU_MOON
+) -> np.ndarray:  # (..., 3, 3) matrices that rotate J2000 vectors to IAU_MOON
     "Orientation of the Moon from the constants above, or from others."
     value = {name: np.asarray(values) for name, values in constants.items()}
     days = np.asarray(et, float) / 86400
@@ -200,7 +200,7 @@ MOON_LONGITUDE = (  # arcsec, l, l', F, D: sine terms
     (-110, 1, 1, 0, 0),
     (-55, 0, 0, 2, -2),
 )
-MOON_LATITUDE = (  # arcsec: sine terms beside 18520 sin(F + ...)
+MOON_LATITUDE = (  # arcsec: sine terms in addition to 18520 sin(F + ...)
     (-526, 0, 0, 1, -2),
     (44, 1, 0, 1, -2),
     (-31, -1, 0, 1, -2),
@@ -209,7 +209,7 @@ MOON_LATITUDE = (  # arcsec: sine terms beside 18520 sin(F + ...)
     (21, -1, 0, 1, 0),
     (11, 0, -1, 1, -2),
 )
-MOON_DISTANCE = (  # km: cosine terms beside 385000
+MOON_DISTANCE = (  # km: cosine terms in addition to 385000
     (-20905, 1, 0, 0, 0),
     (-3699, -1, 0, 0, 2),
     (-2956, 0, 0, 0, 2),
@@ -244,7 +244,7 @@ def _equatorial(distance, longitude, latitude):
 def sun_position(
     et,  # ephemeris time, s past J2000 TDB; array
 ) -> np.ndarray:  # (..., 3) km, J2000, from the Earth-Moon barycentre
-    "Position of the Sun: an ellipse, good to 0.011 deg in 1998 and 1999."
+    "Position of the Sun: an ellipse, accurate to 0.011 deg in 1998 and 1999."
     centuries = np.asarray(et, float) / 86400 / 36525
     anomaly = np.radians(357.5256 + 35999.049 * centuries)
     longitude = (
@@ -259,7 +259,7 @@ def sun_position(
 def moon_position(
     et,  # ephemeris time, s past J2000 TDB; array
 ) -> np.ndarray:  # (..., 3) km, J2000, from the centre of the Earth
-    "Position of the Moon, good to 0.07 deg and 500 km in 1998 and 1999."
+    "Position of the Moon, accurate to 0.07 deg and 500 km in 1998 and 1999."
     centuries = np.asarray(et, float)[..., None] / 86400 / 36525
     start, rate = np.array(
         [
@@ -380,7 +380,7 @@ def write_spk(
 
 # %% ../../nbs/synthetic/01_kernels.ipynb #ec70e54c
 def write_kernels(
-    folder,  # folder to write to, made if missing
+    folder,  # folder to write to, created if missing
     start,  # first UTC that the kernels cover, as numpy.datetime64 reads it
     end,  # last UTC that the kernels cover
     altitude: float = 100.0,  # of the circular orbit above the mean radius, km
