@@ -159,11 +159,15 @@ class Downloads:
         return "\n".join(filter(None, [head, *self.remarks, self.problem]))
 
     def _repr_html_(self):
-        words = repr(self).replace(printable(self.root), printable(self.root.name))
-        table = self.table().astype(str).map(printable)
-        table["path"] = table["path"].str.replace(str(self.root), self.root.name)
-        words = html_text(words, keep="\n")
-        return f"<pre>{words}</pre>{table.to_html(index=False)}"
+        root = printable(self.root)
+        name = printable(self.root.name) or root
+
+        def shown(value):
+            is_text = isinstance(value, (str, Path))
+            return printable(value).replace(root, name) if is_text else value
+
+        words = html_text(repr(self).replace(root, name), keep="\n")
+        return f"<pre>{words}</pre>{self.table().map(shown).to_html(index=False)}"
 
 # %% ../../../nbs/data/download/07_outcome.ipynb #93c02fa8
 def _plot_pieces(ax, row, file):
