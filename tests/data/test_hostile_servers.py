@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from http_server import Fault, Site
 
+from lunar_potential.cli import main
 from lunar_potential.data.archive import walk_files
 from lunar_potential.data.download.client import (
     Client,
@@ -100,6 +101,15 @@ def test_a_wait_that_the_server_asks_for_is_no_slowness(site, tmp_path):
     patience = dataclasses.replace(STRICT, attempts=50)
     get(site, tmp_path, [Fault("status", 503, "2")], patience)
     assert (tmp_path / "3D980401.TAB").read_bytes() == DATA
+
+
+def test_rate_and_window_are_options_of_the_command(site, tmp_path, capsys):
+    site.faults[PATH] = [Fault("drip")] * 9
+    options = "--attempts 1 --timeout 1 --rate-window 1 --min-rate 8500".split()
+    days = "--start 1998-04-01 --end 1998-04-01 --products flux --quiet".split()
+    address = ["--base-url", f"flux={site.url}/er/", "--data-dir", str(tmp_path)]
+    assert main(["download", *days, *address, *options]) == 1
+    assert "fewer than 8500 bytes per second for 1 s" in capsys.readouterr().err
 
 
 def test_the_slowest_rate_can_be_measured():
