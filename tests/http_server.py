@@ -228,7 +228,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.send_response(302 if location else 200)
         if location:
             self.send_header("Location", location)
-        self.send_header("Content-Length", "100000000")
+        self.send_header("Content-Length", "250000")
         self.end_headers()
         self.drops(site)
 
