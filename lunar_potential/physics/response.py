@@ -17,7 +17,7 @@ from ..run.compiled import compiled
 # %% ../../nbs/physics/06_response.ipynb #7c338c09
 @dataclass(frozen=True)
 class Response:
-    """How the instrument smears energies and angles.
+    """Blur of the instrument in energy and angle.
 
     The nominal response, or the one selected with a day's data
     (`losscone.choose_response`). The blur in angle lies between none (a sharp edge) and

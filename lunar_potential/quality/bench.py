@@ -152,7 +152,7 @@ def compare_workers(
     """
     if repeats < 1 or not workers:
         raise ValueError(
-            f"{repeats} runs with {len(workers)} numbers of workers measure nothing; "
+            f"{repeats} runs with {len(workers)} numbers of workers: nothing to run; "
             "give 1 or more"
         )
     Archive(Path(data_dir)).check()
@@ -202,7 +202,7 @@ def month_benchmark(
     "Simulates a month, or a number of days, and measures its processing."
     if days < 1 or sweeps < 1:
         raise ValueError(
-            f"{days} days of {sweeps} sweeps measure nothing; give 1 or more"
+            f"{days} days of {sweeps} sweeps: nothing to run; give 1 or more"
         )
     if data_dir:
         return compare_workers(data_dir, workers, repeats, announce=announce)

@@ -73,7 +73,7 @@ def benchmark(
     Raises ValueError for no sweeps.
     """
     if n_sweeps < 1:
-        raise ValueError(f"{n_sweeps} sweeps measure nothing; give 1 or more")
+        raise ValueError(f"{n_sweeps} sweeps leave nothing to measure; give 1 or more")
     known = dataclasses.replace(config, u_spacecraft=-30.0)
     parts = {
         "accuracy": lambda: (

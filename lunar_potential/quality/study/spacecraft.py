@@ -180,7 +180,7 @@ def _compare_day(truth, seed, stream, n_jobs, config):
 
 def _require_workers(n_jobs):
     if n_jobs < 2:
-        raise ValueError(f"{n_jobs} worker compares nothing; give 2 or more")
+        raise ValueError(f"{n_jobs} worker leaves nothing to compare; give 2 or more")
 
 # %% ../../../nbs/quality/study/05_spacecraft.ipynb #faa53fb1
 def compare_processes(

@@ -56,7 +56,7 @@ def unusable_table(
     line, why = 1, "the file is empty"
     if len(reasons):
         line, why = max(reasons.line.iloc[0], 1), reasons.reason.iloc[0]
-    return ValueError(f"{path}, line {line}: {why}; the file holds no {what}")
+    return ValueError(f"{path}, line {line}: {why}; the file contains no {what}")
 
 # %% ../../../nbs/quality/validate/02_inputs.ipynb #0d950338
 def read_tables(

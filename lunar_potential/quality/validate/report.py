@@ -133,7 +133,7 @@ def format_checks(
     lines = []
     if simulated:
         names = ", ".join(Path(path).name for path in simulated)
-        warning = "no answer below says anything about real data."
+        warning = "no result below applies to real data."
         lines += [f"SIMULATED ARCHIVE ({names}): {warning}", ""]
     for check in checks:
         lines += _format_check(check, simulated)
