@@ -283,8 +283,10 @@ def test_without_pool_the_days_run_one_by_one(
         raise OSError("no pool today")
 
     monkeypatch.setattr(joblib, "Parallel", refuse)
-    same_results(run_all(archive.root, tmp_path / "out", n_jobs=2).results, results)
+    result = run_all(archive.root, tmp_path / "out", n_jobs=2)
+    same_results(result.results, results)
     assert "no pool today" in caplog.text
+    assert result.n_jobs == 1, "the report tells what ran"
 
 
 def test_full_disk(archive, tmp_path, monkeypatch):

@@ -21,6 +21,7 @@ import tempfile
 import threading
 import time
 
+from .files import working_folder
 from .log import say
 from .outcomes import attempt, generic_error
 
@@ -33,7 +34,7 @@ class Reporter:
     key: bytes  # authentication key of the socket
     level: int  # log records below it are not sent
     parent: int  # process id
-    folder: str | None  # working directory of the parent; None: it was deleted
+    folder: str  # working directory of the parent
 
     def send(self, kind, content):
         "Sends a message; a parent that does not listen is no error here."
@@ -56,8 +57,7 @@ def _connect(reporter):
     _links[address] = multiprocessing.connection.Client(address, authkey=reporter.key)
     threading.Thread(target=_close_at_end, args=(address,), daemon=True).start()
     _forward_log(reporter)
-    if reporter.folder:
-        os.chdir(reporter.folder)
+    os.chdir(reporter.folder)
 
 
 def _close_at_end(address):
@@ -112,10 +112,10 @@ class Channel:
         on_record=lambda record: None,  # called with each log record
         level: int = logging.INFO,  # least important records that workers send
     ):
-        key = secrets.token_bytes(16)
+        key, folder = secrets.token_bytes(16), str(working_folder())
         use_short_sockets()
         self.listener = multiprocessing.connection.Listener(backlog=64, authkey=key)
-        address, folder = self.listener.address, _present_folder()
+        address = self.listener.address
         self.reporter = Reporter(address, key, level, os.getpid(), folder)
         self.on_record, self.busy, self.links = on_record, {}, []
         self.threads, self.open = [], True
@@ -146,13 +146,6 @@ class Channel:
 
 # %% ../../nbs/run/07_channel.ipynb #689acbfe
 _NO_LINK = (OSError, EOFError, multiprocessing.AuthenticationError)
-
-
-def _present_folder():
-    try:
-        return os.getcwd()
-    except FileNotFoundError:
-        return None
 
 
 def _accept_workers(channel):

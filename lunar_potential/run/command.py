@@ -10,6 +10,7 @@ import argparse
 import contextlib
 import logging
 import os
+import select
 import sys
 
 from .files import OutputError, working_folder
@@ -34,6 +35,16 @@ def end_output(
             return 141
         say(f"{name}: could not write to standard output: {error.strerror or error}")
         return 1
+
+
+def _nobody_reads():
+    "True if standard output is a pipe whose reader has gone."
+    try:
+        poll = select.poll()  # Windows has none
+        poll.register(sys.stdout.fileno(), 0)
+        return bool(poll.poll(0))
+    except (AttributeError, OSError, ValueError):
+        return False
 
 
 def parse_options(
@@ -80,9 +91,8 @@ def run_command(
         say(f"{name}: {str(stop) or 'stopped'}")
         status = 128 + getattr(stop, "number", 2)
     except Exception as error:
-        unread = isinstance(error, BrokenPipeError) and end_output(name)
-        if unread:
-            return unread
+        if isinstance(error, BrokenPipeError) and _nobody_reads():
+            return end_output(name) or 141
         log.debug("where it happened:", exc_info=True)
         say(f"{name}: {_sentence(error)}")
         status = 2 if isinstance(error, UsageError) else 1

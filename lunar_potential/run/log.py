@@ -33,7 +33,8 @@ def progress_bar(
     from tqdm import tqdm
 
     stream = options.get("file") or sys.stderr
-    off = stream is None or not (is_terminal(stream) if show is None else show)
+    wanted = is_terminal(stream) if show is None else show
+    off = not wanted or stream is None or getattr(stream, "closed", False)
     return tqdm(total=total, unit=unit, disable=off, **options)
 
 # %% ../../nbs/run/05_log.ipynb #330810b7
