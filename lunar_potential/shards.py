@@ -100,7 +100,7 @@ def _damage(path):
     "What is wrong with the content of a file; empty if it is whole or missing."
     try:
         verify_results(path)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return ""
     except CacheError as error:
         return str(error)
