@@ -22,6 +22,7 @@ from .config import Config, fingerprint
 from .data.archive import Archive, default_data_dir
 from .potentials import PotentialResults, number_sweeps
 from .run.jobs import worker_count
+from .run.log import progress_bar
 from lunar_potential.stages import (
     CHUNK,
     SPACECRAFT,
@@ -322,9 +323,7 @@ def _bar(progress, total):
     if progress is not True:
         yield progress
         return
-    from tqdm import tqdm
-
-    with tqdm(total=total, unit="sweep", desc="surface potential") as bar:
+    with progress_bar(total, "sweep", True, desc="surface potential") as bar:
         yield bar.update
 
 # %% ../nbs/04_pipeline.ipynb #05521b7c

@@ -9,6 +9,7 @@ __all__ = ['SEED_MONTH', 'ALONE', 'SEED_NOTE', 'stage_table', 'sum_timings', 'da
 # %% ../nbs/08_report.ipynb #95a55b59
 import dataclasses
 import functools
+import html
 
 from .data.archive import file_date
 from .potentials import PotentialResults
@@ -153,7 +154,7 @@ class BatchResult:
     def _repr_html_(self):
         note = f"<p>{SEED_NOTE}</p>" if self.timings else ""
         tables = self.days.to_html(index=False), self.stage_table().to_html(na_rep="")
-        return f"<p>{self!r}</p>{''.join(tables)}{note}"
+        return f"<p>{html.escape(repr(self))}</p>{''.join(tables)}{note}"
 
 # %% ../nbs/08_report.ipynb #716d3561
 def summarize(
@@ -186,7 +187,7 @@ def print_outcome(
         f"{n} {state}" for state, n in days["status"].value_counts().items()
     )
     print(f"{len(days)} files ({states}): {numbers}")
-    changed = days.loc[days["why"].str.startswith("changed"), "why"]
+    changed = days.loc[days["why"].str.match("changed|damaged"), "why"]
     for reason, number in changed.value_counts().items():
         print(f"done again: {number} ({reason})")
     if result.timings:

@@ -108,6 +108,35 @@ def test_a_sweep_that_raises_costs_only_itself(
     same_arrays(changed.select(others).spec, results.select(others).spec)
 
 
+@pytest.mark.parametrize("error", [EOFError, MemoryError, OSError, TypeError, KeyError])
+@pytest.mark.parametrize("stage", ["spacecraft_stage", "surface_stage"])
+def test_an_error_that_is_not_of_the_data_is_no_property_of_a_sweep(
+    er, archive, monkeypatch, error, stage
+):
+    real = getattr(stages, stage)
+
+    def stumbles(*settings, energy, **arrays):
+        if len(energy) < SWEEPS:  # once, and never in a chunk
+            raise error("of the machine")
+        return real(*settings, energy=energy, **arrays)
+
+    some = er.select(np.arange(SWEEPS // 2))
+    monkeypatch.setattr(stages, stage, stumbles)
+    monkeypatch.setattr(pipeline, stage, stumbles, raising=False)
+    with pytest.raises(error, match="of the machine"):
+        process_merged_data(some, archive=archive)
+
+
+def _dies(task):
+    os._exit(7)
+
+
+def test_workers_that_die_are_no_property_of_the_sweeps():
+    tasks = [(np.array([3, 4]), np.arange(30)), (np.array([5]), np.arange(15))]
+    with pytest.raises(RuntimeError, match="sweeps 3 to 4 died"):
+        stages.run_chunks(_dies, tasks, {"u": np.nan}, 2)
+
+
 def test_worker_returns_numbers_rows_and_values(er, archive, monkeypatch):
     def broken(*settings, **arrays):
         raise ValueError("nothing works")
