@@ -11,6 +11,7 @@ import argparse
 import contextlib
 import functools
 import logging
+import os
 import sys
 import tempfile
 import time
@@ -26,18 +27,21 @@ from lunar_potential.report import (
     summarize,
 )
 from .results import merge_files, write_results
-from .run.command import UsageError, run_command
-from .run.files import OutputError, output_errors
+from .run.command import UsageError, parse_options, run_command
+from .run.files import OutputError, absolute_path, output_errors
 from .run.jobs import default_workers, run_jobs, worker_count
-from .run.log import progress_bar
+from .run.log import progress_bar, say
 from .run.signals import Interrupted, stop_signals
+from .run.text import printable
 from lunar_potential.shards import (
     DayItem,
     Period,
+    check_input,
     is_current,
     output_name,
     plan_days,
     prune_shards,
+    unfinished,
     why_again,
 )
 
@@ -59,6 +63,7 @@ def process_day(
         n_jobs=n_jobs,
         progress=progress,
     )
+    check_input(item, results.meta)
     started = time.perf_counter()
     with output_errors(item.shard):
         write_results(results, item.shard)
@@ -85,7 +90,7 @@ def process_days(
     n_jobs: int = 1,  # worker processes
     quiet: bool | None = None,  # no progress bars; None: bars only on a terminal
     **options,  # of `run_jobs`: deadline, log_file, resume
-) -> dict:  # item -> record: sweeps, timings, memory, seconds, reason of a failure
+) -> dict:  # item -> record: sweeps, timings, memory, seconds, worker, reason
     "Processes every item; failed days are logged and have a reason in their record."
     alone = (n_jobs == 1 or len(items) == 1) and options.get("deadline") is None
     show = None if quiet is None else not quiet
@@ -115,7 +120,11 @@ def _day_record(outcome):
     if not outcome.ok:
         log.info("%s failed: %s\n%s", outcome.item, outcome.reason, outcome.traceback)
     nothing = {"sweeps": 0, "timings": {}, "memory": 0.0}
-    how = {"reason": outcome.reason, "seconds": outcome.seconds}
+    how = {
+        "reason": outcome.reason,
+        "seconds": outcome.seconds,
+        "worker": outcome.worker,
+    }
     return nothing | (outcome.value or {}) | how
 
 # %% ../nbs/09_batch.ipynb #d41295d5
@@ -142,14 +151,14 @@ def run_batch(
     when stopped."""
     started = time.perf_counter()
     jobs = default_workers() if n_jobs is None else worker_count(n_jobs)
-    archive = Archive(Path(data_dir or default_data_dir()).absolute())
+    archive = Archive(absolute_path(data_dir or default_data_dir()))
     with _resumable(output_dir, install_signal_handlers):
         items = plan_days(archive, period, output_dir, config, per_file, limit)
         output = None if per_file else Path(output_dir) / output_name(period)
         if output and not overwrite and is_current(output, items, {}, limit):
             prune_shards(items if prune else [])
             return _finish(items, {}, [output], "unchanged", {}, {}, started, jobs)
-        todo = [item for item in items if overwrite or not item.is_done()]
+        todo = items if overwrite else unfinished(items)
         why = _announce(todo)
         _check_folder(Path(output_dir))
         work = {"quiet": quiet, "deadline": deadline, "log_file": log_file}
@@ -160,13 +169,14 @@ def run_batch(
             timings["merge"] = _write_merged(done, failed, output)
         prune_shards(done if prune else [])
         paths = [output] if output else [item.shard for item in done]
-        how = timings, started, _working(jobs, todo)
+        how = timings, started, _working(jobs, records)
         return _finish(items, records, paths, "reused", why, *how)
 
 # %% ../nbs/09_batch.ipynb #41ccab03
-def _working(jobs, todo):
-    "Workers that have something to do."
-    return min(jobs, len(todo)) if len(todo) > 1 else 1
+def _working(jobs, records):
+    "Processes that did the days: workers, or this one where no pool could be made."
+    elsewhere = any(record["worker"] != os.getpid() for record in records.values())
+    return min(jobs, len(records)) if elsewhere else 1
 
 
 def _work(todo, jobs, started, **options):
@@ -174,7 +184,7 @@ def _work(todo, jobs, started, **options):
     planned = time.perf_counter()
     records = process_days(todo, jobs, **options)
     wall = time.perf_counter() - planned
-    timings = sum_timings(records, wall, _working(jobs, todo))
+    timings = sum_timings(records, wall, _working(jobs, records))
     return records, {"plan": planned - started, **timings}
 
 
@@ -428,9 +438,9 @@ def batch_command(
     if not args.quiet:
         print_outcome(result)
     for row in result.days[result.days["status"] == "failed"].itertuples():
-        print(f"warning: {row.file} was left out: {row.reason}", file=sys.stderr)
+        say(f"warning: {row.file} was left out: {row.reason}")
     if problem := result.problem:
-        print(f"error: {problem}", file=sys.stderr)
+        say(f"error: {problem}")
     return 1 if problem else 0
 
 
@@ -450,12 +460,15 @@ def _print_plan(args, period, config):
     items = plan_days(
         archive, period, args.output_dir, config, args.per_file, args.limit
     )
-    why = why_again([item for item in items if args.overwrite or not item.is_done()])
+    output = args.output_dir if args.per_file else args.output_dir / output_name(period)
+    current = not (args.per_file or args.overwrite)
+    current = current and is_current(output, items, {}, args.limit)
+    todo = [] if current else items if args.overwrite else unfinished(items)
+    why = why_again(todo)
     for item in items:
         state, reason = ("to do", f"  ({why[item]})") if item in why else ("done ", "")
-        print(f"{file_date(item.source)}  {state}  {item.source}{reason}")
-    output = args.output_dir if args.per_file else args.output_dir / output_name(period)
-    print(f"into {output}")
+        print(printable(f"{file_date(item.source)}  {state}  {item.source}{reason}"))
+    print(f"into {printable(output)}{'  (stays as it is)' if current else ''}")
     return 0
 
 # %% ../nbs/09_batch.ipynb #769cd1c6
@@ -468,7 +481,8 @@ def main(
         description="Potentials from the daily tables of an archive.",
     )
     add_batch_arguments(parser)
-    return run_command(parser.prog, batch_command, parser.parse_args(argv))
+    args = parse_options(parser, argv)
+    return run_command(parser.prog, batch_command, args)
 
 # %% ../nbs/09_batch.ipynb #29cb118a
 #| eval: false

@@ -26,7 +26,8 @@ from lunar_potential.quality.validate.report import (
     validate_command,
 )
 from .report import print_outcome
-from .run.command import run_command
+from .run.command import parse_options, run_command
+from .run.log import say
 from .view.movie.movie import add_movie_arguments, movie_command
 
 # %% ../nbs/10_cli.ipynb #98a01693
@@ -281,7 +282,7 @@ def _bench_tables(args):
     from lunar_potential.run.jobs import worker_count
 
     def announce(part):
-        print(f"{part} ...", file=sys.stderr, flush=True)
+        say(f"{part} ...")
 
     size = args.sweeps, args.seed
     if args.what == "month":
@@ -468,5 +469,5 @@ def main(
     argv=None,  # arguments; None: those of the command line
 ) -> int:  # exit status
     "The command `lunar-potential`."
-    args = build_parser().parse_args(argv)
+    args = parse_options(build_parser(), argv)
     return run_command(f"lunar-potential {args.verb}", args.command, args)

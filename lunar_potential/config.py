@@ -11,12 +11,11 @@ import functools
 import hashlib
 import json
 import math
-import os
 from pathlib import Path
 
 from . import __file__ as package_file
 from . import __version__
-from .data.archive import Archive, file_hash
+from .data.archive import Archive, file_hash, file_state
 
 # %% ../nbs/01_config.ipynb #a87d066c
 FIT_METHODS = ("likelihood", "halekas", "lillis")
@@ -59,7 +58,7 @@ def _check_choice(name, value, choices):
 
 # %% ../nbs/01_config.ipynb #7042ccc4
 @functools.lru_cache(maxsize=256)
-def _hash(path, size, mtime_ns):
+def _hash(path, state):
     return file_hash(path)
 
 
@@ -68,9 +67,8 @@ def hash_of(
 ) -> str:  # sha256
     """The sha256 of the content of a file.
 
-    A process reads it once, as long as size and modification time stay the same."""
-    status = os.stat(path)
-    return _hash(str(path), status.st_size, status.st_mtime_ns)
+    A process reads it once, until it is replaced or written."""
+    return _hash(str(path), file_state(path))
 
 
 def input_hashes(
@@ -85,6 +83,7 @@ ROOMS = (  # code that decides the numbers, as patterns below the package
     "units.py",
     "config.py",
     "data/archive.py",
+    "data/kernels.py",
     "data/er/*.py",
     "physics/**/*.py",
     "stages.py",

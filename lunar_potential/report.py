@@ -188,7 +188,7 @@ def print_outcome(
         f"{n} {state}" for state, n in days["status"].value_counts().items()
     )
     print(f"{len(days)} files ({states}): {numbers}")
-    changed = days.loc[days["why"].str.startswith("changed"), "why"]
+    changed = days.loc[days["why"].str.match("changed|damaged"), "why"]
     for reason, number in changed.value_counts().items():
         print(printable(f"done again: {number} ({reason})"))
     if result.timings:

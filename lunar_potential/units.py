@@ -98,7 +98,9 @@ FLAG_TEXT = {
         "the best surface potential or field ratio lies at a bound of the search"
     ),
     Flag.FIT_FAILED: "the surface fit did not end in a finite value",
-    Flag.ENERGY_INVALID: "an energy is missing, not positive or given twice",
+    Flag.ENERGY_INVALID: (
+        "an energy is missing, not positive, given twice or unlike its neighbours'"
+    ),
     Flag.POOR_FIT: "the model of the loss cone does not describe the sweep",
     Flag.PARTLY_LIT: (
         "the spacecraft is in penumbra, where its potential changes within seconds"

@@ -29,11 +29,12 @@ def same_results(one, other):
     assert one.rejected.to_dict("list") == other.rejected.to_dict("list")
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def interruptible():
-    """Ctrl-C works in a test and in the processes that it starts.
+    """SIGINT interrupts a test and the processes that it starts.
 
-    Tests that run in the background of a script inherit an ignored SIGINT."""
+    Tests that run in the background of a script inherit an ignored SIGINT.
+    """
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before or signal.SIG_DFL)

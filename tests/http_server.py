@@ -65,9 +65,9 @@ class Request(NamedTuple):
 class Fault(NamedTuple):
     "What goes wrong with one answer."
 
-    kind: str  # such as "cut", "stall", "status", "redirect" or "drip"
+    kind: str  # such as "cut", "stall", "status", "redirect", "drip" or "mute"
     value: object = None  # bytes sent before, status code, address or new content
-    header: str = ""  # value of Retry-After
+    header: str = ""  # value of Retry-After; words behind the status
 
 
 def _apache(name, is_folder, size, date):
@@ -187,7 +187,18 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             if self.command == "HEAD" and not site.heads:
                 self.answer(405, b"", {})
             elif fault.kind == "drip":
-                self.drip(site)
+                self.drip(site, fault.value)
+            elif fault.kind == "drip head":
+                self.wfile.write(b"HTTP/1.1 200 OK\r\nX: ")
+                self.drops(site)
+            elif fault.kind == "mute":
+                site.closing.wait()
+            elif fault.kind == "words":
+                self.send_response(fault.value, fault.header)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+            elif fault.kind == "instead":
+                self.answer(200, fault.value, {"Content-Type": "text/plain"})
             elif fault.kind == "status":
                 self.answer(
                     fault.value,
@@ -212,11 +223,18 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             else:
                 self.file(site, path, fault)
 
-    def drip(self, site):
-        "A byte now and then, for ever."
-        self.send_response(200)
-        self.send_header("Content-Length", "100000")
+    def drip(self, site, location):
+        "An answer, perhaps a redirect, whose body never ends."
+        self.send_response(302 if location else 200)
+        if location:
+            self.send_header("Location", location)
+        self.send_header("Content-Length", "250000")
         self.end_headers()
+        self.drops(site)
+
+    def drops(self, site):
+        "A byte now and then, for ever."
+        self.close_connection = True
         while not site.closing.wait(0.05):
             self.wfile.write(b"x")
             self.wfile.flush()

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from conftest import SWEEPS, same_results
 
-from lunar_potential import batch, config
+from lunar_potential import batch, config, stages
 from lunar_potential.batch import main, run_all, run_day, run_month, run_year
 from lunar_potential.config import Config
 from lunar_potential.data.archive import ArchiveError
@@ -248,6 +248,28 @@ def test_a_day_that_fails_is_reported_and_tried_again(archive, done, monkeypatch
     ]
 
 
+def test_an_error_of_the_machine_fails_the_day_and_is_written_into_no_sweep(
+    archive, done, monkeypatch
+):
+    real = stages.surface_stage
+
+    def short_of_memory(*settings, **arrays):
+        raise MemoryError("Unable to allocate 3 GiB")
+
+    shards = sorted((done / "shards").iterdir())
+    shards[1].unlink()
+    (done / "potential_batch_all.npz").unlink()
+    monkeypatch.setattr(stages, "surface_stage", short_of_memory)
+    result = run_all(archive.root, done, n_jobs=1)
+    assert result.days["status"].tolist() == ["reused", "failed", "reused"]
+    assert "Unable to allocate" in result.days["reason"][1]
+    assert result.results.n_sweeps == 2 * SWEEPS and not shards[1].exists()
+    monkeypatch.setattr(stages, "surface_stage", real)
+    result = run_all(archive.root, done, n_jobs=1)
+    assert result.days["status"].tolist() == ["reused", "done", "reused"]
+    assert result.results.n_sweeps == 3 * SWEEPS
+
+
 def test_all_days_failing_is_an_error(archive, tmp_path, monkeypatch):
     monkeypatch.setattr(batch, "process_lp_file", lambda path, **options: 1 / 0)
     with pytest.raises(OutputError, match="none of the 3 files.*ZeroDivisionError"):
@@ -261,8 +283,10 @@ def test_without_pool_the_days_run_one_by_one(
         raise OSError("no pool today")
 
     monkeypatch.setattr(joblib, "Parallel", refuse)
-    same_results(run_all(archive.root, tmp_path / "out", n_jobs=2).results, results)
+    result = run_all(archive.root, tmp_path / "out", n_jobs=2)
+    same_results(result.results, results)
     assert "no pool today" in caplog.text
+    assert result.n_jobs == 1, "the report tells what ran"
 
 
 def test_full_disk(archive, tmp_path, monkeypatch):

@@ -2,7 +2,6 @@
 
 import dataclasses
 import importlib
-import importlib.util
 import json
 import os
 import re
@@ -135,8 +134,9 @@ def test_dois_are_those_of_the_pages_of_the_package():
 def room_of(parts):
     "The module that the first words of a dotted name are, and the rest of the name."
     for number in range(len(parts), 0, -1):
-        name = f"lunar_potential.{'.'.join(parts[:number])}"
-        if importlib.util.find_spec(name):
+        path = package.joinpath(*parts[:number])
+        if path.is_dir() or path.with_suffix(".py").is_file():
+            name = f"lunar_potential.{'.'.join(parts[:number])}"
             return importlib.import_module(name), parts[number:]
     raise ImportError(".".join(parts))
 

@@ -11,6 +11,7 @@ import sys
 import tempfile
 import textwrap
 import time
+import zipfile
 
 import joblib
 import numpy as np
@@ -26,7 +27,6 @@ from lunar_potential.synthetic.simulate import simulate_archive
 
 DATES = [f"1998-04-{day:02d}" for day in range(1, 7)]
 
-pytestmark = pytest.mark.usefixtures("interruptible")
 PATIENCE = 600  # seconds for what takes seconds on a machine that is not busy
 
 PRELUDE = """
@@ -445,6 +445,61 @@ def test_many_days_stay_within_bounds(tmp_path):
     assert read_results(tmp_path / "out").n_sweeps == 240
 
 
+# ---- what was whole once
+
+
+def flip(path, key):
+    "Flips a bit in the middle of an array of a result file."
+    with zipfile.ZipFile(path) as container:
+        info = container.getinfo(f"{key}.npy")
+    content = bytearray(path.read_bytes())
+    content[info.header_offset + 60 + info.compress_size // 2] ^= 8
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("key", ["rows_energy", "spec_u_surface", "spec_flags"])
+def test_a_damaged_shard_is_found_named_and_made_again(days, tmp_path, capsys, key):
+    whole = contents(days / "whole")
+    out = shutil.copytree(days / "whole", tmp_path / "out")
+    (out / "potential_batch_all.npz").unlink()
+    shard = sorted((out / "shards").iterdir())[2]
+    flip(shard, key)
+    command = ["--data-dir", str(days / "data"), "--output-dir", str(out)]
+    assert main([*command, "--dry-run"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line for line in lines if "to do" in line] == [lines[2]]
+    assert f"(damaged: {shard.name})" in lines[2]
+    assert main([*command, "--workers", "1"]) == 0
+    assert f"done again: 1 (damaged: {shard.name})" in capsys.readouterr().out
+    assert contents(out) == whole
+
+
+def test_a_damaged_merged_file_is_found_named_and_made_again(days, tmp_path, caplog):
+    whole = contents(days / "whole")
+    out = shutil.copytree(days / "whole", tmp_path / "out")
+    merged = out / "potential_batch_all.npz"
+    for key in ("spec_u_surface", "meta_files"):
+        flip(merged, key)
+        result = run_all(days / "data", out, n_jobs=1)
+        assert f"{merged} is damaged" in caplog.text and "made again" in caplog.text
+        assert set(result.days["status"]) == {"reused"} and contents(out) == whole
+        caplog.clear()
+    run_all(days / "data", out, n_jobs=1)
+    assert caplog.text == ""
+
+
+def test_a_file_of_the_right_name_and_wrong_numbers_is_not_taken(days, tmp_path):
+    "Its checksums are right; its digest is not."
+    out = shutil.copytree(days / "whole", tmp_path / "out")
+    for path in [*(out / "shards").iterdir(), out / "potential_batch_all.npz"]:
+        with np.load(path) as data:
+            u = data["spec_u_surface"] + 1
+            np.savez(path, **{**data, "spec_u_surface": u})
+    result = run_all(days / "data", out, n_jobs=1)
+    assert set(result.days["status"]) == {"done"}
+    assert contents(out) == contents(days / "whole")
+
+
 # ---- what is done again, and why
 
 
@@ -484,7 +539,9 @@ def test_it_says_what_is_done_again_and_why(days, tmp_path, capsys, monkeypatch)
         (out / "shards").iterdir(), key=lambda path: path.stat().st_mtime_ns
     )[-1]
     shard.write_bytes(b"damaged")
-    assert sorted(why())[-1] == "its shard is damaged"
+    assert why() == [""] * 6, "the merged file is whole and needs no shard"
+    (out / "potential_batch_all.npz").unlink()
+    assert sorted(why())[-1] == f"damaged: {shard.name}"
     assert (
         main([*command, "--prune"]) == 0 and len(list((out / "shards").iterdir())) == 6
     )

@@ -194,3 +194,30 @@ def test_pictures_in_a_folder_with_a_hostile_name(tmp_path):
     )
     assert "owned" in said and "invalid-cdf" in said
     assert_silent(said)
+
+
+SAYS = """
+import argparse, logging, sys
+from lunar_potential.run.command import run_command
+from lunar_potential.run.log import log_to
+hostile = sys.argv[1]
+def command(args):
+    with log_to("run.log", 1):
+        logging.getLogger("lunar_potential").warning("%s", hostile)
+    raise ValueError(hostile)
+sys.exit(run_command(hostile, command, argparse.Namespace(verbose=True)))
+"""
+
+
+def test_what_is_said_and_logged_is_silent(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", SAYS, HOSTILE.replace("\n", "\r")],
+        cwd=tmp_path,
+        capture_output=True,
+        encoding="utf-8",
+    )
+    assert done.returncode == 1 and done.stderr.count("owned") >= 4
+    assert_silent(done.stderr)
+    logged = (tmp_path / "run.log").read_text(encoding="utf-8")
+    assert "owned" in logged
+    assert_silent(logged)

@@ -84,7 +84,10 @@ def test_chunk_size(n_sweeps, n_jobs, expected):
 def test_a_sweep_that_raises_costs_only_itself(
     er, archive, results, monkeypatch, caplog
 ):
-    bad_energy = np.float64(12345.0)
+    frame = er.to_frame()
+    rows = (frame["spec_no"] == 4) & (frame["file"] == er.files[0])
+    frame.loc[rows, "energy"] *= 1.01  # a mode of its own
+    bad_energy = frame.loc[rows, "energy"].max()
     real = stages.spacecraft_stage
 
     def fussy(*settings, energy, **arrays):
@@ -92,9 +95,6 @@ def test_a_sweep_that_raises_costs_only_itself(
             raise ZeroDivisionError("cannot do this one")
         return real(*settings, energy=energy, **arrays)
 
-    frame = er.to_frame()
-    row = frame.index[(frame["spec_no"] == 4) & (frame["file"] == er.files[0])][0]
-    frame.loc[row, "energy"] = bad_energy
     monkeypatch.setattr(stages, "spacecraft_stage", fussy)
     with caplog.at_level(logging.WARNING, logger="lunar_potential"):
         changed = process_merged_data(
@@ -106,6 +106,35 @@ def test_a_sweep_that_raises_costs_only_itself(
     )
     others = np.arange(er.n_sweeps) != 3
     same_arrays(changed.select(others).spec, results.select(others).spec)
+
+
+@pytest.mark.parametrize("error", [EOFError, MemoryError, OSError, TypeError, KeyError])
+@pytest.mark.parametrize("stage", ["spacecraft_stage", "surface_stage"])
+def test_an_error_that_is_not_of_the_data_is_no_property_of_a_sweep(
+    er, archive, monkeypatch, error, stage
+):
+    real = getattr(stages, stage)
+
+    def stumbles(*settings, energy, **arrays):
+        if len(energy) < SWEEPS:  # once, and never in a chunk
+            raise error("of the machine")
+        return real(*settings, energy=energy, **arrays)
+
+    some = er.select(np.arange(SWEEPS // 2))
+    monkeypatch.setattr(stages, stage, stumbles)
+    monkeypatch.setattr(pipeline, stage, stumbles, raising=False)
+    with pytest.raises(error, match="of the machine"):
+        process_merged_data(some, archive=archive)
+
+
+def _dies(task):
+    os._exit(7)
+
+
+def test_workers_that_die_are_no_property_of_the_sweeps():
+    tasks = [(np.array([3, 4]), np.arange(30)), (np.array([5]), np.arange(15))]
+    with pytest.raises(RuntimeError, match="sweeps 3 to 4 died"):
+        stages.run_chunks(_dies, tasks, {"u": np.nan}, 2)
 
 
 def test_worker_returns_numbers_rows_and_values(er, archive, monkeypatch):
@@ -464,20 +493,14 @@ def _wrong_columns(lines):
 
 def _no_field(lines):
     for number in range(15 * 9, 15 * 10):
-        utc, time, energy, spec_no, *fields = lines[number].split()
-        lines[number] = (
-            b" ".join([utc, time, energy, spec_no, b"NaN", b"NaN", b"NaN", *fields[3:]])
-            + b"\r\n"
-        )
+        lines[number] = lines[number][:52] + b"       NaN" * 3 + lines[number][82:]
 
 
 def _long_ago(lines):
     for number in range(15 * 10, 15 * 11):
-        utc, time, *fields = lines[number].split()
-        time = str(int(time) - 3 * 365 * 86400).encode()
-        lines[number] = (
-            b" ".join([utc.replace(b"1998", b"1995"), time, *fields]) + b"\r\n"
-        )
+        line = lines[number]
+        time = b"%15d" % (int(line[19:34]) - (3 * 365 + 1) * 86400)  # 1996 is longer
+        lines[number] = line[:19].replace(b"1998", b"1995") + time + line[34:]
 
 
 def _sweep_gone(lines):
@@ -488,6 +511,10 @@ def _twice(lines):
     lines[15 * 14 + 1] = lines[15 * 14]
 
 
+def _other_twice(lines):
+    lines[15 * 15 + 1] = lines[15 * 15].replace(b"E-0", b"E-1", 1)
+
+
 DAMAGE = [  # damage, sweep, its rows afterwards, flag, words of the reason
     (_without_line, 5, 14, Flag.SHORT_SWEEP, None),
     (_cut_off, SWEEPS, 14, Flag.SHORT_SWEEP, "fields"),
@@ -496,7 +523,8 @@ DAMAGE = [  # damage, sweep, its rows afterwards, flag, words of the reason
     (_no_field, 10, 15, Flag.NO_MAGNETIC_FIELD, None),
     (_long_ago, 11, 15, Flag.NO_KERNEL_COVERAGE, None),
     (_sweep_gone, 13, 0, None, "no row of the sweep"),
-    (_twice, 15, 0, None, "given twice"),
+    (_twice, 15, 14, Flag.SHORT_SWEEP, "exact copies"),
+    (_other_twice, 16, 0, None, "given twice"),
 ]
 
 

@@ -9,7 +9,6 @@ __all__ = ['log', 'PROGRESS', 'LOG', 'BatchSettings', 'FAST_plot_spectrograms_di
 import dataclasses
 import functools
 import logging
-import sys
 import time
 
 from .deadlines import run_orbits
@@ -20,9 +19,8 @@ from .generic import BatchSummary, output_folder, picture_table
 from .plan import Style, plan_orbits, with_limits
 from .progress import Progress
 from .settings import RunSettings, check_positive, keywords_of
-from ..run.log import log_to
+from ..run.log import log_to, say
 from ..run.signals import stop_signals
-from ..run.text import printable
 
 # %% ../../nbs/fast/16_batch.ipynb #3c1fa4e1
 log = logging.getLogger(__name__)
@@ -124,7 +122,7 @@ def _record_orbits(progress, results, verbose, settled):
             words = [
                 f"{each.part} {each.category or each.outcome}" for each in pictures
             ]
-            print(printable(f"orbit {number}: {', '.join(words)}"), file=sys.stderr)
+            say(f"orbit {number}: {', '.join(words)}")
 
 # %% ../../nbs/fast/16_batch.ipynb #511fe3e3
 def _one_of_two(default=None, **names):

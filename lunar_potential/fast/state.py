@@ -7,7 +7,6 @@ __all__ = ['log', 'SCHEMA', 'alone_with', 'parse_keys', 'is_count', 'read_state'
 
 # %% ../../nbs/fast/08_state.ipynb #392f46b5
 import contextlib
-import errno
 import json
 import logging
 import math
@@ -17,7 +16,9 @@ import time
 from pathlib import Path
 
 from ..run.files import atomic_file
+from ..run.locks import open_lock, take_lock
 from ..run.state import StateError
+from ..run.text import printable
 
 # %% ../../nbs/fast/08_state.ipynb #3c1fa4e1
 log = logging.getLogger(__name__)
@@ -32,7 +33,7 @@ def alone_with(
     path.parent.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as stack:
         try:
-            file = stack.enter_context(open(path.with_name(f".{path.name}.lock"), "a+"))
+            file = stack.enter_context(open_lock(path.with_name(f".{path.name}.lock")))
             _wait_for_lock(file, path)
             file.truncate(0)
             file.write(f"process {os.getpid()} on {platform.node()}")
@@ -49,35 +50,16 @@ def alone_with(
 def _wait_for_lock(file, path):
     "Returns when the lock is taken; says once who has it, if anybody."
     waits = False
-    while not _lock(file):
+    while not take_lock(file):
         if not waits:
             file.seek(0)
             log.warning(
                 "%s is in use by %s; this run waits for it",
                 path,
-                file.read() or "another run",
+                printable(file.read(200)) or "another run",
             )
         waits = True
         time.sleep(0.1)
-
-# %% ../../nbs/fast/08_state.ipynb #56e883b3
-def _lock(file):
-    "Takes the lock of an open file; False: another process has it."
-    try:
-        if os.name == "nt":
-            import msvcrt
-
-            file.seek(2**30)
-            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-        else:
-            import fcntl
-
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        if error.errno not in (errno.EACCES, errno.EAGAIN, errno.EDEADLK):
-            raise
-        return False
-    return True
 
 # %% ../../nbs/fast/08_state.ipynb #232f8ae1
 SCHEMA = 1  # version of the state files that this package writes

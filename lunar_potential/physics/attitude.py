@@ -12,7 +12,13 @@ from pathlib import Path
 
 import numpy as np
 
-from ..data.archive import ArchiveError
+from ..data.archive import ArchiveError, require_files
+from lunar_potential.data.er.table import (
+    SMALL_BYTES,
+    read_bytes,
+    sha256_of,
+    without_mark,
+)
 from .ephemeris import unix_seconds
 
 # %% ../../nbs/physics/02_attitude.ipynb #bf4ec870
@@ -29,7 +35,7 @@ def unit_vector(
 def as_vectors(
     **arrays,  # name=array, (..., 3)
 ):  # iterable of float arrays
-    "Float arrays with three components, or a ValueError that names the wrong one."
+    "Float arrays of 3-vectors; raises a ValueError that names one that is not."
     arrays = {name: np.asarray(a, float) for name, a in arrays.items()}
     for name, a in arrays.items():
         if a.ndim == 0 or a.shape[-1] != 3:
@@ -64,14 +70,15 @@ DRIFT_LIMIT = 0.25  # deg: a larger change between two records is a manoeuvre
 class Attitude:
     """Table of the spin axis.
 
-    Between two records "step" holds the first, "linear" moves evenly to the next, and
-    "drift" does so where they are less than DRIFT_LIMIT apart."""
+    Between two records "step" keeps the value of the first, "linear" interpolates to
+    the next, and "drift" interpolates if they are less than DRIFT_LIMIT apart."""
 
     start: np.ndarray  # beginning of each period, unix s, ascending
     ra: np.ndarray  # ecliptic longitude of the spin axis, deg, J2000
     dec: np.ndarray  # ecliptic latitude of the spin axis, deg, J2000
     spin_rate: np.ndarray  # mean spin rate, rpm
-    between: str = "drift"  # what holds between records: "drift", "step", "linear"
+    between: str = "drift"  # interpolation of records: "drift", "step", "linear"
+    sha256: str = ""  # of the bytes that were read; empty for a table made in memory
 
     def __post_init__(self):
         if self.between not in ("drift", "step", "linear"):
@@ -83,7 +90,7 @@ class Attitude:
         self,
         unix,  # unix seconds; array
     ) -> tuple:  # ecliptic longitude and latitude, deg; NaN before the first record
-        "The values listed in the record in force at each time."
+        "Values of the record in force at each time."
         i = record_in_force(self.start, unix)
         return tuple(
             np.where(i >= 0, column[i], np.nan) for column in (self.ra, self.dec)
@@ -93,7 +100,7 @@ class Attitude:
         self,
         unix,  # unix seconds; (n,)
     ) -> np.ndarray:  # (n, 3) unit vectors, ECLIPJ2000; NaN before the first record
-        "Direction of the spin axis; the last value holds."
+        "Direction of the spin axis; the last record applies to all later times."
         limit = {"step": -1.0, "drift": DRIFT_LIMIT, "linear": np.inf}[self.between]
         return spin_axis(self.start, unit_vector(self.ra, self.dec), unix, limit)
 
@@ -102,7 +109,7 @@ def record_in_force(
     start,  # beginning of each record, unix s, ascending; (m,)
     unix,  # unix seconds; array
 ) -> np.ndarray:  # number of the record, same shape; -1 before the first, and for NaN
-    "Which record of a step table holds at each time."
+    "Which record of a step table is in force at each time."
     unix = np.asarray(unix, float)
     return np.where(np.isnan(unix), -1, np.searchsorted(start, unix, side="right") - 1)
 
@@ -111,7 +118,7 @@ def spin_axis(
     start,  # beginning of each record, unix s, ascending; (m,)
     records,  # direction of the spin axis in each record, unit vectors (m, 3)
     unix,  # unix seconds; (n,)
-    limit: float,  # deg: records closer than this are joined linearly
+    limit: float,  # deg: records closer than this are interpolated
 ) -> np.ndarray:  # (n, 3) unit vectors; NaN before the first record
     "Direction of the spin axis from the table of its records."
     unix, i = np.asarray(unix, float), record_in_force(start, unix)
@@ -125,7 +132,7 @@ def spin_axis(
 
 
 def _joined(records, limit):
-    "Whether each record is joined linearly to the next, (m,)."
+    "Whether to interpolate from each record to the next, (m,)."
     apart = np.degrees(
         np.linalg.norm(np.diff(records, axis=0, append=records[-1:]), axis=-1)
     )
@@ -145,11 +152,11 @@ def _attitude_record(path, number, line):
     except ValueError as error:
         raise ValueError(
             f"{path}, line {number}: expected time, spin rate, RA, DEC, "
-            f"found {line.strip()!r}"
+            f"found {line.strip()[:80]!r}"
         ) from error
     if not (-360 <= record[2] <= 360 and -90 <= record[3] <= 90):
         raise ValueError(
-            f"{path}, line {number}: {record[2]}, {record[3]} deg is no direction"
+            f"{path}, line {number}: {record[2]}, {record[3]} deg is not a direction"
         )
     return record
 
@@ -160,24 +167,29 @@ def read_attitude(
 ) -> Attitude:  # the table, sorted by time
     """Reads the attitude table.
 
-    Raises ArchiveError if it is missing and ValueError that names a wrong line.
-    `between` is explained at `Attitude`."""
-    path = Path(path)
+    Raises ArchiveError if it cannot be read and ValueError naming an invalid line.
+    `between` is explained in `Attitude`."""
+    (path,) = require_files([path])
     if not path.is_file():
         raise ArchiveError(
             f"attitude table {path} does not exist; "
             "`lunar-potential doctor` says what is here and how to get the rest"
         )
-    lines = path.read_text(errors="replace").splitlines()
+    content = read_bytes(path, SMALL_BYTES)
+    text = without_mark(content).decode("ascii", "replace")
+    lines = text.splitlines()
     rows = [
         _attitude_record(path, number, line)
         for number, line in enumerate(lines, 1)
         if line.strip()
     ]
     if not rows:
-        raise ValueError(f"{path} holds no attitude record")
+        raise ValueError(f"{path} contains no attitude record")
+    lengths = {len(line.rstrip()) for line in lines[:-1] if line.strip()}
+    if text[-1] not in "\r\n" and len(lengths | {len(lines[-1].rstrip())}) > 1:
+        raise ValueError(f"{path}, line {len(lines)}: the last line is cut off")
     start, rate, ra, dec = np.array(sorted(rows, key=lambda row: row[0])).T
-    return Attitude(start, ra, dec, rate, between)
+    return Attitude(start, ra, dec, rate, between, sha256_of(content))
 
 # %% ../../nbs/physics/02_attitude.ipynb #dc957519
 def scd_axes(
@@ -212,7 +224,7 @@ def scd_to_moon(
     spin_axis,  # direction of the spin axis, (n, 3), ECLIPJ2000
     sun,  # Sun from the spacecraft, (n, 3), J2000
     rotation,  # J2000 -> IAU_MOON, (n, 3, 3)
-) -> np.ndarray:  # (n, 3, 3): matrix that takes SCD vectors to IAU_MOON
+) -> np.ndarray:  # (n, 3, 3): matrix that rotates SCD vectors to IAU_MOON
     "Rotation from the spacecraft frame to the frame of the Moon."
     (sun,) = as_vectors(sun=sun)
     return rotation @ ECLIPTIC_TO_J2000 @ scd_axes(spin_axis, sun @ ECLIPTIC_TO_J2000)

@@ -43,16 +43,16 @@ from ..run.compiled import compiled
 from ..units import Flag
 
 # %% ../../nbs/physics/13_charging.ipynb #6b138870
-CONVERGED = 0.05  # V per volt: after a larger last step, fit and balance disagree
-EDGE_TRUST = 0.1  # uncertainty of a channel at the cut, of its flux without the cut
-BELOW_CUT = 0.8  # of U: energies below it hold photoelectrons only
+CONVERGED = 0.05  # V per volt: if the last step is larger, fit and balance disagree
+EDGE_TRUST = 0.1  # error of a channel at the cut, relative to its flux without the cut
+BELOW_CUT = 0.8  # of U: channels below it contain photoelectrons only
 
 
 @compiled
 def _contradiction(spectrum, use, u, band, params):
-    """How badly the channels that the fit left out contradict a potential.
+    """How strongly the channels excluded from the fit contradict a potential.
 
-    Largest squared, standardized contradiction, weighted three times as a misfit."""
+    Three times the largest squared standardized contradiction."""
     energy, unused = spectrum.energy, np.empty((2, spectrum.energy.size))
     cut, whole = np.empty(energy.size), np.empty(energy.size)
     offset, weight = band
@@ -88,7 +88,7 @@ def _contradiction(spectrum, use, u, band, params):
 def _choose_channels(spectrum, u, use, readmit):
     """Sets which channels the fit uses at potential `u`.
 
-    Channels left out before return only if `readmit`. Returns the number in use and
+    Channels excluded before return only if `readmit`. Returns the number in use and
     the lowest populated energy among them, V."""
     lowest, ok = U_MAX, 0
     counts, background = spectrum.counts, spectrum.background
@@ -131,8 +131,8 @@ def _consistent_potential(spectrum, lit, band, model, start, params, covariance)
 
 # %% ../../nbs/physics/13_charging.ipynb #5f3ae576
 STARTS = (20.0, 35.0, 55.0, 80.0, 110.0, 140.0)  # V
-BAD_MISFIT = 8.0  # per degree of freedom, or contradiction: search elsewhere, too
-HOPELESS_MISFIT = 300.0  # per degree of freedom: no balance is believed
+BAD_MISFIT = 8.0  # per degree of freedom, or contradiction: try other starts
+HOPELESS_MISFIT = 300.0  # per degree of freedom: no balance is accepted
 
 
 @compiled
@@ -198,22 +198,22 @@ def _charge_many(sweeps, lit, band, constants, fits, out, roots, stable):
 class SpacecraftPotential:
     """Potentials of the spacecraft in S sweeps and the plasma they imply.
 
-    `error` belongs to the sweep (fit, absolute flux, balance, penumbra);
-    `constants_error` is shared by all sweeps. `fit` holds the incident electrons far
-    from the spacecraft; at the spacecraft, where u is nan."""
+    `error` is independent in each sweep (fit, absolute flux, balance, penumbra);
+    `constants_error` is shared by all sweeps. `fit` describes the incident electrons
+    far from the spacecraft, or at the spacecraft where u is nan."""
 
     u: np.ndarray  # (S,) potential, V; nan with a flag where there is none
     error: np.ndarray  # (S,) standard error of the sweep, V
     constants_error: np.ndarray  # (S,) standard error from the constants, V
     roots: np.ndarray  # (S, ROOTS) all consistent potentials, ascending, V; then nan
-    stable: np.ndarray  # (S, ROOTS) whether the body would stay there
-    n_roots: np.ndarray  # (S,) how many of them the channels cannot tell apart
+    stable: np.ndarray  # (S, ROOTS) whether the root is stable
+    n_roots: np.ndarray  # (S,) how many of them the channels cannot distinguish
     fit: KappaFit  # the incident electrons
     flags: np.ndarray  # (S,) Flag bits
 
     @property
     def total_error(self) -> np.ndarray:  # (S,) V
-        "Both errors together."
+        "Both errors combined."
         return np.hypot(self.error, self.constants_error)
 
 # %% ../../nbs/physics/13_charging.ipynb #10b8c776
@@ -235,7 +235,7 @@ def spacecraft_potential(
 ) -> SpacecraftPotential:  # value, errors, roots, plasma and flags for each sweep
     """Potential of the spacecraft from its current balance.
 
-    With the kappa fit that is consistent with it. `lit` is at the spacecraft."""
+    Includes the kappa fit consistent with it. `lit` is at the spacecraft."""
     size, lit = len(incident.energy), np.asarray(lit, float)
 
     def nan(*shape):

@@ -33,13 +33,13 @@ LOG_KAPPA_BOUNDS = (-2.0, 4.0)  # of ln(kappa - 3/2): kappa between 1.64 and 56
 
 # %% ../../nbs/physics/07_kappa_fit.ipynb #2225ae83
 class Spectrum(NamedTuple):
-    """Incident counts of one sweep, (C,), as compiled functions take them.
+    """Incident counts of one sweep, (C,), for compiled functions.
 
     The fields of `IncidentCounts`; with a leading axis, those of many sweeps."""
 
     energy: np.ndarray  # recorded centre, eV
     counts: np.ndarray  # summed pseudo-counts
-    exposure: np.ndarray  # counts for a flux of one
+    exposure: np.ndarray  # counts per unit flux
     background: np.ndarray  # expected background counts
     background_sd: float  # standard deviation of ln(background)
 
@@ -61,7 +61,7 @@ def spectrum_of(
 # %% ../../nbs/physics/07_kappa_fit.ipynb #f24fc239
 @compiled
 def _misfit(params, spectrum, use, u, band, work, gradient, curvature):
-    """Q at `params`; fills the downhill gradient (half) and the curvature.
+    """Q at `params`; fills in half the downhill gradient and the curvature.
 
     The curvature is that of Gauss-Newton, at fixed variance."""
     kappa, width = 1.5 + math.exp(params[2]), math.exp(params[1])
@@ -111,12 +111,12 @@ def _misfit(params, spectrum, use, u, band, work, gradient, curvature):
 @compiled
 def pearson(
     spectrum,  # Spectrum of the sweep
-    use,  # (C,) which channels count
+    use,  # (C,) which channels are used
     u,  # potential of the body, V
     band,  # nodes and weights of the energy response
     params,  # (4,) parameters of the fit
 ):  # dimensionless
-    "The squared, standardized residuals of one sweep, summed."
+    "Sum of the squared standardized residuals of one sweep."
     work = np.empty((3, spectrum.energy.size))
     offset, weight = band
     folded_spectrum(
@@ -189,7 +189,7 @@ def _step(params, gradient, curvature, damping):
 # %% ../../nbs/physics/07_kappa_fit.ipynb #3b62a51f
 @compiled
 def _descend(spectrum, use, u, band, params, curvature):
-    "Goes downhill from `params`; sets the curvature and returns the minimum of Q."
+    "Minimises Q from `params`; sets the curvature and returns the minimum."
     work, gradient = np.empty((3, spectrum.energy.size)), np.zeros(4)
     q = _misfit(params, spectrum, use, u, band, work, gradient, curvature)
     damping = 1e-2
@@ -216,7 +216,7 @@ def _descend(spectrum, use, u, band, params, curvature):
 @compiled
 def fit_spectrum(
     spectrum,  # Spectrum of the sweep
-    use,  # (C,) which channels count
+    use,  # (C,) which channels are used
     u,  # potential of the body, V: the spectrum ends there
     band,  # nodes and weights of the energy response
     params,  # (4,) filled in; starting point of a warm start

@@ -82,7 +82,7 @@ class _Channels:
     "The usable channels of one sweep, ready to be compared with an ambient flux."
 
     ambient: np.ndarray  # (N, Q) ambient energies of the nodes, eV
-    fold: np.ndarray  # (N, Q) factors that turn ambient flux into counts
+    fold: np.ndarray  # (N, Q) factors that convert ambient flux to counts
     counts: np.ndarray  # (N,)
     background: np.ndarray  # (N,)
     background_sd: float
@@ -146,7 +146,7 @@ def _scaled_start(channels, model, start):
 def _fit_model(channels, model, starts):
     """Best plasma and ln background factor of several starting points.
 
-    Levenberg-Marquardt of scipy."""
+    By SciPy's Levenberg-Marquardt."""
     from scipy.optimize import least_squares
 
     def residuals(p):
@@ -220,7 +220,7 @@ def compare_models(
 
 # %% ../../nbs/physics/09_model_selection.ipynb #73916964
 def _plot_model(ax, energy, name, plasma, u, response, **style):
-    "Draws the flux that a model plasma makes in the channels."
+    "Draws the flux of a model plasma in the channels."
     flux = seen_flux(lambda e: MODELS[name](e, *plasma), energy, u, response)
     ax.loglog(energy, flux, **style)
 
@@ -231,7 +231,7 @@ def plot_models(
     sweep: int = 0,  # which one
     u: float = 0.0,  # potential of the spacecraft, V
     response: Response = Response(),  # the instrument
-    ax=None,  # axes; None makes new ones
+    ax=None,  # axes; None: a new figure
 ):  # the axes
     "A sweep's incident flux with the three models; the chosen one is drawn thick."
     import matplotlib.pyplot as plt

@@ -59,7 +59,7 @@ def work_with_joblib(
         channel.busy.clear()
         calls = [joblib.delayed(task)(number, items[number]) for number in left]
         try:
-            with _closed_quietly(_parallel(n_jobs)(calls)) as answers:
+            with _closed_quietly(_parallel(n_jobs, len(left))(calls)) as answers:
                 for number, found in answers:
                     del left[number]
                     yield number, found
@@ -86,7 +86,7 @@ def _closed_quietly(answers):
             answers.close()
 
 
-def _parallel(n_jobs):
+def _parallel(n_jobs, n_items):
     "joblib's pool; on its own default backend with workers that follow this process."
     import joblib
 
@@ -97,7 +97,9 @@ def _parallel(n_jobs):
         )
     with settings:
         return joblib.Parallel(
-            n_jobs=n_jobs, batch_size=1, return_as="generator_unordered"
+            n_jobs=min(n_jobs, max(n_items, 2)),  # with one, it would work in here
+            batch_size=1,
+            return_as="generator_unordered",
         )
 
 # %% ../../nbs/run/08_pools.ipynb #b4546d9e

@@ -10,7 +10,7 @@ import dataclasses
 import json
 from pathlib import Path
 
-from .files import atomic_file
+from .files import atomic_file, strict_json
 
 # %% ../../nbs/run/04_state.ipynb #60201e0f
 class StateError(ValueError):
@@ -50,21 +50,37 @@ class State:
     ):
         "Adds outcomes and replaces the file."
         _add_outcomes(self, outcomes, key)
-        text = json.dumps({"done": self.done, "failed": self.failed}, indent=1)
+        stored = {"schema_version": 1, "done": self.done, "failed": self.failed}
+        text = json.dumps(stored, indent=1)
         with atomic_file(self.path) as handle:
             handle.write(text.encode())
 
 # %% ../../nbs/run/04_state.ipynb #de8b7439
 def _read_state(cls, path, ignore):
-    try:
-        stored = {} if ignore else json.loads(path.read_text(encoding="utf-8"))
-        return cls(path, list(stored.get("done", [])), dict(stored.get("failed", {})))
-    except FileNotFoundError:
+    if ignore or not path.exists():
         return cls(path)
-    except (ValueError, TypeError, AttributeError) as error:
+    try:
+        stored = _checked(strict_json(path.read_text(encoding="utf-8"), path))
+        return cls(path, stored["done"], stored["failed"])
+    except ValueError as error:
         raise StateError(
             f"{path} is damaged ({error}); delete it or ignore it to start over"
         ) from error
+
+
+def _checked(stored):
+    "A state with the types that it must have; raises ValueError."
+    if not isinstance(stored, dict):
+        raise ValueError("it is no JSON object")
+    stored = {"schema_version": 1, "done": [], "failed": {}} | stored
+    done, failed, version = stored["done"], stored["failed"], stored["schema_version"]
+    if type(version) is not int or version != 1:
+        raise ValueError(f"schema_version {version!r}; this package reads 1")
+    if not isinstance(done, list) or not isinstance(failed, dict):
+        raise ValueError("done is no list or failed is no object")
+    if not all(isinstance(word, str) for word in [*done, *failed.values()]):
+        raise ValueError("a key or a category is no text")
+    return stored
 
 
 def _add_outcomes(state, outcomes, key):

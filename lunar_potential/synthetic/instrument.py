@@ -26,7 +26,7 @@ from ..units import MAX_ROWS, N_CELLS, cells_in_ring
 class SimulationOptions:
     """Properties of the simulated instrument, electrons and surface.
 
-    With `hard`, sunlight enters the aperture when it looks at the Sun. `anisotropy` is
+    With `hard`, sunlight enters the aperture when it faces the Sun. `anisotropy` is
     the largest exponent of field-aligned relative to perpendicular electrons, of
     either sign. The flux that returns out of the loss cone, `backscatter` at 300 eV,
     falls as energy to the power of minus `backscatter_slope`."""
@@ -34,13 +34,13 @@ class SimulationOptions:
     energy_min: float = 38.641  # centre of the lowest step, eV; or 7.2, the other mode
     response_fwhm: float = 0.5  # width of the energy response at half height, over E
     response_shape: str = "log"  # "log": Gaussian in ln E; "lin": Gaussian in E
-    response_cut: float = 2.4  # where the response ends, standard deviations
+    response_cut: float = 2.4  # limit of the response, standard deviations
     response_shift: float = 0.0  # centre of the response over the recorded E, minus 1
     gain_error: float = 0.04  # rms of the cells' relative gains, fixed for an archive
-    background: float = 10.0  # counts not from electrons, 1/s, over the whole detector
+    background: float = 10.0  # background counts of the whole detector, 1/s
     count_scale: float = 1.0  # counts over those of the real instrument; same flux
-    flag_rate: float = 0.002  # fraction of cells that carry a missing-data constant
-    missing_rows: float = 0.0  # fraction of energy rows left out of the files
+    flag_rate: float = 0.002  # fraction of cells with a missing-data constant
+    missing_rows: float = 0.0  # fraction of energy rows omitted from the files
     hard: bool = False  # sunlight enters the aperture
     anisotropy: float = 0.0  # largest exponent of the pitch-angle dependence
     backscatter: tuple = (0.03, 0.10)  # range of the fraction that returns, at 300 eV
@@ -140,7 +140,7 @@ def log_compress(
 # %% ../../nbs/synthetic/03_instrument.ipynb #4c51aa86
 OPEN_TIME = 2.5 / RING_CELLS  # s that a cell is open in one energy step
 COUNT_FACTOR = 0.02 * OPEN_TIME  # counts per (flux x energy): 0.02 cm^2 sr, open time
-SUN_RATE = 4e3  # false counts of a fully lit cell at 40 eV, 1/s; falls as E^-1/2
+SUN_RATE = 4e3  # spurious counts of a fully lit cell at 40 eV, 1/s; falls as E^-1/2
 
 
 def draw_gains(

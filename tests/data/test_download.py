@@ -65,7 +65,8 @@ def sha256(path):
 
 
 def table(day):
-    return (f"3D9804{day:02d} ".encode() * 20_000)[: 150_000 + day]
+    row = f"1998-04-{day:02d}T00:00:04      891388804  16680.334      1\r\n"
+    return (row.encode() * 4000)[: 150_000 + day]
 
 
 def label(path, content):
@@ -89,13 +90,13 @@ def er_files(base="/ppi/", days=range(1, 6)):
 
 
 SMALL = {
-    "/anc/theta.tab": b"theta",
-    "/anc/attitude.tab": b"attitude",
-    "/spk/lp_ask_980111-980531.bsp": b"orbit 1",
-    "/spk/lp_ask_980601-981031.bsp": b"orbit 2",
-    "/spk/lpephemu.bsp": b"planets",
-    "/gen/latest_leapseconds.tls": b"leap seconds",
-    "/gen/pck00011.tpc": b"constants",
+    "/anc/theta.tab": b" 78.75" * 88,
+    "/anc/attitude.tab": b"1998-04-02T00:00, 12.007, 119.21,  87.60\r\n",
+    "/spk/lp_ask_980111-980531.bsp": b"DAF/SPK orbit 1",
+    "/spk/lp_ask_980601-981031.bsp": b"DAF/SPK orbit 2",
+    "/spk/lpephemu.bsp": b"DAF/SPK planets",
+    "/gen/latest_leapseconds.tls": b"KPL/LSK leap seconds",
+    "/gen/pck00011.tpc": b"KPL/PCK constants",
 }
 PLACES = {
     "theta": "/anc/",
@@ -195,7 +196,7 @@ def test_damage_here_and_change_there_are_mended(archive_site, tmp_path):
         table(4) + b"longer by enough to be listed otherwise" * 100
     )
     archive_site.files[path.replace(".TAB", ".xml")] = label(path, new)
-    archive_site.files["/gen/latest_leapseconds.tls"] = b"one more!!!!"
+    archive_site.files["/gen/latest_leapseconds.tls"] = b"KPL/LSK one more!!!!"
     result = bring(archive_site, tmp_path)
     assert {file.name for file in result.files if file.status != "kept"} == {
         "3D980402.TAB",
@@ -208,7 +209,7 @@ def test_damage_here_and_change_there_are_mended(archive_site, tmp_path):
     )
     assert (
         tmp_path / "spice_kernels/latest_leapseconds.tls"
-    ).read_bytes() == b"one more!!!!"
+    ).read_bytes() == b"KPL/LSK one more!!!!"
 
 
 def test_a_file_of_the_same_name_is_taken_over_or_left_alone(archive_site, tmp_path):
@@ -305,7 +306,10 @@ def test_a_host_that_does_not_answer_is_asked_six_times_in_all(tmp_path, monkeyp
 
 def test_a_server_that_spells_its_folders_otherwise(tmp_path):
     with Site(
-        {"/my er/1998/091_120APR/3D980401.TAB": b"x", "/l2 x/a b/F980401.TAB": b"y"},
+        {
+            "/my er/1998/091_120APR/3D980401.TAB": table(1),
+            "/l2 x/a b/F980401.TAB": b"y",
+        },
         "iis",
     ) as site:
         places = {"flux": site.url + "/my er/", "level2": site.url + "/l2%20X/"}
@@ -359,7 +363,7 @@ def test_hostile_listings_write_nothing_outside(archive_site, tmp_path):
 
 def test_a_listing_that_nests_for_ever_is_left(tmp_path):
     with Site(
-        {f"/ppi/{'1998/' * depth}3D980401.TAB": b"x" for depth in range(1, 30)}
+        {f"/ppi/{'1998/' * depth}3D980401.TAB": table(1) for depth in range(1, 30)}
     ) as site:
         bring(site, tmp_path, products=["flux"])
         assert (
@@ -378,7 +382,7 @@ def test_a_dry_run_writes_nothing(archive_site, tmp_path):
         file.status for file in result.files
     } == {"planned"}
     exact = {file.name: file.size for file in result.files if file.exact}
-    assert exact["theta.tab"] == 5 and "about" in repr(
+    assert exact["theta.tab"] == 528 and "about" in repr(
         result
     )  # asked for; Apache rounds the tables
     assert (
@@ -525,7 +529,7 @@ def test_a_mirror_laid_out_like_an_archive_needs_one_name(tmp_path, monkeypatch)
         + path.rpartition("/")[2]: content
         for path, content in SMALL.items()
     }
-    archive["/m/lowres/1998/091_120APR/EL980401.TAB"] = b"low"
+    archive["/m/lowres/1998/091_120APR/EL980401.TAB"] = table(1)
     with Site(archive) as site:
         monkeypatch.setenv("LUNAR_POTENTIAL_URL", site.url + "/m")
         needed = [name for name, product in PRODUCTS.items() if product.default]
@@ -547,7 +551,7 @@ def test_a_server_without_head_is_asked_with_get(archive_site, tmp_path):
     assert {file.status for file in result.files} == {"planned"} and not (
         tmp_path / "dry"
     ).exists()
-    assert {file.name: file.size for file in result.files}["theta.tab"] == 5
+    assert {file.name: file.size for file in result.files}["theta.tab"] == 528
     assert not bring(archive_site, tmp_path).problem and {
         file.status for file in bring(archive_site, tmp_path).files
     } == {"kept"}
@@ -557,7 +561,7 @@ def test_days_of_optional_daily_products_and_of_the_orbit_are_missed(
     archive_site, tmp_path
 ):
     archive_site.files |= {
-        f"/low/1998/091_120APR/EL98040{day}.TAB": b"low" for day in (1, 3, 5)
+        f"/low/1998/091_120APR/EL98040{day}.TAB": table(day) for day in (1, 3, 5)
     }
     result = bring(
         archive_site,
@@ -640,7 +644,9 @@ def test_fast_orbits_in_their_newest_version(tmp_path):
         "05/" + cdf("ees", "19980501020000", 6672),
         "05/" + cdf("ees", "19980502020000", 6683),
     ]
-    with Site({f"/ees/1998/{name}": name.encode() for name in names}, "iis") as site:
+    with Site(
+        {f"/ees/1998/{name}": b"\xcd\xf3\0\1" + name.encode() for name in names}, "iis"
+    ) as site:
         result = download(
             "1998-04-30",
             "1998-05-01",
@@ -668,8 +674,8 @@ def test_fast_orbits_in_their_newest_version(tmp_path):
 
 def test_products_for_validation(tmp_path):
     files = {
-        "/low/1998/091_120APR/EL980402.TAB": b"low",
-        "/l2/DATA/ER_220EV/F980402.TAB": b"foot",
+        "/low/1998/091_120APR/EL980402.TAB": table(2),
+        "/l2/DATA/ER_220EV/F980402.TAB": b"1998-04-02 133.1 -24.0",
         "/l2/DATA/ER_220EV/F980502.TAB": b"later",
     }
     with Site(files) as site:
@@ -889,7 +895,7 @@ def test_bytes_that_nobody_counted_are_called_unchecked(archive_site, tmp_path):
         for path, content in archive_site.files.items()
         if not path.endswith(".xml")
     }
-    archive_site.faults["/anc/theta.tab"] = [Fault("cut", 2)]
+    archive_site.faults["/spk/lpephemu.bsp"] = [Fault("cut", 12)]
     for _ in range(2):  # arrived, then kept
         result = bring(archive_site, tmp_path)
         checked = {

@@ -134,15 +134,12 @@ def test_constants_are_masked_and_counted_exactly(tmp, hits):
 )
 def test_constants_in_any_column_position(tmp, token, expected):
     lines, _ = clean(tmp)
-    for pad in (bytes.rjust, lambda field, width: field):
-        line = (
-            lines[3][:82] + pad(token, 10) + lines[3][92:]
-            if pad is bytes.rjust
-            else b" ".join([*lines[3].split()[:7], token, *lines[3].split()[8:]])
-        )
-        (tmp / "constant.tab").write_bytes(
-            b"\r\n".join([*lines[:3], line, *lines[4:]]) + b"\r\n"
-        )
+    for loose in (False, True):  # a file of fixed width, and one of single blanks
+        line = lines[3][:82] + token.rjust(10) + lines[3][92:]
+        content = [*lines[:3], line, *lines[4:]]
+        if loose:
+            content = [b" ".join(line.split()) for line in content]
+        (tmp / "constant.tab").write_bytes(b"\r\n".join(content) + b"\r\n")
         data = ERData.from_files([tmp / "constant.tab"], THETA)
         assert (
             data.masked[expected] == sum(data.masked.values()) == 1

@@ -270,7 +270,7 @@ def test_redirects_to_other_places_are_refused(site, tmp_path, place):
 
 
 def test_a_redirect_to_no_address_is_refused(site, tmp_path):
-    with pytest.raises(Refused, match="Invalid"):
+    with pytest.raises(Refused, match="which is another place"):
         get(site, tmp_path, [Fault("redirect", "http://[")])
 
 

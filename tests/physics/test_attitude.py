@@ -115,8 +115,8 @@ def test_attitude_records_are_sorted(tmp_path):
         ("", "no attitude record"),
         ("1998-12-30T06:00, 12.007, 118.37\n", "line 1"),
         (TABLE + "nonsense\n", "line 3"),
-        (TABLE + "1999-01-05T00:00, 12.0, 118.0, 187.0\n", "line 3.*no direction"),
-        (TABLE + "1999-01-05T00:00, 12.0, nan, 87.0\n", "line 3.*no direction"),
+        (TABLE + "1999-01-05T00:00, 12.0, 118.0, 187.0\n", "line 3.*not a direction"),
+        (TABLE + "1999-01-05T00:00, 12.0, nan, 87.0\n", "line 3.*not a direction"),
     ],
 )
 def test_a_wrong_attitude_table_is_named(tmp_path, text, message):

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from known_orbit import orbit_kernels, spin_axis_table
 
 from lunar_potential.physics.attitude import lat_lon
-from lunar_potential.physics.ephemeris import furnish, unix_seconds
+from lunar_potential.physics.ephemeris import unix_seconds
 from lunar_potential.physics.geometry import (
     Geometry,
     compute_geometry,
@@ -23,6 +23,7 @@ from lunar_potential.physics.geometry import (
     ray_sphere,
     sun_fraction,
 )
+from lunar_potential.physics.pool import furnish
 from lunar_potential.synthetic.kernels import (
     moon_position,
     state_function,
@@ -189,9 +190,9 @@ def test_a_kernel_written_anew_is_loaded_anew(tmp_path, rows, attitude):
 
 
 def test_a_pool_that_someone_cleared_is_loaded_again(furnished, rows, attitude):
-    before = compute_geometry(*rows, attitude)
+    before = compute_geometry(*rows, attitude, furnished)
     sp.kclear()
-    assert np.array_equal(compute_geometry(*rows, attitude).lat, before.lat)
+    assert np.array_equal(compute_geometry(*rows, attitude, furnished).lat, before.lat)
 
 
 # --- sunlight
@@ -246,9 +247,9 @@ def test_local_time_is_in_a_day(longitude, subsolar):
 
 def test_a_batch_equals_its_rows(furnished, rows, attitude):
     utc, b = rows
-    batch = compute_geometry(utc, b, attitude)
+    batch = compute_geometry(utc, b, attitude, furnished)
     for i in (0, 7, 300, 599):
-        alone = compute_geometry(utc[i : i + 1], b[i : i + 1], attitude)
+        alone = compute_geometry(utc[i : i + 1], b[i : i + 1], attitude, furnished)
         for field in fields(Geometry):
             assert np.array_equal(
                 getattr(alone, field.name),
@@ -261,8 +262,8 @@ def test_repeated_and_shuffled_times(furnished, rows, attitude):
     utc, b = rows
     order = np.random.default_rng(5).integers(0, len(utc), 2000)
     batch, mixed = (
-        compute_geometry(utc, b, attitude),
-        compute_geometry(utc[order], b[order], attitude),
+        compute_geometry(utc, b, attitude, furnished),
+        compute_geometry(utc[order], b[order], attitude, furnished),
     )
     assert np.array_equal(mixed.foot_lat, batch.foot_lat[order], equal_nan=True)
     assert np.array_equal(mixed.polarity, batch.polarity[order])
@@ -270,7 +271,7 @@ def test_repeated_and_shuffled_times(furnished, rows, attitude):
 
 def test_positions_equal_those_of_spice(furnished, rows, attitude):
     utc, b = rows
-    result = compute_geometry(utc, b, attitude)
+    result = compute_geometry(utc, b, attitude, furnished)
     for i in range(0, 600, 97):
         xyz, _ = sp.spkpos("-25", sp.str2et(str(utc[i])), "IAU_MOON", "NONE", "301")
         sun, _ = sp.spkpos("10", sp.str2et(str(utc[i])), "IAU_MOON", "NONE", "301")
@@ -290,7 +291,7 @@ def test_what_is_missing_has_its_reason_and_leaves_the_others_alone(
     furnished, rows, attitude
 ):
     utc, b = rows
-    good = compute_geometry(utc, b, attitude)
+    good = compute_geometry(utc, b, attitude, furnished)
     utc, b = utc.copy(), b.copy()
     utc[0], utc[1], utc[2] = (
         np.datetime64("1999-06-01"),
@@ -298,7 +299,7 @@ def test_what_is_missing_has_its_reason_and_leaves_the_others_alone(
         np.datetime64("1998-12-30T03:00:00"),
     )
     b[3], b[4], b[5] = (np.nan, 1, 1), (0, 0, 0), (2000, 0, 0)
-    bad = compute_geometry(utc, b, attitude)
+    bad = compute_geometry(utc, b, attitude, furnished)
     assert (
         bad.reason[0] & Flag.NO_KERNEL_COVERAGE
         and bad.reason[1] & Flag.NO_KERNEL_COVERAGE
@@ -332,7 +333,7 @@ def test_the_first_and_last_covered_second(furnished, attitude):
         ],
         "M8[s]",
     )
-    result = compute_geometry(utc, np.ones((4, 3)), attitude)
+    result = compute_geometry(utc, np.ones((4, 3)), attitude, furnished)
     assert np.array_equal(np.isfinite(result.lat), [True, True, False, False])
 
 
@@ -353,28 +354,30 @@ def test_a_hole_in_a_link_of_the_chain_is_found_by_halving(tmp_path, rows, attit
 
 
 def test_the_map_has_track_and_both_kinds_of_footpoints(furnished, rows, attitude):
-    ax = plot_footpoints(compute_geometry(*rows, attitude))
+    ax = plot_footpoints(compute_geometry(*rows, attitude, furnished))
     names = [text.get_text() for text in ax.get_legend().get_texts()]
     assert names == ["spacecraft", "footpoint in sunlight", "footpoint in shade"]
     plt.close(ax.figure)
 
 
 def test_no_rows_at_all(furnished, attitude):
-    empty = compute_geometry(np.array([], "M8[s]"), np.empty((0, 3)), attitude)
+    empty = compute_geometry(
+        np.array([], "M8[s]"), np.empty((0, 3)), attitude, furnished
+    )
     assert len(empty) == 0 and empty.polarity.dtype == np.int8
 
 
 @pytest.mark.parametrize("shape", [(5, 2), (4, 3), (3,)])
 def test_wrong_shapes_are_refused(furnished, rows, attitude, shape):
     with pytest.raises(ValueError, match="shape|must be"):
-        compute_geometry(rows[0][:5], np.ones(shape), attitude)
+        compute_geometry(rows[0][:5], np.ones(shape), attitude, furnished)
 
 
 def test_threads_do_not_disturb_each_other(furnished, rows, attitude):
-    expected, results = compute_geometry(*rows, attitude), []
+    expected, results = compute_geometry(*rows, attitude, furnished), []
     threads = [
         threading.Thread(
-            target=lambda: results.append(compute_geometry(*rows, attitude))
+            target=lambda: results.append(compute_geometry(*rows, attitude, furnished))
         )
         for _ in range(4)
     ]
@@ -396,9 +399,10 @@ def test_threads_do_not_disturb_each_other(furnished, rows, attitude):
 )
 def test_a_forked_process_loads_its_own_kernels(furnished, rows, attitude):
     with multiprocessing.get_context("fork").Pool(2) as pool:
-        found = pool.map(_latitudes, [(*rows, attitude)] * 4)
+        found = pool.map(_latitudes, [(*rows, attitude, furnished)] * 4)
     assert all(
-        np.array_equal(lat, compute_geometry(*rows, attitude).lat) for lat in found
+        np.array_equal(lat, compute_geometry(*rows, attitude, furnished).lat)
+        for lat in found
     )
 
 
@@ -409,7 +413,7 @@ def test_latitude_of_the_sun_is_its_distance_from_the_spin_plane(
     furnished, rows, attitude
 ):
     utc, b = rows
-    found = compute_geometry(utc, b, attitude).sun_latitude
+    found = compute_geometry(utc, b, attitude, furnished).sun_latitude
     axis = attitude.axis(unix_seconds(utc))
     for i in range(0, 600, 97):
         sun, _ = sp.spkpos("10", sp.str2et(str(utc[i])), "ECLIPJ2000", "NONE", "-25")

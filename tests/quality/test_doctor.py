@@ -23,7 +23,7 @@ from lunar_potential.data.archive import Archive, file_hash, walk_files
 from lunar_potential.data.download.client import Patience
 from lunar_potential.data.download.manifest import MANIFEST
 from lunar_potential.data.download.session import add_download_arguments, download
-from lunar_potential.physics.ephemeris import furnish
+from lunar_potential.physics.pool import furnish
 from lunar_potential.quality.doctor.days import STATES, day_table, plot_days
 from lunar_potential.quality.doctor.files import stray_files
 from lunar_potential.quality.doctor.findings import Finding, day_ranges
@@ -299,7 +299,7 @@ def test_coverage_is_that_of_the_kernel(tmp_path):
             windows, utc_to_et(["1998-04-01", "1998-04-03T06:00"])[None], atol=1e-3
         )
     words = describe_kernel(next(tmp_path.glob("lp_ask*")), tmp_path).found
-    assert words == "Lunar Prospector 1998-04-01 00:00 to 1998-04-03 06:00"
+    assert words == "other; Lunar Prospector 1998-04-01 00:00 to 1998-04-03 06:00"
 
 
 FIRST = datetime.date(1998, 12, 28)  # the leap second of 1998-12-31 lies inside

@@ -22,7 +22,6 @@ from lunar_potential.run.jobs import default_workers, map_items, run_jobs
 from lunar_potential.run.log import log_to
 from lunar_potential.run.signals import Interrupted, stop_signals
 
-pytestmark = pytest.mark.usefixtures("interruptible")
 PATIENCE = 60.0  # seconds for what happens at once on a machine that is not busy
 
 

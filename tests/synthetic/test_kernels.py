@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import spiceypy as sp
 
-from lunar_potential.physics.ephemeris import SPICE_LOCK
+from lunar_potential.physics.pool import SPICE_LOCK
 from lunar_potential.synthetic.kernels import (
     circular_orbit,
     leap_second_text,

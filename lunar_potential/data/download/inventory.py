@@ -16,10 +16,15 @@ from urllib.parse import quote
 from lunar_potential.data.download.client import (
     Client,
     DownloadError,
+    Refused,
     Stopped,
     read_page,
 )
-from .listing import parse_listing, safe_name
+from lunar_potential.data.download.listing import (
+    NoListing,
+    parse_listing,
+    safe_name,
+)
 from lunar_potential.data.download.products import (
     PRODUCTS,
     Product,
@@ -91,27 +96,49 @@ class RemoteFile:
     shown: str = ""  # date and size in the listing
 
 # %% ../../../nbs/data/download/04_inventory.ipynb #9f115b26
-def _walk_listings(client, url, depth, first, last, loose, trail=(), year=None):
+_MOST_PAGES, _MOST_ENTRIES = 1000, 200_000  # of a product on one server
+
+
+def _may_hold(name, year, first, last, loose):
+    "Whether a folder may hold wanted days, and the year that its name gives."
+    span = folder_days(name, year)
+    if not span:
+        return loose, year
+    return span[0] <= last and span[1] >= first, span[0].year
+
+
+def _listed_page(client, url):
+    "The entries of one listing; raises `Refused` for a page that is none."
+    try:
+        return parse_listing(read_page(client, url), url)
+    except NoListing as error:
+        raise Refused(f"{url}: {error}") from error
+
+
+def _walk_listings(client, base, depth, first, last, loose):
     """(folders on the way, `Entry`) of every file whose folders allow the days.
 
-    `loose`: also open folders whose names carry no days.
+    `loose`: also open folders whose names carry no days. Raises `Refused` for a tree
+    that is larger than any product.
     """
-    for entry in parse_listing(read_page(client, url), url):
-        if not entry.is_folder:
-            yield trail, entry
-        elif depth:
-            span = folder_days(entry.name, year)
-            if span[0] <= last and span[1] >= first if span else loose:
-                yield from _walk_listings(
-                    client,
-                    entry.url,
-                    depth - 1,
-                    first,
-                    last,
-                    loose,
-                    (*trail, entry.name),
-                    span[0].year if span else year,
-                )
+    ahead, pages, entries = [(base, (), None)], 0, 0
+    while ahead:
+        url, trail, year = ahead.pop()
+        listed, folders = _listed_page(client, url), []
+        pages, entries = pages + 1, entries + len(listed)
+        if pages > _MOST_PAGES or entries > _MOST_ENTRIES:
+            raise Refused(
+                f"{base}: more than {_MOST_PAGES} listings or {_MOST_ENTRIES} files "
+                "are no product of the archive"
+            )
+        for entry in listed:
+            if not entry.is_folder:
+                yield trail, entry
+            elif len(trail) < depth:
+                wanted, its_year = _may_hold(entry.name, year, first, last, loose)
+                if wanted:
+                    folders.append((entry.url, (*trail, entry.name), its_year))
+        ahead += reversed(folders)
 
 # %% ../../../nbs/data/download/04_inventory.ipynb #942ee284
 def _newest_versions(remotes, product):

@@ -14,6 +14,7 @@ import re
 from pathlib import Path
 
 from .products import parse_day
+from ...run.text import html_text, printable
 
 # %% ../../../nbs/data/download/07_outcome.ipynb #7cbdbf73
 PRESENT = ("kept", "adopted", "new", "resumed", "changed")
@@ -85,9 +86,9 @@ def _problem(missing, unreachable):
         for host, why in unreachable.items():
             reason = reason.replace(f"{host}: {why}", f"{host} was not reached")
         groups.setdefault((file.product, reason), []).append(file.name)
-    hosts = [f"  {host}: {why}" for host, why in unreachable.items()]
+    hosts = [printable(f"  {host}: {why}") for host, why in unreachable.items()]
     lines = [
-        f"  {product} {summarize_names(names)}: {reason}"
+        printable(f"  {product} {summarize_names(names)}: {reason}")
         for (product, reason), names in groups.items()
     ]
     return "\n".join([f"{len(missing)} missing:", *hosts, *lines])
@@ -135,7 +136,7 @@ class Downloads:
                 f"{self.root} holds files of a simulated archive ({shown}): "
                 "results from it say nothing about the Moon"
             )
-        return lines
+        return [printable(line) for line in lines]
 
     @property
     def new_bytes(self) -> int:
@@ -154,12 +155,19 @@ class Downloads:
         moved = (
             f"{format_bytes(self.new_bytes)} of it transferred in {self.seconds:.1f} s"
         )
-        head = f"{self.root}: {_summary(self.files)}, {moved}"
+        head = printable(f"{self.root}: {_summary(self.files)}, {moved}")
         return "\n".join(filter(None, [head, *self.remarks, self.problem]))
 
     def _repr_html_(self):
-        text = f"<pre>{self!r}</pre>{self.table().to_html(index=False)}"
-        return text.replace(str(self.root), self.root.name)
+        root = printable(self.root)
+        name = printable(self.root.name) or root
+
+        def shown(value):
+            is_text = isinstance(value, (str, Path))
+            return printable(value).replace(root, name) if is_text else value
+
+        words = html_text(repr(self).replace(root, name), keep="\n")
+        return f"<pre>{words}</pre>{self.table().map(shown).to_html(index=False)}"
 
 # %% ../../../nbs/data/download/07_outcome.ipynb #93c02fa8
 def _plot_pieces(ax, row, file):

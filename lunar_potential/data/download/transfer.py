@@ -6,25 +6,35 @@
 __all__ = ['log', 'Part', 'Damaged', 'Received', 'fetch']
 
 # %% ../../../nbs/data/download/05_transfer.ipynb #4e440f1d
+import contextlib
 import dataclasses
 import hashlib
 import json
 import logging
 import os
 import re
+import stat
+import time
 from pathlib import Path
 
 from lunar_potential.data.download.client import (
+    PIECE,
     Client,
     DownloadError,
     Head,
     Refused,
     Transient,
+    cut_when,
     open_answer,
     retry,
     transient_errors,
 )
 from .listing import Promise
+from lunar_potential.data.download.products import (
+    LOOK,
+    PRODUCTS,
+    describe_content,
+)
 from ...run.files import atomic_file
 
 # %% ../../../nbs/data/download/05_transfer.ipynb #9ce8b53a
@@ -47,11 +57,14 @@ class Part:
         try:
             note = json.loads(self.note.read_text(encoding="utf-8"))
             head = Head(*(note[field.name] for field in dataclasses.fields(Head)))
-            size = self.path.stat().st_size
-            fits = head.size is None or size <= head.size
-            if note["url"] == url and head.validator and fits:
-                return size, head
+            here = self.path.lstat()
+            fits = head.size is None or here.st_size <= head.size
+            plain = stat.S_ISREG(here.st_mode)  # a link may lead anywhere
+            if note["url"] == url and head.validator and fits and plain:
+                return here.st_size, head
         except (OSError, ValueError, TypeError, KeyError, AttributeError):
+            pass
+        except RecursionError:  # JSON of a million brackets
             pass
         return 0, Head()
 
@@ -63,7 +76,7 @@ class Part:
         "Empties the part and notes the version that comes now."
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self.discard()
-        self.path.touch()
+        self.path.touch(exist_ok=False)
         with atomic_file(self.note) as file:
             file.write(json.dumps({"url": url, **dataclasses.asdict(head)}).encode())
 
@@ -95,17 +108,25 @@ class _Transfer:
         self.part, self.on_bytes = Part(path), on_bytes
         self.pieces = []  # (first byte, byte after the last) of each request
         self.position = 0  # bytes that the progress bar knows of
+        self.arrived = self.looked = 0  # bytes on the line: all, and at the last look
+        self.farthest = 0  # bytes from the beginning that were here at any time
 
     def move_to(self, position):
         "Tells the progress bar how much the bytes that are here have changed."
         self.on_bytes(position - self.position)
         self.position = position
 
+    def is_slow(self):
+        "Whether fewer bytes arrived since the last look than the patience asks for."
+        patience, gain = self.client.patience, self.arrived - self.looked
+        self.looked = self.arrived
+        return gain + PIECE < patience.rate * patience.window
+
 # %% ../../../nbs/data/download/05_transfer.ipynb #622210e0
 def _continues(response, offset, head):
     "Whether a partial answer goes on where the part ends, in the same version."
     found = re.fullmatch(
-        r"bytes (\d+)-(\d+)/(\d+|\*)",
+        r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18}|\*)",
         response.headers.get("Content-Range", ""),
         re.ASCII,
     )
@@ -166,26 +187,42 @@ def _check_limit(transfer, count):
 def _copy_body(transfer, response, start, head):
     "Appends the bytes of an answer to the part and notes them as one piece."
     client, end = transfer.client, start
-    farthest = max((stop for _, stop in transfer.pieces), default=0)
     try:
-        with (
-            client.reading(response),
-            open(transfer.part.path, "ab") as file,
-            transient_errors(),
-        ):
-            for chunk in response.iter_content(16384):
+        with open(transfer.part.path, "ab") as file, transient_errors():
+            for chunk in response.iter_content(PIECE):
+                client.wait(0)
                 file.write(chunk)
                 end += len(chunk)
+                transfer.arrived += len(chunk)
+                transfer.farthest = max(transfer.farthest, end)
                 transfer.move_to(end)
                 _check_limit(transfer, end)
-                client.wait(0)
+        client.wait(0)  # an answer that was cut may look complete
         if head.size is not None and end < head.size:
             raise Transient(f"{end} of {head.size} bytes arrived")
-    except Transient as error:
-        error.new_bytes = end > max(start, farthest)
-        raise
     finally:
         transfer.pieces.append((start, end))
+
+# %% ../../../nbs/data/download/05_transfer.ipynb #a74f32cf
+@contextlib.contextmanager
+def _bounded(transfer):
+    "A context for a request that ends when it is too slow, and notes what it gained."
+    client, patience = transfer.client, transfer.client.patience
+    begun, known = time.monotonic(), transfer.farthest
+    slow = Transient(
+        f"fewer than {patience.rate:g} bytes per second for {patience.window:g} s "
+        "(--min-rate sets the limit)"
+    )
+    transfer.looked = transfer.arrived
+    watch = cut_when(client, patience.window, transfer.is_slow, slow)
+    try:
+        with watch if patience.rate else contextlib.nullcontext():
+            yield
+    except Transient as error:
+        gain = transfer.farthest - known
+        needed = patience.rate * max(1.0, time.monotonic() - begun)
+        error.new_bytes = error is not slow and gain > 0 and gain >= needed
+        raise
 
 # %% ../../../nbs/data/download/05_transfer.ipynb #cdd55cf0
 def _request(transfer):
@@ -197,8 +234,12 @@ def _request(transfer):
     offset, head = transfer.part.resumable(transfer.url)
     if offset and offset == head.size:  # killed between the last byte and the name
         return head, True
+    transfer.farthest = max(transfer.farthest, offset)
     ask = {"Range": f"bytes={offset}-", "If-Range": head.validator} if offset else {}
-    with open_answer(transfer.client, "GET", transfer.url, ask) as response:
+    with (
+        _bounded(transfer),
+        open_answer(transfer.client, "GET", transfer.url, ask) as response,
+    ):
         start, head = _begin_or_continue(transfer, response, offset, head)
         transfer.move_to(start)
         _check_limit(transfer, head.size or 0)
@@ -230,16 +271,36 @@ def _mismatches(promise, md5, size):
     return wrong
 
 # %% ../../../nbs/data/download/05_transfer.ipynb #5735d3a5
+def _intruder(transfer):
+    "In words, what arrived if it does not look like its product; else nothing."
+    product = PRODUCTS.get(transfer.promise.product)
+    with open(transfer.part.path, "rb") as file:
+        head = file.read(LOOK)
+    if product is None or product.looks_right(head):
+        return ""
+    return (
+        f"{describe_content(head)} arrived instead of {product.what}; log in to this "
+        "network, or choose another server with --base-url"
+    )
+
+
 def _verify(transfer, marked):
     """SHA-256 and size of the part, and what it was checked against.
 
-    Raises `Damaged`, and removes the part, when it is not what was promised.
+    Raises `Damaged`, and removes the part, when it is not what was promised, and
+    `Refused` when it agrees with that but does not look like its product.
     """
-    promise = transfer.promise
+    promise, url = transfer.promise, transfer.url
     sha256, md5, size = _digests(transfer.part.path)
-    if wrong := _mismatches(promise, md5, size):
+    wrong = _mismatches(promise, md5, size)
+    intruder = _intruder(transfer) if wrong or not promise.md5 else ""
+    if wrong or intruder:
         transfer.part.discard()
-        raise Damaged(f"{transfer.url}: {', '.join(wrong)}, according to {promise.by}")
+    if wrong:
+        words = f"{', '.join(wrong)}, according to {promise.by}"
+        raise Damaged(f"{url}: {'; '.join(filter(None, (words, intruder)))}")
+    if intruder:
+        raise Refused(f"{url}: {intruder}")
     if promise.md5:
         return sha256, size, "md5"
     if marked or promise.size is not None:
@@ -286,6 +347,7 @@ def fetch(
             if last_time:
                 raise
             log.warning("%s; fetched once more", error)
+    client.wait(0)
     transfer.move_to(size)
     transfer.part.finish()
     return Received(url, size, sha256, head, checked, transfer.pieces)

@@ -11,14 +11,23 @@ import os
 import numpy as np
 
 from .counts import count_error, pseudo_counts, relative_error
-from .sweeps import MASK_LABELS, REASON_ENERGY, file_arrays
+from lunar_potential.data.er.sweeps import (
+    MASK_LABELS,
+    REASON_ENERGY,
+    REASON_TABLE,
+    file_arrays,
+)
 from lunar_potential.data.er.table import (
     COLUMNS,
+    SMALL_BYTES,
     ERTable,
     bad_lines,
     check_theta,
-    read_er_table,
-    read_theta,
+    empty_table,
+    parse_er_table,
+    parse_theta,
+    read_bytes,
+    sha256_of,
 )
 from ...units import MAX_ROWS, N_CELLS, Flag
 
@@ -49,10 +58,11 @@ def _unit(name):
     return {"units": UNITS[name]} if name in UNITS else {}
 
 # %% ../../../nbs/data/er/05_erdata.ipynb #efcb6667
-def _dataset(arrays, theta, files, last):
+def _dataset(arrays, theta, files, last, sha256, theta_sha256):
     """The dataset of `ERData` from arrays by row, `file_id` included.
 
-    `last` is the largest spectrum number of each file.
+    `last` is the largest spectrum number of each file, `sha256` the hash of the bytes
+    that were read; empty for rows that come from elsewhere.
     """
     import xarray as xr
 
@@ -66,7 +76,12 @@ def _dataset(arrays, theta, files, last):
         "axis": list("xyz"),
         "label": MASK_LABELS,
     }
-    attributes = {"files": list(files), "last_spec_no": [int(n) for n in last]}
+    attributes = {
+        "files": list(files),
+        "last_spec_no": [int(n) for n in last],
+        "sha256": list(sha256),
+        "theta_sha256": theta_sha256,
+    }
     return xr.Dataset(data, coordinates, attributes)
 
 
@@ -81,25 +96,33 @@ def sweep_bounds(
     return np.cumsum(new) - 1, start, np.diff(np.append(start, len(new)))
 
 # %% ../../../nbs/data/er/05_erdata.ipynb #ee833087
-def _empty_table():
-    "An `ERTable` without rows."
-    kinds = ["datetime64[s]", float, float, np.int64, float, float, float, np.int64]
-    shapes = [0, 0, 0, 0, (0, 3), (0, N_CELLS), (0, N_CELLS), 0]
-    return ERTable(*map(np.empty, shapes, kinds))
+def _theta_and_hash(theta):
+    "Latitudes and the hash of the bytes they were read from; empty for an array."
+    if not isinstance(theta, (str, os.PathLike)):
+        return check_theta(theta), ""
+    content = read_bytes(theta, SMALL_BYTES)
+    return parse_theta(content, theta), sha256_of(content)
+
+
+def _read_parts(paths):
+    "File name, hash of its bytes, and the `ERTable` and bad lines parsed from them."
+    for path in paths:
+        content = read_bytes(path)
+        yield str(path), sha256_of(content), *parse_er_table(content)
 
 
 def _assemble(parts, theta):
-    "`ERData` of an iterator over parts (file name, `ERTable`, bad lines) by file."
+    "`ERData` of an iterator over parts as from `_read_parts`."
     import pandas as pd
 
-    is_path = isinstance(theta, (str, os.PathLike))
-    theta, done = read_theta(theta) if is_path else check_theta(theta), {}
-    for file, table, bad in parts:
+    (theta, theta_hash), done, hashes = _theta_and_hash(theta), {}, []
+    for file, sha256, table, bad in parts:
         if file in done:
             raise ValueError(f"a file is given twice: {file}")
         done[file] = file_arrays(file, table, bad)
+        hashes.append(sha256)
     files = list(done)
-    nothing = [file_arrays("", _empty_table(), bad_lines([]))]
+    nothing = [file_arrays("", empty_table(), bad_lines([]))]
     arrays, reasons, last = zip(*(done.values() or nothing))
     merged = {
         "file_id": np.repeat(np.arange(len(arrays)), [len(a["time"]) for a in arrays])
@@ -107,7 +130,8 @@ def _assemble(parts, theta):
     for name in list(arrays[0]):
         merged[name] = np.concatenate([one.pop(name) for one in arrays])
     reasons = pd.concat(reasons, ignore_index=True) if files else reasons[0][:0]
-    return ERData(_dataset(merged, theta, files, last), reasons)
+    ds = _dataset(merged, theta, files, last, hashes, theta_hash)
+    return ERData(ds, reasons)
 
 # %% ../../../nbs/data/er/05_erdata.ipynb #f9e66ac3
 def _energy_order(energy, sweep_id, sweep_start):
@@ -173,7 +197,7 @@ def table_flags(
     def any_row(rows):
         return np.bincount(er.sweep_id[rows], minlength=er.n_sweeps) > 0
 
-    hurt = er.reasons[er.reasons.reason == REASON_ENERGY]
+    hurt = er.reasons[er.reasons.reason.isin([REASON_ENERGY, REASON_TABLE])]
     hurt = set(zip(hurt.file, hurt.spec_no))
     invalid = [sweep in hurt for sweep in _sweep_names(er)]
     found = {
@@ -267,9 +291,10 @@ def _from_dataframe(frame, theta):
             f"missing: {lacks[:5]}, more than once: {twice[:5]}"
         )
     if "file" not in names:
-        return _assemble([("dataframe", *_frame_table(frame))], theta)
+        return _assemble([("dataframe", "", *_frame_table(frame))], theta)
     parts = frame.groupby("file", sort=False, dropna=False)
-    return _assemble(((str(file), *_frame_table(part)) for file, part in parts), theta)
+    named = ((str(file), "", *_frame_table(part)) for file, part in parts)
+    return _assemble(named, theta)
 
 
 def _to_frame(er):
@@ -296,6 +321,11 @@ class _RowQuantities:
     def files(self) -> list:
         "Names of the files, in order of `file_id`."
         return self.ds.attrs["files"]
+
+    @property
+    def sha256(self) -> list:
+        "Hash of the bytes that were read from each file; empty for other rows."
+        return self.ds.attrs["sha256"]
 
     @property
     def theta(self) -> np.ndarray:
@@ -363,7 +393,7 @@ class ERData(_RowQuantities):
         theta,  # path of theta.tab, or (88,) latitudes of the cells in SCD, deg
     ) -> "ERData":
         "Reads tables, damage goes to `reasons`; `ArchiveError` for one without access."
-        return _assemble(((str(file), *read_er_table(file)) for file in files), theta)
+        return _assemble(_read_parts(files), theta)
 
     @classmethod
     def from_dataframe(
@@ -414,14 +444,24 @@ def _joined_arrays(parts, files):
         ids.append(place[part.ds.file_id.values])
     return arrays | {"file_id": np.concatenate(ids)}
 
+
+def _same_hashes(parts):
+    "Hash of each file; ValueError where parts were read from different contents."
+    found = {}
+    for part in parts:
+        for file, sha256 in zip(part.files, part.sha256):
+            if found.setdefault(file, sha256) != sha256:
+                raise ValueError(f"{file} was read before and after it changed")
+    return found
+
 # %% ../../../nbs/data/er/05_erdata.ipynb #8a266a3d
 def concat(
     parts,  # list of ERData with one theta
 ) -> ERData:
     """Joins `ERData`.
 
-    Raises ValueError for different thetas, for no parts, and for a sweep that occurs
-    twice.
+    Raises ValueError for different thetas, for no parts, for a sweep that occurs
+    twice, and for a file that changed between two of its parts.
     """
     import pandas as pd
 
@@ -433,7 +473,8 @@ def concat(
     last = _last_numbers(parts)
     files = list(last)
     arrays = _joined_arrays(parts, files)
-    ds = _dataset(arrays, parts[0].theta, files, list(last.values()))
+    hashes = list(_same_hashes(parts).values()), parts[0].ds.attrs["theta_sha256"]
+    ds = _dataset(arrays, parts[0].theta, files, list(last.values()), *hashes)
     reasons = pd.concat([part.reasons for part in parts], ignore_index=True)
     er = ERData(ds, reasons.drop_duplicates(ignore_index=True))
     if len(np.unique(er.ds.spec_id.values)) < sum(part.n_sweeps for part in parts):

@@ -57,12 +57,12 @@ __all__ = ['IDENTIFIED', 'POOR_FIT', 'HOPELESS_FIT', 'COLUMNS', 'METHODS', 'Loss
 # %% ../../../nbs/physics/losscone/06_fitter.ipynb #f0498717
 IDENTIFIED = 30.0  # gain in misfit over an isotropic distribution
 POOR_FIT = 1.8  # misfit per cell above which the cone must explain ten times the rest
-HOPELESS_FIT = 4.0  # misfit per cell above which nothing is believed
+HOPELESS_FIT = 4.0  # misfit per cell above which no fit is accepted
 
 
 @compiled(error_model="numpy")
 def _isotropic_gain(work, p, least):
-    "How much worse the misfit is when everything returns, at the same variances."
+    "Increase of the misfit if all electrons return, at the same variances."
     flat = np.empty(4)
     flat[0], flat[1], flat[2], flat[3] = p[0], 0.0, p[2], 0.0
     return evaluate_misfit(work, flat, 0.0)[0] - least
@@ -135,12 +135,12 @@ class LossConeFit:
     """Loss cone fits of S sweeps; arrays are (S,), NaN where there is no value.
 
     Kinds of sets: two-sided, upper limit, lower limit, disconnected, whole domain, and
-    none. A sweep is identified if the loss cone is there and bounds the potential on at
+    none. A sweep is identified if it has a loss cone that bounds the potential on at
     least one side."""
 
     u_surface: np.ndarray  # surface potential relative to the ambient plasma, V
     bs_over_bm: np.ndarray  # field at the spacecraft over field at the surface
-    backscatter: np.ndarray  # share of the lost electrons that comes back
+    backscatter: np.ndarray  # share of the lost electrons that returns
     beam_amp: np.ndarray  # beam over the incident flux at its energy
     u_surface_lower_95: np.ndarray  # lower end of the 95 % set, V; -inf: open
     u_surface_upper_95: np.ndarray  # upper end of the 95 % set, V; inf: open
@@ -148,7 +148,7 @@ class LossConeFit:
     u_surface_upper_68: np.ndarray  # upper end of the 68 % set, V; inf: open
     n_components: np.ndarray  # disjoint intervals in the 95 % set
     set_kind: np.ndarray  # kind of the 95 % set
-    identified: np.ndarray  # whether the potential is known at all
+    identified: np.ndarray  # whether the data constrain the potential
     bound_hit: np.ndarray  # best value at a bound of the search
     fit_quality: np.ndarray  # misfit per cell
     gain: np.ndarray  # misfit of an isotropic distribution minus misfit of the fit
@@ -161,7 +161,7 @@ class LossConeFit:
 
 # %% ../../../nbs/physics/losscone/06_fitter.ipynb #23e31d59
 class _Verdict(NamedTuple):
-    "What is known of each sweep, (S,) bool."
+    "Outcome of each sweep, (S,) bool."
 
     few: np.ndarray  # too few channels
     failed: np.ndarray  # no finite value
@@ -251,7 +251,7 @@ def sweep_potential(
 ) -> np.ndarray:  # (S,) potential of each sweep, V; NaN where no row has one
     """One potential for each sweep: the median of its rows.
 
-    Raises ValueError for another number of sweeps."""
+    Raises ValueError if the number of sweeps differs."""
     u = np.asarray(u_spacecraft, float)
     if u.ndim < 2:
         return np.broadcast_to(u, (size,)).copy()
@@ -295,8 +295,8 @@ class LossConeFitter:
     map; the error of the field is that in each of two directions."""
 
     method: str = "likelihood"  # or "halekas" or "lillis"
-    response: Response = Response()  # how the instrument smears energies and angles
-    scatter: float = 0.045  # relative scatter of the cells beyond counting
+    response: Response = Response()  # blur of the instrument in energy and angle
+    scatter: float = 0.045  # relative scatter of the cells beyond counting noise
     field_error: float = 0.3  # standard error of the direction of the field, deg
     nodes: int = 11  # of the energy response
 
@@ -318,7 +318,7 @@ class LossConeFitter:
         u_error: np.ndarray | float = 0.0,  # (S,) standard error of u_spacecraft, V
         gain: np.ndarray | None = None,  # (88,) relative gain of the cells
         background: np.ndarray | float = 0.0,  # (S,) background counts of a ring
-        sets: bool = True,  # confidence sets, too
+        sets: bool = True,  # also find confidence sets
     ) -> LossConeFit:  # values, confidence sets and flags of S sweeps
         """Surface potentials of S sweeps.
 
@@ -337,7 +337,7 @@ class LossConeFitter:
 
     def workspace(
         self,
-        channels: int,  # most energies in a sweep
+        channels: int,  # largest number of energies in a sweep
     ) -> Work:  # with the settings of this fitter
         "An empty workspace."
         nodes = len(response_nodes(self.response, self.nodes)[0])

@@ -14,8 +14,10 @@ import shlex
 from pathlib import Path
 
 from lunar_potential.data.archive import (
+    KERNEL_KINDS,
     ArchiveError,
     file_date,
+    special_kind,
     unique_files,
     walk_files,
 )
@@ -36,9 +38,19 @@ def _access_finding(path):
         target = os.readlink(path) if path.is_symlink() else "nothing"
         advice = "remove the link, or restore what it leads to"
         return Finding("broken link", "MISSING", f"{path} leads to {target}", advice)
+    if kind := special_kind(path):
+        level, words = "MISSING" if _is_read(path) else "note", f"{path} is {kind}"
+        return Finding("no file", level, words, "move it out of the archive")
     if not os.access(path, os.R_OK):
         return Finding("not readable", "MISSING", str(path), _grant_access(path))
     return None
+
+
+def _is_read(path):
+    "Whether a run reads files of this name."
+    name = path.name.lower()
+    named = name in ("theta.tab", "attitude.tab") or path.suffix.lower() in KERNEL_KINDS
+    return named or bool(file_date(path))
 
 # %% ../../../nbs/quality/doctor/04_files.ipynb #21086f7d
 def readable_files(

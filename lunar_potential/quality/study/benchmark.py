@@ -31,7 +31,7 @@ from ...synthetic.sweeps import simulate_sweeps
 
 # %% ../../../nbs/quality/study/06_benchmark.ipynb #52d62313
 def _fit_input(n_sweeps, seed):
-    "Arrays of simulated sweeps as the surface fit takes them, and their cells."
+    "Arrays of simulated sweeps for the surface fit, and their cells."
     truth = draw_day(tuple(REGIMES), n_sweeps, seed)
     sweeps = simulate_sweeps(truth, seed=seed)
     cells = make_cells(sweeps.theta, count_factor(sweeps.theta))
@@ -44,7 +44,7 @@ def fit_times(
     seed: int = 0,  # same seed, same sweeps
     group: int = 20,  # sweeps fitted at a time
 ):  # DataFrame, one row: ms per sweep, median and 95th percentile of the groups
-    "Time of the surface fit on one core; compilation is not in it."
+    "Time of the surface fit on one core, without compilation."
     import pandas as pd
 
     arrays, cells = _fit_input(n_sweeps, seed)
@@ -73,7 +73,7 @@ def benchmark(
     Raises ValueError for no sweeps.
     """
     if n_sweeps < 1:
-        raise ValueError(f"{n_sweeps} sweeps measure nothing; give 1 or more")
+        raise ValueError(f"{n_sweeps} sweeps leave nothing to measure; give 1 or more")
     known = dataclasses.replace(config, u_spacecraft=-30.0)
     parts = {
         "accuracy": lambda: (
@@ -96,10 +96,10 @@ def benchmark(
 HEADINGS = {
     "accuracy": (
         "Connected sweeps; errors and widths in volts; "
-        "covered_..: share of sets that hold the truth"
+        "covered_..: share of sets that contain the truth"
     ),
     "stress": (
-        f"The same, all of the regimes {', '.join(STRESSED)}, where assumptions fail"
+        f"The same, for the regimes {', '.join(STRESSED)}, where assumptions fail"
     ),
     "null": (
         "Sweeps without a loss cone: the rate of identifications should be at most "
@@ -107,17 +107,17 @@ HEADINGS = {
     ),
     "parallel": (
         "Spacecraft potential of simulated sweeps in one process and with workers: "
-        "seconds, and milliseconds of a sweep.\n"
-        "start_s: first day both ways, with compiling and starting the workers, in "
-        "neither; identical: both agree in every bit"
+        "seconds, and milliseconds per sweep.\n"
+        "start_s: first day both ways, with compilation and start of the workers, not "
+        "included in either; identical: both agree in every bit"
     ),
     "spacecraft": (
         "Spacecraft potential compared with the truth: median |error| in volts, "
         "spread of the errors over the stated ones"
     ),
     "influence": (
-        "Surface potential with a moved spacecraft potential: share inside its own "
-        "95 % set, median move in volts, coverage"
+        "Surface potential with a changed spacecraft potential: share inside the "
+        "original 95 % set, median change in volts, coverage"
     ),
     "speed": (
         "Milliseconds of one core for the surface fit of a connected sweep: "
@@ -128,9 +128,9 @@ HEADINGS = {
 # %% ../../../nbs/quality/study/06_benchmark.ipynb #6bd94221
 def format_benchmark(
     tables: dict,  # of benchmark
-    headings: dict = HEADINGS,  # what each shows
+    headings: dict = HEADINGS,  # description of each
 ) -> str:
-    "The tables as text, each below what it shows."
+    "The tables as text, each below its description."
     return "\n\n".join(
         f"{headings[name]}\n{table.round(3).to_string()}"
         for name, table in tables.items()

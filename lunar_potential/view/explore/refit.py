@@ -22,7 +22,6 @@ from lunar_potential.data.archive import (
 from ...data.er.counts import count_factor
 from ...physics.attitude import read_attitude
 from ...physics.calibration import Calibration
-from ...physics.ephemeris import furnish
 from ...physics.geometry import compute_geometry
 from ...physics.losscone.cells import Sweep, make_cells
 from ...physics.losscone.fitter import METHODS, LossConeFitter
@@ -160,8 +159,8 @@ def _stored_calibration(meta, name):
 def _fit_arrays(er, archive, direction):
     "Padded arrays without cells that look at the Sun, and the field moonward."
     block = er.padded()
-    furnish(archive.kernels)
-    place = compute_geometry(block["time"], block["b"], read_attitude(archive.attitude))
+    attitude, kernels = read_attitude(archive.attitude), archive.kernels
+    place = compute_geometry(block["time"], block["b"], attitude, kernels)
     block = without_sunlight(
         block, er.theta, place.sun_latitude, place.sc_lit, direction
     )

@@ -8,12 +8,11 @@ __all__ = ['ENGINES', 'estimate_seconds', 'movie_mp4', 'movie_html', 'add_movie_
 # %% ../../../nbs/view/movie/05_movie.ipynb #8591b7ab
 import argparse
 import contextlib
-import sys
 from pathlib import Path
 
 import numpy as np
 
-from ...run.log import progress_bar
+from ...run.log import progress_bar, say
 from ...run.signals import stop_signals
 from ...run.text import printable
 from ..globe.footpoints import subsolar_at
@@ -328,7 +327,7 @@ def _make_film(args, results, output, film, options):
     chrome = args.engine == "plotly"
     texture = _texture_of(args, "film" if chrome else "still")
     if not args.quiet:
-        print(_announcement(film, args.engine, texture), file=sys.stderr)
+        say(_announcement(film, args.engine, texture))
     if chrome:
         options |= {"pages": args.pages, "fetch_chrome": args.get_chrome}
     progress = False if args.quiet else None
