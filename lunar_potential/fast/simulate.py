@@ -286,7 +286,7 @@ def simulate_cdf(
     blank: float | None = None,  # a number for every used cell, such as 0 or -1e31
     without: tuple = (),  # variables that are left out
 ) -> Truth:  # what the file holds
-    "Writes a file of the product; the same arguments give the same numbers."
+    "Writes a file of the product; the same arguments give the same bytes."
     species, survey = instrument[0], instrument[2] == "s"
     times, share = (
         _timeline(start, records, cadence, gap),
@@ -360,6 +360,9 @@ def _write(folder, instrument, orbit, start, version, rows, tables, without):
             if name not in without:
                 _write_variable(cdf, name, values, varies, units.get(name, " "))
     cdf.close()
+    with open(path, "r+b") as file:
+        file.seek(44)  # when it was packed, in the head of gzip
+        file.write(bytes(4))
     return path
 
 # %% ../../nbs/fast/01_simulate.ipynb #ee2aa594
