@@ -212,9 +212,7 @@ def test_a_lone_array_is_no_result_file(tmp_path):
     refused(path, "no result file")
 
 
-@pytest.mark.parametrize(
-    "header", [b"(" * 5000, b"{" * 9000, b"\xff" * 90, b"1" * 9000]
-)
+@pytest.mark.parametrize("sign", ["(", "{", "\xff", "1"], ids=["a", "b", "c", "d"])
 def test_headers_that_no_parser_likes(whole, tmp_path, sign):
     header = sign.encode("latin-1") * 9000
     length = len(header).to_bytes(2, "little")
