@@ -9,13 +9,12 @@ __all__ = ['log', 'SCHEMA', 'alone_with', 'parse_keys', 'is_count', 'read_state'
 import contextlib
 import json
 import logging
-import math
 import os
 import platform
 import time
 from pathlib import Path
 
-from ..run.files import atomic_file
+from ..run.files import atomic_file, strict_json
 from ..run.locks import open_lock, take_lock
 from ..run.state import StateError
 from ..run.text import printable
@@ -69,10 +68,7 @@ def parse_keys(
     text: str,  # of a JSON file
 ) -> dict:  # its keys
     "The keys of a state; raises ValueError for JSON that cannot be one."
-    try:
-        stored = json.loads(text, parse_float=_finite, parse_constant=_finite)
-    except RecursionError:
-        raise ValueError("lists in lists without end") from None
+    stored = strict_json(text, "it")
     if not isinstance(stored, dict):
         raise ValueError("it holds no keys")
     version = stored.get("schema_version", SCHEMA)
@@ -84,13 +80,6 @@ def parse_keys(
             f"this one knows {SCHEMA}: update it"
         )
     return stored
-
-
-def _finite(text):
-    "A number; raises ValueError for one that is not finite."
-    if not math.isfinite(value := float(text)):
-        raise ValueError(f"{text} is not finite")
-    return value
 
 
 def is_count(
