@@ -404,7 +404,9 @@ def test_every_sweep_failing_ends_in_one_sentence(own_archive, home, capsys):
     lines = path.read_bytes().splitlines(keepends=True)
     old = [
         line.replace(
-            line.split()[1], str(int(line.split()[1]) - 3 * 365 * 86400).encode(), 1
+            line.split()[1],
+            str(int(line.split()[1]) - (3 * 365 + 1) * 86400).encode(),
+            1,
         ).replace(b"1998-", b"1995-", 1)
         for line in lines
     ]

@@ -212,10 +212,9 @@ def test_a_lone_array_is_no_result_file(tmp_path):
     refused(path, "no result file")
 
 
-@pytest.mark.parametrize(
-    "header", [b"(" * 5000, b"{" * 9000, b"\xff" * 90, b"1" * 9000]
-)
-def test_headers_that_no_parser_likes(whole, tmp_path, header):
+@pytest.mark.parametrize("sign", ["(", "{", "\xff", "1"], ids=["a", "b", "c", "d"])
+def test_headers_that_no_parser_likes(whole, tmp_path, sign):
+    header = sign.encode("latin-1") * 9000
     length = len(header).to_bytes(2, "little")
     member = b"\x93NUMPY\x01\x00" + length + header
     path = with_members(whole, tmp_path / "header.npz", spec_kappa=member)
