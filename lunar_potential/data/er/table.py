@@ -142,7 +142,7 @@ def _is_number(field):
 
 # %% ../../../nbs/data/er/02_table.ipynb #8775f3a0
 def _parse_numbers(fields, parse):
-    "The numbers in all fields but the first; ValueError names the first that is none."
+    "The numbers in all fields but the first; ValueError names the first invalid one."
     try:
         return list(map(parse, fields[1:]))
     except ValueError:
