@@ -3,6 +3,7 @@
 With real processes."""
 
 import os
+import shlex
 import subprocess
 import sys
 import textwrap
@@ -69,7 +70,8 @@ def test_without_standard_error_nothing_is_said_to_standard_output(monkeypatch, 
 
 def test_a_batch_with_closed_streams(archive, tmp_path):
     "And with workers, which inherit what their parent has."
-    command = f"{sys.executable} -m lunar_potential.batch --data-dir '{archive.root}'"
+    python = shlex.quote(sys.executable)
+    command = f"{python} -m lunar_potential.batch --data-dir '{archive.root}'"
     options = f"--workers 2 --output-dir '{tmp_path}' --start 1998-06-14"
     ran = run(["sh", "-c", f"{command} {options} 2>&- >&- <&-"])
     assert ran.returncode == 0
