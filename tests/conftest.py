@@ -3,30 +3,12 @@
 import shutil
 import signal
 
-import numpy as np
 import pytest
+from simulated_days import DATES, SWEEPS
 
 from lunar_potential.data.archive import Archive
 from lunar_potential.pipeline import load_all_data, process_merged_data
 from lunar_potential.synthetic.simulate import simulate_archive
-
-DATES = ("1998-01-20", "1998-06-14", "1998-06-15")
-SWEEPS = 30
-
-
-def same_arrays(one: dict, other: dict):
-    "Asserts that two groups of arrays are equal to the last bit, NaN included."
-    assert list(one) == list(other)
-    for name, values in one.items():
-        assert values.dtype == other[name].dtype, name
-        np.testing.assert_array_equal(values, other[name], err_msg=name)
-
-
-def same_results(one, other):
-    "Asserts that two `PotentialResults` hold the same numbers."
-    same_arrays(one.rows, other.rows)
-    same_arrays(one.spec, other.spec)
-    assert one.rejected.to_dict("list") == other.rejected.to_dict("list")
 
 
 @pytest.fixture(autouse=True)

@@ -9,7 +9,7 @@ import sys
 import joblib
 import numpy as np
 import pytest
-from conftest import SWEEPS, same_results
+from simulated_days import SWEEPS, same_results
 
 from lunar_potential import batch, config, stages
 from lunar_potential.batch import main, run_all, run_day, run_month, run_year

@@ -8,9 +8,9 @@ import zipfile
 
 import numpy as np
 import pytest
-from conftest import SWEEPS, same_results
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from simulated_days import SWEEPS, same_results
 
 from lunar_potential.pipeline import process_lp_file
 from lunar_potential.results import (

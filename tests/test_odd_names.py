@@ -8,7 +8,7 @@ import subprocess
 import sys
 
 import pytest
-from conftest import same_arrays
+from simulated_days import same_arrays
 
 from lunar_potential.data.er.table import TABLE_BYTES
 from lunar_potential.results import read_results

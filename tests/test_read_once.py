@@ -4,7 +4,7 @@ import hashlib
 
 import numpy as np
 import pytest
-from conftest import same_arrays, same_results
+from simulated_days import same_arrays, same_results
 
 from lunar_potential import batch
 from lunar_potential.batch import run_batch

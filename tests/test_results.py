@@ -8,7 +8,7 @@ import zipfile
 
 import numpy as np
 import pytest
-from conftest import DATES, SWEEPS, same_arrays, same_results
+from simulated_days import DATES, SWEEPS, same_arrays, same_results
 
 from lunar_potential import results as results_room
 from lunar_potential.config import Config

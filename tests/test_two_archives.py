@@ -5,7 +5,7 @@ import threading
 
 import numpy as np
 import pytest
-from conftest import same_results
+from simulated_days import same_results
 
 from lunar_potential.batch import run_day
 from lunar_potential.config import input_hashes
