@@ -44,6 +44,8 @@ from lunar_potential.stages import (
 from .config import FIT_METHODS as FIT_METHODS
 from .config import ROOMS as ROOMS
 from .config import code_hash as code_hash
+from .config import hash_of as hash_of
+from .config import input_hashes as input_hashes
 from .potentials import regime_table as regime_table
 from .potentials import sweep_table as sweep_table
 from .stages import Prepared as Prepared
