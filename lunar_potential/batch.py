@@ -86,10 +86,10 @@ SWEEP_BYTES = 15 * 1580  # of a full sweep in a daily table
 
 
 def process_days(
-    items: list,  # of `DayItem`
+    items: list,  # of DayItem
     n_jobs: int = 1,  # worker processes
     quiet: bool | None = None,  # no progress bars; None: bars only on a terminal
-    **options,  # of `run_jobs`: deadline, log_file, resume
+    **options,  # of run_jobs: deadline, log_file, resume
 ) -> dict:  # item -> record: sweeps, timings, memory, seconds, worker, reason
     "Processes every item; failed days are logged and have a reason in their record."
     alone = (n_jobs == 1 or len(items) == 1) and options.get("deadline") is None
@@ -263,7 +263,7 @@ def run_day(
     day: int,  # 1 to 31
     data_dir=None,  # folder of the archive; None: LUNAR_POTENTIAL_DATA or ./data
     output_dir="artifacts/potential_cache",  # folder of the results
-    **options,  # of `run_batch`: n_jobs, overwrite, per_file, config, deadline, ...
+    **options,  # of run_batch: n_jobs, overwrite, per_file, config, deadline, ...
 ) -> BatchResult:  # files, days, times
     "One day, to `potential_batch_1998_06_15.npz`."
     return run_batch(Period(year, month, day), data_dir, output_dir, **options)
@@ -274,7 +274,7 @@ def run_month(
     month: int,  # 1 to 12
     data_dir=None,  # folder of the archive; None: LUNAR_POTENTIAL_DATA or ./data
     output_dir="artifacts/potential_cache",  # folder of the results
-    **options,  # of `run_batch`: n_jobs, overwrite, per_file, config, deadline, ...
+    **options,  # of run_batch: n_jobs, overwrite, per_file, config, deadline, ...
 ) -> BatchResult:  # files, days, times
     "One month, to `potential_batch_1998_06.npz`."
     return run_batch(Period(year, month), data_dir, output_dir, **options)
@@ -284,7 +284,7 @@ def run_year(
     year: int,  # four digits
     data_dir=None,  # folder of the archive; None: LUNAR_POTENTIAL_DATA or ./data
     output_dir="artifacts/potential_cache",  # folder of the results
-    **options,  # of `run_batch`: n_jobs, overwrite, per_file, config, deadline, ...
+    **options,  # of run_batch: n_jobs, overwrite, per_file, config, deadline, ...
 ) -> BatchResult:  # files, days, times
     "One year, to `potential_batch_1998.npz`."
     return run_batch(Period(year), data_dir, output_dir, **options)
@@ -295,7 +295,7 @@ def run_all(
     output_dir="artifacts/potential_cache",  # folder of the results
     start=None,  # first date of a range, ISO text; None: from the beginning
     end=None,  # last date, included; None: to the last
-    **options,  # of `run_batch`: n_jobs, overwrite, per_file, config, deadline, ...
+    **options,  # of run_batch: n_jobs, overwrite, per_file, config, deadline, ...
 ) -> BatchResult:  # files, days, times
     "Everything, to `potential_batch_all.npz`, or a range of dates."
     return run_batch(Period(start=start, end=end), data_dir, output_dir, **options)
@@ -414,7 +414,7 @@ def _add_config_options(add):
 
 # %% ../nbs/09_batch.ipynb #bafc3f62
 def batch_command(
-    args: argparse.Namespace,  # parsed options of `add_batch_arguments`
+    args: argparse.Namespace,  # parsed options of add_batch_arguments
 ) -> int:  # exit status
     "Runs the batch as the options say and prints the result."
     period, config = _period_and_config(args)

@@ -106,8 +106,8 @@ def simulate_command(
 
 # %% ../nbs/10_cli.ipynb #ffcf4ce2
 def error_table(
-    results,  # `PotentialResults` of a simulated archive
-    truth,  # its `Truth`
+    results,  # PotentialResults of a simulated archive
+    truth,  # its Truth
 ):  # DataFrame, one row for each plasma regime and one for all; volts
     "Counts, medians, and errors of both potentials, by plasma regime."
     import pandas as pd
@@ -149,9 +149,9 @@ def run_demo(
     output_dir="demo",  # folder for everything
     sweeps: int = 1080,  # sweeps of the simulated day
     seed: int = 0,  # of the simulated day
-    n_jobs: int | None = None,  # worker processes; None: as in `run_day`
+    n_jobs: int | None = None,  # worker processes; None: as in run_day
     quiet: bool | None = None,  # no progress bars; None: bars only on a terminal
-) -> dict:  # "npz", "png", "html": files; "table": errors; "batch": of `run_day`
+) -> dict:  # "npz", "png", "html": files; "table": errors; "batch": of run_day
     "Simulates 1998-04-01, processes it, compares with the truth, draws map and globe."
     from lunar_potential.synthetic.simulate import simulate_archive
     from lunar_potential.view.globe.interactive import globe_html
@@ -376,7 +376,7 @@ def add_info_arguments(
 
 
 def info_command(
-    args: argparse.Namespace,  # parsed options; `path`: archive, result file or folder
+    args: argparse.Namespace,  # parsed options; path: archive, result file or folder
 ) -> int:  # exit status
     "Prints versions and what is found."
     from lunar_potential.data.archive import default_data_dir
@@ -446,7 +446,7 @@ VERBS = {  # verb -> what it does, function that adds its options, function of i
 }
 
 # %% ../nbs/10_cli.ipynb #9e33b32b
-def build_parser() -> argparse.ArgumentParser:  # sets `command`, the function to call
+def build_parser() -> argparse.ArgumentParser:  # sets command, the function to call
     "The parser of `lunar-potential`."
     parser = argparse.ArgumentParser(
         prog="lunar-potential",

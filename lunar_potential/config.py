@@ -107,7 +107,7 @@ def code_hash() -> str:  # 16 hexadecimal digits
 
 def fingerprint(
     sha256: str,  # of the ER table
-    inputs: dict,  # of `input_hashes`
+    inputs: dict,  # of input_hashes
     config: Config,  # settings
 ) -> str:  # 32 hexadecimal digits
     "Hash of everything that decides the numbers of one input file."

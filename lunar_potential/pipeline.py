@@ -64,7 +64,7 @@ log = logging.getLogger(__name__)
 def load_all_data(
     files,  # paths of daily tables, in the order wanted
     theta=None,  # theta.tab, or (88,) deg; None: theta.tab of the default data folder
-):  # `ERData`
+):  # ERData
     "Reads daily tables into one dataset; damage inside them goes to its `reasons`."
     from lunar_potential.data.er.erdata import ERData
 
@@ -73,11 +73,11 @@ def load_all_data(
 
 # %% ../nbs/04_pipeline.ipynb #7c2523a4
 def locate(
-    er,  # `ERData` of n rows in S sweeps
-    block: dict,  # its `padded` arrays
-    attitude,  # step table of the spin axis, `geometry.Attitude`
-    kernels,  # of `furnish`, or paths of kernels
-):  # `Geometry` of the n rows, `Geometry` of the S sweeps
+    er,  # ERData of n rows in S sweeps
+    block: dict,  # its padded arrays
+    attitude,  # step table of the spin axis, geometry.Attitude
+    kernels,  # of furnish, or paths of kernels
+):  # Geometry of the n rows, Geometry of the S sweeps
     "Geometry of rows and of sweeps."
     from lunar_potential.physics.ephemeris import unix_seconds
     from lunar_potential.physics.geometry import compute_geometry
@@ -133,8 +133,8 @@ def _sample_of_file(block, polarity, incident, calibration, config):
 
 # %% ../nbs/04_pipeline.ipynb #af34c274
 def fit_sweeps(
-    er,  # `ERData` of S sweeps of one file
-    block: dict,  # its `padded` arrays
+    er,  # ERData of S sweeps of one file
+    block: dict,  # its padded arrays
     polarity,  # (S,) direction along the field of the Moon: +1, -1; 0: neither
     lit,  # (S,) lit fraction of the Sun's disc at the spacecraft, NaN unknown
     sun_latitude,  # (S,) of the Sun in SCD, deg
@@ -143,7 +143,7 @@ def fit_sweeps(
     progress=None,  # called with the number of sweeps finished
     clock: Clock | None = None,  # receives the time of each stage
     u_shift=0.0,  # V, () or (S,), added to U_sc for the surface fit, for studies
-) -> tuple:  # U_sc of rows, (n,) V; name -> (S,) of both stages; `Calibration`
+) -> tuple:  # U_sc of rows, (n,) V; name -> (S,) of both stages; Calibration
     """Potentials of sweeps of known position: calibration, spacecraft, surface.
 
     The answer holds the results of the spacecraft stage before those of the surface."""
@@ -255,7 +255,7 @@ def _process_file(er, places, config, n_jobs, progress, clock):
 
 # %% ../nbs/04_pipeline.ipynb #ebf3e148
 def process_merged_data(
-    er_data,  # `ERData` of one or more files; not changed
+    er_data,  # ERData of one or more files; not changed
     *,
     use_parallel: bool | str = False,  # workers for both potentials; or "auto"
     archive: Archive | None = None,  # of the kernels; None: the default data folder
@@ -401,7 +401,7 @@ def _plain_calibration(calibration):
 
 # %% ../nbs/04_pipeline.ipynb #32e7bdfe
 def table_hash(
-    er,  # `ERData`
+    er,  # ERData
     number: int,  # of the file in it
 ) -> str:  # 64 hexadecimal digits
     "sha256 of the bytes that were parsed, or of the arrays of rows from elsewhere."
@@ -415,7 +415,7 @@ def table_hash(
 
 
 def theta_hash(
-    er,  # `ERData`
+    er,  # ERData
 ) -> str:  # 64 hexadecimal digits
     "The same for the latitudes of the cells."
     theta = np.ascontiguousarray(er.theta, float)
@@ -442,7 +442,7 @@ def process_lp_file(
     path,  # a daily table
     *,
     archive: Archive | None = None,  # of the tables and kernels; None: the default one
-    **options,  # of `process_merged_data`
+    **options,  # of process_merged_data
 ) -> PotentialResults:  # every sweep of the table
     """Potentials of one daily table.
 

@@ -26,7 +26,7 @@ def number_sweeps(
 
 # %% ../nbs/03_potentials.ipynb #1b4a12db
 def sweep_table(
-    results,  # a `PotentialResults`
+    results,  # a PotentialResults
 ):  # DataFrame, one row for each sweep, index: UTC of its start
     "The sweep-level arrays as one table."
     import pandas as pd
@@ -36,7 +36,7 @@ def sweep_table(
 
 
 def regime_table(
-    results,  # a `PotentialResults`
+    results,  # a PotentialResults
 ):  # DataFrame: footpoint in sun, in shade, not connected, all
     """Sweeps and fits by the lighting of the footpoint.
 

@@ -76,9 +76,9 @@ def sum_timings(
 
 # %% ../nbs/08_report.ipynb #e7ee3c9e
 def day_table(
-    items: list,  # of `DayItem`
+    items: list,  # of DayItem
     records: dict,  # item -> record of a day that was done
-    counts: dict,  # file name -> counts of `count_sweeps`
+    counts: dict,  # file name -> counts of count_sweeps
     reused: str,  # status of a day without a record
     why: dict,  # item -> why it was done
 ):  # DataFrame, one row for each day
@@ -123,7 +123,7 @@ class BatchResult:
     In a notebook it shows itself as tables."""
 
     paths: list  # files of the result: one merged file, or one for each day
-    days: object  # DataFrame of `day_table`
+    days: object  # DataFrame of day_table
     rejected: object  # DataFrame: file, spec_no, line, n_rows, reason, lost
     timings: dict  # stage -> s, summed over the workers
     wall: float = 0.0  # duration, s
@@ -159,12 +159,12 @@ class BatchResult:
 
 # %% ../nbs/08_report.ipynb #716d3561
 def summarize(
-    items: list,  # of `DayItem`, all days of the run
+    items: list,  # of DayItem, all days of the run
     records: dict,  # item -> record of a day that was done
     paths: list,  # files of the result
     reused: str,  # status of a day without a record
     why: dict,  # item -> why it was done
-    **how,  # timings, wall, n_jobs: of `BatchResult`
+    **how,  # timings, wall, n_jobs: of BatchResult
 ) -> BatchResult:  # of the run
     "Reads the counts of the files and puts together what a run returns."
     import pandas as pd

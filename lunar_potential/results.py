@@ -231,7 +231,7 @@ def _check_sweeps(path, arrays):
 # %% ../nbs/06_results.ipynb #ffac6e18
 def read_meta(
     path,  # a result file
-) -> dict:  # the `meta_*` entries, JSON decoded
+) -> dict:  # the meta_* entries, JSON decoded
     "How a file was made, without reading its large arrays; raises CacheError."
     with _opened(path) as data:
         raw = {name: data[f"meta_{name}"].tolist() for name in OWN_META}
@@ -361,7 +361,7 @@ def _renumbered(parts):
 
 
 def merge(
-    parts: list,  # `PotentialResults` of different files, in the order wanted
+    parts: list,  # PotentialResults of different files, in the order wanted
 ) -> PotentialResults:  # all of them as one
     """Concatenates results and renumbers the sweeps.
 

@@ -255,7 +255,7 @@ DIGEST = "meta_content_sha256"  # the key that is made when the file is written
 SCHEMA_VERSION = 1
 
 # %% ../nbs/05_schema.ipynb #62026919
-def schema() -> dict:  # key of the NPZ file -> `Field`
+def schema() -> dict:  # key of the NPZ file -> Field
     "Every key of the file with its type, unit and meaning."
     groups = {"rows": ROWS, "spec": SPEC, "rejected": REJECTED, "meta": META}
     return {
@@ -283,7 +283,7 @@ def _cast(name, values, field):
 def group_arrays(
     prefix: str,  # "rows", "spec", "rejected" or "meta"
     values: dict,  # name -> array
-    fields: dict,  # name -> `Field`
+    fields: dict,  # name -> Field
 ) -> dict:  # key -> array of the type of its field
     "The arrays of a group under their keys; raises KeyError for a wrong name."
     missing, unknown = (
@@ -303,7 +303,7 @@ JSON_KEYS = {name for name, field in META.items() if field.meaning.startswith("J
 
 
 def meta_arrays(
-    meta: dict,  # of `PotentialResults`
+    meta: dict,  # of PotentialResults
 ) -> dict:  # name -> value or JSON text
     "The entries of the `meta` group, with schema version and units."
     units = {key: field.unit for key, field in schema().items() if field.unit}
@@ -321,7 +321,7 @@ def _plain_json(value):
 
 def to_arrays(
     results: PotentialResults,  # results of a run
-) -> dict:  # key -> array, in the order of `schema`
+) -> dict:  # key -> array, in the order of schema
     """The arrays of the file, but for their digest.
 
     Raises KeyError or TypeError if the results do not match the schema."""

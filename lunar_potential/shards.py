@@ -131,9 +131,9 @@ def plan_days(
     period: Period,  # which days
     output_dir,  # folder of the results
     config: Config = Config(),  # settings
-    per_file: bool = False,  # the shards are the output itself, `3D980401.npz`
+    per_file: bool = False,  # the shards are the output itself, 3D980401.npz
     limit: int | None = None,  # at most this many files, the earliest
-) -> list:  # of `DayItem`, by date
+) -> list:  # of DayItem, by date
     """The work of a run.
 
     Raises ArchiveError when a kernel or table is missing or when no file matches."""
@@ -163,7 +163,7 @@ def _available(archive):
 
 # %% ../nbs/07_shards.ipynb #ec879d8e
 def why_again(
-    items: list,  # of `DayItem` that are to be done
+    items: list,  # of DayItem that are to be done
 ) -> dict:  # item -> one clause
     "Why each day has to be done, by its newest shard."
     shards = {}
@@ -191,7 +191,7 @@ def _reason(item, shards):
 
 # %% ../nbs/07_shards.ipynb #092a11e2
 def unfinished(
-    items: list,  # of `DayItem`
+    items: list,  # of DayItem
 ) -> list:  # those without a whole shard of their fingerprint
     "The items that are to be done, found by reading every shard once."
     with ThreadPoolExecutor() as pool:
@@ -222,7 +222,7 @@ def _changes(item, meta):
 # %% ../nbs/07_shards.ipynb #80a1c075
 def is_current(
     output,  # the merged file
-    items: list,  # of `DayItem`
+    items: list,  # of DayItem
     failed: dict,  # file name -> reason, of days that cannot be processed
     limit: int | None = None,  # the run was limited to the first files
 ) -> bool:  # True: leave it alone
@@ -250,7 +250,7 @@ def is_current(
 
 # %% ../nbs/07_shards.ipynb #04d065f7
 def prune_shards(
-    items: list,  # of `DayItem` to keep
+    items: list,  # of DayItem to keep
 ):
     "Removes the other shards of the same days."
     items = [item for item in items if "-" in item.shard.stem]

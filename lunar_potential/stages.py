@@ -40,7 +40,7 @@ def moonward_field(
 
 
 def row_field(
-    block: dict,  # of `ERData.padded`
+    block: dict,  # of ERData.padded
 ) -> np.ndarray:  # (S, C, 3) nT, SCD
     "Magnetic field of each row; that of the sweep where a row has none."
     strength = np.linalg.norm(block["b_rows"], axis=2)
@@ -49,7 +49,7 @@ def row_field(
 
 # %% ../nbs/02_stages.ipynb #d763620c
 def without_sunlight(
-    block: dict,  # of `ERData.padded`
+    block: dict,  # of ERData.padded
     theta,  # (88,) latitudes of the cells, deg
     sun_latitude,  # (S,) of the Sun in SCD, deg
     lit,  # (S,) lit fraction of the Sun's disc
@@ -82,16 +82,16 @@ class Clock:
 class Prepared(NamedTuple):
     "Sweeps of one file, ready to be fitted."
 
-    block: dict  # of `ERData.padded`, flux NaN in cells that look at the Sun
-    b_moonward: np.ndarray  # (S, C, 3) of `moonward_field`
-    cells: object  # of `losscone.make_cells`
-    incident: object  # `IncidentCounts`
-    calibration: object  # `Calibration`
+    block: dict  # of ERData.padded, flux NaN in cells that look at the Sun
+    b_moonward: np.ndarray  # (S, C, 3) of moonward_field
+    cells: object  # of losscone.make_cells
+    incident: object  # IncidentCounts
+    calibration: object  # Calibration
 
 # %% ../nbs/02_stages.ipynb #6947fa12
 def prepare_sweeps(
-    er,  # `ERData` of S sweeps of one file
-    block: dict,  # its `padded` arrays
+    er,  # ERData of S sweeps of one file
+    block: dict,  # its padded arrays
     polarity,  # (S,) direction along the field of the Moon: +1, -1; 0: neither
     lit,  # (S,) lit fraction of the Sun's disc at the spacecraft, NaN unknown
     sun_latitude,  # (S,) of the Sun in SCD, deg
@@ -141,7 +141,7 @@ def _calibrated(block, theta, mu, config):
 # %% ../nbs/02_stages.ipynb #206207ed
 def spacecraft_stage(
     config: Config,  # settings
-    response,  # `Response` of the instrument
+    response,  # Response of the instrument
     energy,  # (S, C) recorded energies, eV
     counts,  # (S, C) incident pseudo-counts
     exposure,  # (S, C) counts for a flux of one
@@ -182,12 +182,12 @@ def _plasma(fit):
 # %% ../nbs/02_stages.ipynb #d9b4e2ff
 def surface_stage(
     config: Config,  # settings
-    cells,  # of `losscone.make_cells`
-    calibration,  # `Calibration` of the file
+    cells,  # of losscone.make_cells
+    calibration,  # Calibration of the file
     energy,  # (S, C) recorded energies, eV
     flux,  # (S, C, 88) differential flux
     phi,  # (S, C, 88) azimuth of the cells, deg
-    b_moonward,  # (S, C, 3) of `moonward_field`
+    b_moonward,  # (S, C, 3) of moonward_field
     u_spacecraft,  # (S,) V, NaN unknown
     u_error,  # (S,) its standard error, V
     background_factor,  # (S,) background of the sweep over that of the file
@@ -313,7 +313,7 @@ def chunk_size(
 
 # %% ../nbs/02_stages.ipynb #9cc604e9
 def make_chunks(
-    er,  # `ERData` of the sweeps
+    er,  # ERData of the sweeps
     arrays: dict,  # arguments of the stage, over the sweeps
     size: int,  # sweeps in a chunk
     *settings,  # the other arguments of the stage
@@ -330,7 +330,7 @@ def make_chunks(
 
 def run_chunks(
     worker,  # task -> sweep numbers, row numbers, name -> array
-    tasks: list,  # of `make_chunks`
+    tasks: list,  # of make_chunks
     empty: dict,  # name -> value of a sweep that fails
     n_jobs: int,  # worker processes
     progress=None,  # called with the number of sweeps finished
@@ -355,10 +355,10 @@ def _lost_chunk(task):
 
 # %% ../nbs/02_stages.ipynb #85e892d8
 def _spacecraft_potential_per_row(
-    er,  # `ERData` of n rows
-    arrays: dict,  # of `spacecraft_stage`
+    er,  # ERData of n rows
+    arrays: dict,  # of spacecraft_stage
     config: Config,  # settings
-    response,  # `Response` of the instrument
+    response,  # Response of the instrument
 ) -> tuple:  # (n,) spacecraft potential of each row, V; name -> (S,) results
     """Spacecraft potentials chunk after chunk in this process.
 
@@ -367,10 +367,10 @@ def _spacecraft_potential_per_row(
 
 
 def _spacecraft_potential_per_row_parallel(
-    er,  # `ERData` of n rows
-    arrays: dict,  # of `spacecraft_stage`
+    er,  # ERData of n rows
+    arrays: dict,  # of spacecraft_stage
     config: Config,  # settings
-    response,  # `Response` of the instrument
+    response,  # Response of the instrument
     n_jobs: int,  # worker processes
 ) -> tuple:  # (n,) spacecraft potential of each row, V; name -> (S,) results
     "The same with worker processes; the numbers are the same to the last bit."

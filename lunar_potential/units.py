@@ -109,7 +109,7 @@ FLAG_TEXT = {
 
 # %% ../nbs/00_units.ipynb #91b51e28
 def describe_flags(
-    value: int,  # a `spec_flags` entry
+    value: int,  # a spec_flags entry
 ) -> str:  # the reasons, one clause each; empty when none holds
     "The meaning of a flag value in words."
     return "; ".join(text for flag, text in FLAG_TEXT.items() if flag & int(value))

@@ -44,8 +44,8 @@ class BatchSettings(RunSettings):
     __delwrap__ = RunSettings  # where fastcore finds the comments of its fields
     colormap: str = "viridis"  # name of a Matplotlib colour map
     cusp_marker_style: str = "both"  # "line", "bracket" or "both"
-    cusp_table: object = None  # see `archive_cusps`
-    hemisphere: object = None  # "north", "south" or a function, see `is_north`
+    cusp_table: object = None  # see archive_cusps
+    hemisphere: object = None  # "north", "south" or a function, see is_north
     y_label: str = "Energy (eV)"  # of the energies
     z_label: str | None = None  # of the colour bars; None: the quantity and its unit
     use_extrema: bool = True  # limits of the whole archive; False: of each picture
@@ -54,9 +54,9 @@ class BatchSettings(RunSettings):
     compute_mins: bool = False  # lower limits of the whole archive, too
     orbit_timeout_seconds: float | None = 60.0  # deadline of an orbit; None: none
     instrument_timeout_seconds: float | None = 30.0  # that of a picture; None: none
-    log_path: object = None  # None: `LOG` among the pictures; False: no log
+    log_path: object = None  # None: LOG among the pictures; False: no log
     verbose: bool = False  # a line on standard error for each orbit
-    read: object = read_esa  # path -> Dataset, such as a partial of `read_esa`
+    read: object = read_esa  # path -> Dataset, such as a partial of read_esa
 
     def __post_init__(self):
         super().__post_init__()
@@ -137,16 +137,16 @@ def _one_of_two(default=None, **names):
 # %% ../../nbs/fast/16_batch.ipynb #21c634ae
 @keywords_of(BatchSettings)
 def FAST_plot_spectrograms_directory(
-    directory_path=None,  # archive, see `find_orbits`; or `input_dir`
-    output_base=None,  # folder of all pictures; or `output_dir`; neither: FAST_plots
+    directory_path=None,  # archive, see find_orbits; or input_dir
+    output_base=None,  # folder of all pictures; or output_dir; neither: FAST_plots
     y_scale: str = "linear",  # of the energies, "linear" or "log"
     z_scale: str = "log",  # of the colours, "linear" or "log"
     zoom_duration_minutes: float | None = 6.0,  # about a cusp; None: no such column
     instrument_order=tuple(INSTRUMENTS),  # instruments, from above
     *,
-    input_dir=None,  # instead of `directory_path`
-    output_dir=None,  # instead of `output_base`
-    **settings,  # fields of `BatchSettings`
+    input_dir=None,  # instead of directory_path
+    output_dir=None,  # instead of output_base
+    **settings,  # fields of BatchSettings
 ) -> BatchSummary:  # the outcome of each picture
     """Draws an archive.
 

@@ -243,7 +243,7 @@ def _intact_bytes(data, max_bytes):
 def open_cdf(
     path,  # file
     max_bytes: int = MAX_BYTES,  # allowed size of file, unpacked file and variable
-):  # context: `Variables`
+):  # context: Variables
     """Opens a file that is intact; raises CDFError with the file's name in front.
 
     `sha256` of the context and of the exception is that of the bytes parsed.

@@ -83,8 +83,8 @@ class Cusp(NamedTuple):
 
 # %% ../../nbs/fast/06_cusp.ipynb #2730bd32
 def cusp_interval(
-    dataset: xr.Dataset,  # of `read_esa`
-    table: pd.DataFrame,  # of `read_cusp_table`
+    dataset: xr.Dataset,  # of read_esa
+    table: pd.DataFrame,  # of read_cusp_table
 ) -> Cusp:  # with a reason when it is not known
     "The crossing of this very file, from its first record to the end of its last."
     records, reason = _cusp_records(dataset.attrs, table)

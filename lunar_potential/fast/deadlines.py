@@ -101,7 +101,7 @@ def time_left(
 
 def lost_picture(
     journal: Journal,  # of the workers of an orbit
-    part: str,  # instrument, or `GRID`
+    part: str,  # instrument, or GRID
     chances: int = 2,  # how often it may be begun
 ) -> PictureOutcome | None:  # None: it may be tried
     "The failure of a picture that ended its workers."
@@ -131,7 +131,7 @@ def _timed_out(part, trace):
 # %% ../../nbs/fast/14_deadlines.ipynb #dd6868c6
 def draw_orbit(
     orbit: Orbit,  # of the plan
-) -> list:  # of `PictureOutcome`, one for each picture
+) -> list:  # of PictureOutcome, one for each picture
     "Draws what is missing of an orbit; made to run in a worker."
     journal, means = Journal(orbit.journal), {}
     for part in orbit.parts:
@@ -171,8 +171,8 @@ def _draw_part(orbit, part, journal, means):
 # %% ../../nbs/fast/14_deadlines.ipynb #94e0d8c8
 def orbit_outcomes(
     orbit: Orbit,  # of the plan
-    outcome,  # `Outcome` of `draw_orbit`
-) -> list | None:  # of `PictureOutcome`; None: some pictures are still to be tried
+    outcome,  # Outcome of draw_orbit
+) -> list | None:  # of PictureOutcome; None: some pictures are still to be tried
     "The outcomes of an orbit, from its journal where its worker cannot report them."
     if outcome.ok:
         return outcome.value
@@ -196,10 +196,10 @@ def orbit_outcomes(
 
 # %% ../../nbs/fast/14_deadlines.ipynb #ba3e878b
 def run_orbits(
-    orbits: list,  # of `Orbit`
-    receive,  # called with lists of (orbit number, list of `PictureOutcome`)
+    orbits: list,  # of Orbit
+    receive,  # called with lists of (orbit number, list of PictureOutcome)
     n_jobs: int = 1,  # worker processes
-    **options,  # of `run_jobs`: flush_batch_size, flush_seconds, log_file, ...
+    **options,  # of run_jobs: flush_batch_size, flush_seconds, log_file, ...
 ):
     "Draws orbits and hands over their outcomes."
     with tempfile.TemporaryDirectory(

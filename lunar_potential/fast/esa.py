@@ -297,7 +297,7 @@ def _check_content(values):
 # %% ../../nbs/fast/04_esa.ipynb #2e49c849
 def read_esa(
     path,  # file
-    quantity: str = "eflux",  # key of `QUANTITIES`: "eflux", "counts" or "codes"
+    quantity: str = "eflux",  # key of QUANTITIES: "eflux", "counts" or "codes"
     good_only: bool = False,  # leave out records whose quality flag is set
     retrace: bool = False,  # keep the first energy, during which the voltage flies back
     max_bytes: int = MAX_BYTES,  # allowed size of the file and of one of its variables

@@ -52,8 +52,8 @@ def _text(name, **options):
 
 # %% ../../nbs/fast/17_explore.ipynb #a9419b7b
 def make_controls(
-    orbits: dict,  # of `find_orbits`
-    scales: tuple = (),  # pairs with limits, of `archive_scales`
+    orbits: dict,  # of find_orbits
+    scales: tuple = (),  # pairs with limits, of archive_scales
     export_folder="",  # where pictures are saved
 ) -> dict:  # name -> ipywidgets control
     "The controls of the browser."
@@ -94,7 +94,7 @@ def typed_number(
 
 # %% ../../nbs/fast/17_explore.ipynb #391d0942
 def archive_scales(
-    extrema: dict,  # of `compute_global_extrema`
+    extrema: dict,  # of compute_global_extrema
 ) -> tuple:  # of (y_scale, z_scale), log log first
     "Pairs of scales for which there are limits."
     return tuple(
@@ -106,8 +106,8 @@ def archive_scales(
 
 
 def archive_limits(
-    extrema: dict,  # of `compute_global_extrema`
-    instrument: str,  # key of `INSTRUMENTS`
+    extrema: dict,  # of compute_global_extrema
+    instrument: str,  # key of INSTRUMENTS
     y_scale: str,  # "linear" or "log"
     z_scale: str,  # "linear" or "log"
 ) -> dict:  # "y_min", "y_max" in eV, "z_min", "z_max" in eV/(cm^2 s sr eV)
@@ -131,7 +131,7 @@ def archive_limits(
 # %% ../../nbs/fast/17_explore.ipynb #27af470e
 def plot_options(
     value: dict,  # what the controls say
-    extrema: dict,  # of `compute_global_extrema`; used for the limits of the archive
+    extrema: dict,  # of compute_global_extrema; used for the limits of the archive
     present=tuple(INSTRUMENTS),  # instruments of the picture of all
 ) -> dict:  # keywords of both plot functions
     """What the controls say, for the plot functions.
@@ -154,7 +154,7 @@ def plot_options(
 
 def chosen_limits(
     value: dict,  # what the controls say
-    extrema: dict,  # of `compute_global_extrema`
+    extrema: dict,  # of compute_global_extrema
     present,  # instruments of the picture of all
 ) -> dict:  # keywords of both plot functions
     "The limits that the controls ask for; raises ValueError for unknown ones."
@@ -206,7 +206,7 @@ def in_words(
 
 def load_sources(
     files: dict,  # {instrument: path} of an orbit
-    wanted: str,  # instrument, or `EVERY_INSTRUMENT`
+    wanted: str,  # instrument, or EVERY_INSTRUMENT
     kept: dict,  # {path: Dataset} of files read before; gets those that are new
     words: list,  # gets a sentence for each file left out
 ) -> dict:  # {instrument: Dataset}
@@ -234,9 +234,9 @@ def load_sources(
 # %% ../../nbs/fast/17_explore.ipynb #0fafa4e1
 def draw_chosen(
     value: dict,  # what the controls say
-    sources: dict,  # of `load_sources`
+    sources: dict,  # of load_sources
     size: tuple,  # width, and height of four rows, inches
-    **options,  # of `plot_options`, and others of the plot functions
+    **options,  # of plot_options, and others of the plot functions
 ):  # Matplotlib figure
     "The picture that the controls ask for; raises ValueError when there is none."
     every, category = value["category"] == EVERY_CATEGORY, value["category"]
@@ -255,8 +255,8 @@ def _scaled(size, rows):
 
 # %% ../../nbs/fast/17_explore.ipynb #61e9882d
 def load_archive(
-    orbits,  # archive, see `find_orbits`; or what that returns
-    cusp_table=None,  # see `OrbitExplorer`
+    orbits,  # archive, see find_orbits; or what that returns
+    cusp_table=None,  # see OrbitExplorer
 ) -> tuple:  # orbits with their files; table of crossings or None
     "What the browser shows; raises ValueError when there is no orbit."
     if isinstance(orbits, dict):
@@ -302,9 +302,9 @@ class OrbitExplorer(widgets.VBox):
 
     def __init__(
         self,
-        orbits,  # archive, see `find_orbits`; or what that returns
+        orbits,  # archive, see find_orbits; or what that returns
         cusp_table=None,  # table or file of crossings; None: that of the archive
-        extrema: dict | None = None,  # of `compute_global_extrema`, offered as limits
+        extrema: dict | None = None,  # of compute_global_extrema, offered as limits
         export_folder=".",  # where the button saves to
         size=(14.0, 9.0),  # of a picture of four rows, inches
         font_size: float = 9.0,  # points

@@ -111,7 +111,7 @@ def to_plain(
 
 
 def from_plain(
-    plain: dict,  # of `to_plain`
+    plain: dict,  # of to_plain
 ) -> Sketch:
     """A histogram from plain numbers.
 
@@ -173,7 +173,7 @@ SCALES = ("linear", "log")
 
 
 def limits(
-    sketches: dict,  # of `sketch_file`, or several merged
+    sketches: dict,  # of sketch_file, or several merged
     z_scale: str = "log",  # "log": percentiles of positive values; "linear": of all
     max_percentile: float = 95.0,  # of the fluxes
     compute_mins: bool = False,  # the lower limits, too
@@ -207,7 +207,7 @@ def round_extrema(
 
 # %% ../../nbs/fast/09_extrema.ipynb #c20948f0
 def limits_of(
-    extrema: dict,  # of `compute_global_extrema`
+    extrema: dict,  # of compute_global_extrema
     scales: str,  # of energies and colours, such as "linear_log"
     instruments=tuple(INSTRUMENTS),  # those wanted
 ) -> dict:  # instrument -> limits; eV and eV/(cm^2 s sr eV)
@@ -409,7 +409,7 @@ def _add_outcome(state, outcome):
 
 # %% ../../nbs/fast/09_extrema.ipynb #96aba8df
 def compute_global_extrema(
-    directory_path,  # archive, see `find_orbits`
+    directory_path,  # archive, see find_orbits
     y_scale: str = "linear",  # of the energies, "linear" or "log": part of the keys
     z_scale: str = "log",  # of the colours, "linear" or "log"
     instrument_order=tuple(INSTRUMENTS),  # instruments

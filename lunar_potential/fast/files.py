@@ -25,7 +25,7 @@ INSTRUMENTS = {
 class FileName(NamedTuple):
     "What the name of a file says."
 
-    instrument: str  # key of `INSTRUMENTS`
+    instrument: str  # key of INSTRUMENTS
     time: str  # of the first record, digits of UTC; "x" or the like in some tables
     orbit: int  # its number
     version: int  # of the processing

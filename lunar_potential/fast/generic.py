@@ -52,7 +52,7 @@ class PictureOutcome:
 
     part: str  # instrument, "instrument_grid", or "generic" for any data
     outcome: str  # "drawn", "skipped" or "failed"
-    category: str = ""  # of a failure, one of `REASONS`
+    category: str = ""  # of a failure, one of REASONS
     message: str = ""  # why it was skipped or failed
     file: str = ""  # path of the picture
     seconds: float = 0.0  # time it took
@@ -60,7 +60,7 @@ class PictureOutcome:
 
 def known_category(
     category: str,  # of an exception or an engine's outcome
-) -> str:  # one of `REASONS`
+) -> str:  # one of REASONS
     "The category itself, or generic for one that is unknown."
     return category if category in REASONS else "generic"
 
@@ -116,7 +116,7 @@ class BatchSummary:
 
 def picture_table(
     kind: str,  # "orbit" or "item", name of the first column
-    results: dict,  # orbit or item -> list of `PictureOutcome`
+    results: dict,  # orbit or item -> list of PictureOutcome
 ) -> pd.DataFrame:
     "A line for each picture."
     names = [field.name for field in dataclasses.fields(PictureOutcome)]
@@ -237,13 +237,13 @@ class GenericProgress(StateFile):
 class Item:
     "What is to be drawn of an item."
 
-    item: object  # argument of `build`
+    item: object  # argument of build
     name: str  # of its folder
     path: Path  # of its picture
     build: object  # item -> rows
     override: bool  # a picture that exists is drawn again
     dpi: float  # pixels per inch
-    options: dict  # of `generic_plot_spectrogram_set`
+    options: dict  # of generic_plot_spectrogram_set
 
     def __str__(self):
         return self.name
@@ -304,14 +304,14 @@ def output_folder(
 # %% ../../nbs/fast/11_generic.ipynb #7e8c8c8a
 @keywords_of(RunSettings, rest=True)
 def generic_batch_plot(
-    items,  # arguments of `build_datasets_fn`
+    items,  # arguments of build_datasets_fn
     output_dir,  # folder of all pictures
-    build_datasets_fn,  # item -> rows of `generic_plot_spectrogram_set`; none: no data
+    build_datasets_fn,  # item -> rows of generic_plot_spectrogram_set; none: no data
     *,
     name=str,  # item -> its name in the folder and in the state file
     item_timeout_seconds: float | None = 60.0,  # deadline of an item; None: none
     log_path=None,  # log file; None: no log
-    **keywords,  # of `RunSettings`; others: of `generic_plot_spectrogram_set`
+    **keywords,  # of RunSettings; others: of generic_plot_spectrogram_set
 ) -> BatchSummary:  # the outcome of each picture
     """Draws items of any kind.
 

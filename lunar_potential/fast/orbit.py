@@ -67,7 +67,7 @@ UNKNOWN = "the picture exists, but does not say what it is made of"
 
 def existing_picture(
     orbit: Orbit,  # of the plan
-    part: str,  # instrument, or `GRID`
+    part: str,  # instrument, or GRID
     path: Path,  # file of the picture
 ) -> PictureOutcome | None:  # None: it is missing or old
     "The outcome of a picture that stays."
@@ -123,7 +123,7 @@ def _check_bytes(orbit, part, parsed):
 
 # %% ../../nbs/fast/13_orbit.ipynb #5049e404
 def one_angle(
-    dataset,  # Dataset of `read_esa`
+    dataset,  # Dataset of read_esa
 ):  # Dataset of the same form; its only angle is the mean over all directions
     "Shrinks a dataset to what a picture of all directions shows."
     mean, name = pitch_mean(dataset), dataset.attrs["quantity"]
@@ -162,8 +162,8 @@ def draw_instrument(
 # %% ../../nbs/fast/13_orbit.ipynb #53b06431
 def draw_grid(
     orbit: Orbit,  # of the plan
-    means: dict,  # of `draw_instrument`
-    outcomes: dict,  # instrument -> its `PictureOutcome`
+    means: dict,  # of draw_instrument
+    outcomes: dict,  # instrument -> its PictureOutcome
 ) -> PictureOutcome:
     "The picture of all instruments."
     path, lost = orbit.path(GRID, False), _lost_rows(orbit, means, outcomes)

@@ -15,7 +15,7 @@ _RECORDS_AT_ONCE = 64
 
 
 def pitch_mean(
-    dataset: xr.Dataset,  # of `read_esa`
+    dataset: xr.Dataset,  # of read_esa
     ranges=((0.0, 360.0),),  # pitch angles, deg, without overlap, each low < high
 ) -> np.ndarray:  # (time, channel); NaN: no cell with a measurement
     """Mean of the quantity over directions, weighted with solid angle.
@@ -130,7 +130,7 @@ HEMISPHERES = {
 
 # %% ../../nbs/fast/05_pitch.ipynb #c2fd2ae3
 def check_category(
-    category,  # to be a key of `CATEGORIES`
+    category,  # to be a key of CATEGORIES
 ):
     "Raises ValueError for an unknown category of pitch angle."
     if category not in CATEGORIES:
@@ -138,7 +138,7 @@ def check_category(
 
 
 def check_hemisphere(
-    hemisphere,  # to be a key of `HEMISPHERES` or a function
+    hemisphere,  # to be a key of HEMISPHERES or a function
 ):
     "Raises ValueError for an unknown hemisphere."
     if not callable(hemisphere) and hemisphere not in tuple(HEMISPHERES):
@@ -149,7 +149,7 @@ def check_hemisphere(
 
 # %% ../../nbs/fast/05_pitch.ipynb #a78479aa
 def is_north(
-    dataset: xr.Dataset,  # of `read_esa`
+    dataset: xr.Dataset,  # of read_esa
     hemisphere=None,  # "north", "south", None (north), or a function of time
 ) -> np.ndarray:  # (T,): 1 north, 0 south, NaN not known
     """The hemisphere of each record; raises ValueError for an unknown one.
@@ -170,9 +170,9 @@ def is_north(
 
 # %% ../../nbs/fast/05_pitch.ipynb #5b086821
 def category_mean(
-    dataset: xr.Dataset,  # of `read_esa`
-    category: str = "all",  # key of `CATEGORIES`
-    hemisphere=None,  # see `is_north`
+    dataset: xr.Dataset,  # of read_esa
+    category: str = "all",  # key of CATEGORIES
+    hemisphere=None,  # see is_north
 ) -> np.ndarray:  # (T, C); NaN: nothing measured, or hemisphere unknown
     """Mean of the quantity over the directions of a category, in its unit.
 
@@ -192,8 +192,8 @@ def category_mean(
 
 # %% ../../nbs/fast/05_pitch.ipynb #5aa2e526
 def category_title(
-    category: str,  # key of `CATEGORIES`
-    hemisphere=None,  # see `is_north`
+    category: str,  # key of CATEGORIES
+    hemisphere=None,  # see is_north
 ) -> str:
     """What a category shows, and what is assumed.
 

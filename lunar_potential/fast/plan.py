@@ -41,7 +41,7 @@ class Style:
     zoom_duration_minutes: float | None = 6.0  # second column, about a cusp; None: none
     cusp_marker_style: str = "both"  # "line", "bracket" or "both"
     labels: tuple = ("Energy (eV)", None)  # energies, colours; None: from the data
-    hemisphere: object = None  # "north", "south", None, or a function, see `is_north`
+    hemisphere: object = None  # "north", "south", None, or a function, see is_north
     given: bool = True  # limits of the whole archive; False: of each picture
     dpi: float = 200.0  # pixels per inch
 
@@ -84,7 +84,7 @@ def style_keywords(
 def picture_path(
     folder,  # of all pictures
     orbit: int,  # its number
-    part: str,  # instrument, or `GRID`
+    part: str,  # instrument, or GRID
     style: Style,  # of the run
     month: str,  # "year/month"
     cusp: bool = False,  # a crossing of the cusp is marked
@@ -108,7 +108,7 @@ class Orbit:
     cusps: object  # lines of the cusp table, DataFrame
     read: object = read_esa  # path -> Dataset
     stamp: str = ""  # of all that its pictures are made of
-    limits: dict = dataclasses.field(default_factory=dict)  # of `limits_of`
+    limits: dict = dataclasses.field(default_factory=dict)  # of limits_of
     override: bool = False  # pictures without a stamp are drawn again, too
     deadlines: tuple = (None, None)  # of the orbit and of a picture, s; None: none
     journal: Path | None = None  # what its workers did
@@ -140,7 +140,7 @@ def month_of(
 
 # %% ../../nbs/fast/12_plan.ipynb #a030dbd9
 def checksum(
-    ingredients,  # anything whose `repr` tells all that matters
+    ingredients,  # anything whose repr tells all that matters
 ) -> str:  # eight hexadecimal digits
     "A short checksum of what a picture is made of."
     return f"{zlib.crc32(repr(ingredients).encode()):08x}"
@@ -158,7 +158,7 @@ def hemisphere_name(
 def archive_cusps(
     directory_path,  # archive
     cusp_table=None,  # file, DataFrame, False: none; None: that of the archive, if any
-) -> pd.DataFrame:  # of `read_cusp_table`, empty when there is none
+) -> pd.DataFrame:  # of read_cusp_table, empty when there is none
     "The cusp table of an archive; raises ValueError for a damaged one."
     if isinstance(cusp_table, pd.DataFrame):
         return cusp_table
@@ -170,13 +170,13 @@ def archive_cusps(
 
 # %% ../../nbs/fast/12_plan.ipynb #683e4735
 def plan_orbits(
-    directory_path,  # archive, see `find_orbits`
+    directory_path,  # archive, see find_orbits
     output_base,  # folder of all pictures
     style: Style = Style(),  # how they look
     instrument_order=tuple(INSTRUMENTS),  # instruments, from above
-    cusp_table=None,  # see `archive_cusps`
-    **options,  # of `Orbit`: read, override, deadlines
-) -> list:  # of `Orbit`, ascending
+    cusp_table=None,  # see archive_cusps
+    **options,  # of Orbit: read, override, deadlines
+) -> list:  # of Orbit, ascending
     """The orbits of an archive.
 
     Raises FileNotFoundError when there is none, and ValueError for a damaged table.
@@ -205,9 +205,9 @@ def plan_orbits(
 
 # %% ../../nbs/fast/12_plan.ipynb #8aca9ae0
 def with_limits(
-    orbit: Orbit,  # of `plan_orbits`
-    limits: dict,  # instrument -> "y_max", "z_max", ..., of `limits_of`
-    edition: str = "",  # of the pictures, see `Progress`
+    orbit: Orbit,  # of plan_orbits
+    limits: dict,  # instrument -> "y_max", "z_max", ..., of limits_of
+    edition: str = "",  # of the pictures, see Progress
     known: str | None = None,  # stamp of an earlier run
 ) -> Orbit:
     "An orbit with its final stamp; pictures with another stamp are old."

@@ -36,7 +36,7 @@ from ..view.spectrogram.spectrogram import Picture
 
 # %% ../../nbs/fast/10_plots.ipynb #4c6a9698
 def quantity_label(
-    dataset: xr.Dataset,  # of `read_esa`
+    dataset: xr.Dataset,  # of read_esa
 ) -> str:  # two lines where there is a unit
     "What the values are, with their unit."
     long_name, unit = QUANTITIES[dataset.attrs["quantity"]]
@@ -48,7 +48,7 @@ _SAME = 0.005  # relative; limits from histograms have an error of 0.1 %
 
 
 def include_channel(
-    cells,  # `Cells`
+    cells,  # Cells
     energy,  # centres of the channels, eV, (T, C)
     limit: float | None,  # of the axis, eV
     upper: bool = True,  # an upper limit
@@ -67,11 +67,11 @@ def include_channel(
 
 # %% ../../nbs/fast/10_plots.ipynb #8ee97f56
 def flux_row(
-    dataset: xr.Dataset,  # of `read_esa`
-    category: str = "all",  # key of `CATEGORIES`
-    hemisphere=None,  # see `is_north`
-    **options,  # of `ROW_OPTIONS`: scales, limits, labels
-) -> dict:  # a row of `generic_plot_spectrogram_set`
+    dataset: xr.Dataset,  # of read_esa
+    category: str = "all",  # key of CATEGORIES
+    hemisphere=None,  # see is_north
+    **options,  # of ROW_OPTIONS: scales, limits, labels
+) -> dict:  # a row of generic_plot_spectrogram_set
     "Flux of a category by time and energy."
     span = np.stack(
         [unix_time(dataset[name].values) for name in ("time_start", "time_end")], 1
@@ -116,7 +116,7 @@ def own_options(
 # %% ../../nbs/fast/10_plots.ipynb #ecb96ea1
 def cusp_span(
     cusp,  # crossing or crossings, see below
-    dataset: xr.Dataset,  # of `read_esa`
+    dataset: xr.Dataset,  # of read_esa
 ) -> tuple | None:  # start and end, unix s; None: none known
     """The crossing of a file; raises ValueError when it ends before it starts.
 
@@ -241,10 +241,10 @@ def _row(dataset, category, title, look, own):
 # %% ../../nbs/fast/10_plots.ipynb #1436ac87
 @keywords_of(Look)
 def FAST_plot_pitch_angle_grid(
-    source,  # file, or Dataset of `read_esa`
+    source,  # file, or Dataset of read_esa
     *,
     categories=tuple(CATEGORIES),  # rows from above
-    **look,  # fields of `Look`; its rows are categories
+    **look,  # fields of Look; its rows are categories
 ) -> Picture:  # Matplotlib figure
     """One instrument, a row for each category of pitch angle.
 
@@ -267,10 +267,10 @@ def FAST_plot_pitch_angle_grid(
 # %% ../../nbs/fast/10_plots.ipynb #d500a6f4
 @keywords_of(Look)
 def FAST_plot_instrument_grid(
-    sources: dict,  # {instrument: file or Dataset of `read_esa`}, rows from above
+    sources: dict,  # {instrument: file or Dataset of read_esa}, rows from above
     *,
-    category: str = "all",  # key of `CATEGORIES`
-    **look,  # fields of `Look`; its rows are instruments
+    category: str = "all",  # key of CATEGORIES
+    **look,  # fields of Look; its rows are instruments
 ) -> Picture:  # Matplotlib figure
     """One category of pitch angle, a row for each instrument.
 

@@ -95,7 +95,7 @@ def without_scales(
 
 # %% ../../nbs/fast/15_progress.ipynb #49f00a13
 def is_settled(
-    pictures: list,  # of `PictureOutcome`, of an orbit
+    pictures: list,  # of PictureOutcome, of an orbit
 ) -> tuple:  # whether it is done; whether only deadlines were missed
     "Whether an orbit need not be tried again."
     found = {each.category for each in pictures if each.outcome == "failed"}
@@ -128,7 +128,7 @@ class Progress(StateFile):
         self,
         path,  # JSON file
         scales: str,  # of energies and colours, such as "linear_log"
-        look: str,  # `Style.limits_name`
+        look: str,  # Style.limits_name
         stamps: dict,  # orbit -> checksum, all orbits of the run
         ignore: bool = False,  # begin anew with these scales
     ):
@@ -185,7 +185,7 @@ class Progress(StateFile):
 def note_errors(
     errors: dict,  # (part, reason) -> orbits; is changed
     orbit: int,  # its number
-    pictures: list,  # of `PictureOutcome`
+    pictures: list,  # of PictureOutcome
 ):
     "Replaces the failures of an orbit in the lists."
     for each in pictures:

@@ -94,15 +94,15 @@ class Look:
     z_min: float | None = None  # lower limit of the colours; None: percentile 1
     z_max: float | None = None  # upper limit of the colours; None: percentile 99
     limits: dict | None = None  # {row: {"y_min", "y_max", "z_min", "z_max", ...}}
-    cusp: object = None  # crossing, see `cusp_span`; None: not marked
+    cusp: object = None  # crossing, see cusp_span; None: not marked
     cusp_marker_style: str = "both"  # "line", "bracket" or "both"
     zoom_duration_minutes: float | None = 6.0  # second column, about a cusp; None: none
     colormap: str = "viridis"  # name of a Matplotlib colour map
     y_label: str = "Energy (eV)"  # of the energies
     z_label: str | None = None  # of the colour bars; None: the quantity and its unit
     title: str | None = None  # above all; None: what is shown, and the times
-    hemisphere: object = None  # "north", "south" or a function, see `is_north`
-    quantity: str = "eflux"  # read from files, see `read_esa`
+    hemisphere: object = None  # "north", "south" or a function, see is_north
+    quantity: str = "eflux"  # read from files, see read_esa
     size: tuple | None = None  # inches; None: 12 wide a column, 3 high a row
     font_size: float = 12.0  # points
 
@@ -122,7 +122,7 @@ class RunSettings:
     max_workers: int | None = None  # None: cores less one, but two where there are two
     flush_batch_size: int = 10  # items between two writes of the JSON files
     flush_seconds: float | None = None  # the longest that an item waits, s
-    log_flush_batch_size: int | None = None  # log lines; None: `flush_batch_size`
+    log_flush_batch_size: int | None = None  # log lines; None: flush_batch_size
     install_signal_handlers: bool = True  # SIGINT and SIGTERM end the run in order
     use_tqdm: bool | None = None  # a progress bar; None: only on a terminal
     dpi: float = 200.0  # pixels per inch

@@ -409,8 +409,8 @@ def simulate_archive(
     orbits: tuple = (13519, 13520),  # healthy ones
     instruments: tuple = ("ees", "eeb", "ies", "ieb"),  # files of each
     faults: dict = FAULTS,  # orbit -> kind of trouble, written as ees
-    **options,  # of `simulate_cdf`
-) -> list:  # of `Truth`, one for each healthy file
+    **options,  # of simulate_cdf
+) -> list:  # of Truth, one for each healthy file
     "Writes an archive, and its cusp table to FAST_Cusp_Indices.csv."
     folder, truths = Path(folder), []
     for number, orbit in enumerate(orbits):

@@ -197,7 +197,7 @@ class Task:
         self,
         number: int,  # of the item
         item,  # argument of the function
-    ) -> tuple:  # number of the item, fields of an `Outcome`
+    ) -> tuple:  # number of the item, fields of an Outcome
         "Works on one item; in the threads of a process, one after the other."
         away = bool(self.reporter) and os.getpid() != self.reporter.parent
         if self.reporter:

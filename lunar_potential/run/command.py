@@ -84,7 +84,7 @@ class UsageError(ValueError):
 def run_command(
     name: str,  # of the command, for the message
     command,  # parsed options -> exit status
-    args: argparse.Namespace,  # parsed options; `verbose` adds log and traceback
+    args: argparse.Namespace,  # parsed options; verbose adds log and traceback
 ) -> int:  # exit status
     "Calls a command and turns an exception into one sentence and a status."
     _open_standard_streams()

@@ -133,7 +133,7 @@ class _PackageCache(FunctionCache):
 # %% ../../nbs/run/01_compiled.ipynb #4716af2a
 def compiled(
     function=None,  # function of numbers and arrays; None: a decorator is returned
-    **options,  # of `numba.njit`
+    **options,  # of numba.njit
 ):  # the compiled function
     "`numba.njit` with a cache that any change of compiled code invalidates."
     if function is None:

@@ -37,7 +37,7 @@ def stream_outcomes(
     categorize=generic_error,  # exception -> category
     fatal: tuple = (),  # exceptions that end the run
     on_record=lambda record: None,  # called with each log record of a worker
-):  # generator of (number of the item, `Outcome`), as they end
+):  # generator of (number of the item, Outcome), as they end
     """Works on items, loses none, and ends its workers when it is closed.
 
     An item is killed at its deadline. An exception that is fatal is raised."""
@@ -127,7 +127,7 @@ def default_workers() -> int:  # at least 1
 
 # %% ../../nbs/run/09_jobs.ipynb #257eb3f2
 def worker_count(
-    n_jobs: int | None = None,  # worker processes wanted; None: `default_workers`
+    n_jobs: int | None = None,  # worker processes wanted; None: default_workers
 ) -> int:  # at least 1
     "Number of worker processes; raises ValueError below 1."
     n_jobs = default_workers() if n_jobs is None else n_jobs
@@ -159,7 +159,7 @@ def run_jobs(
     items: list,  # arguments
     n_jobs: int = 1,  # worker processes; 1 without a deadline: work in this process
     *,
-    on_results=None,  # called with lists of finished `Outcome`, to store them
+    on_results=None,  # called with lists of finished Outcome, to store them
     flush_batch_size: int = 10,  # outcomes in such a list
     flush_seconds: float | None = None,  # longest wait of an outcome, s; None: no limit
     on_outcome=lambda outcome: None,  # called at once with each outcome
@@ -169,10 +169,10 @@ def run_jobs(
     progress: bool | None = None,  # a bar; None: only if stderr is a terminal
     unit: str = "item",  # what the bar counts
     log_file=None,  # a line for each item and the log of the workers; None: no file
-    log_flush_batch_size: int | None = None,  # lines; None: as `flush_batch_size`
+    log_flush_batch_size: int | None = None,  # lines; None: as flush_batch_size
     install_signal_handlers: bool = False,  # SIGINT and SIGTERM end the run in order
-    resume: str = "they are kept, and the same call does the rest",  # for `Interrupted`
-) -> list:  # of `Outcome`, in the order of the items
+    resume: str = "they are kept, and the same call does the rest",  # for Interrupted
+) -> list:  # of Outcome, in the order of the items
     """Works on items and hands over what is finished.
 
     Larger batches mean fewer writes and more work to repeat after a crash;
@@ -226,7 +226,7 @@ def _log_outcome(handler, outcome):
 
 # %% ../../nbs/run/09_jobs.ipynb #5467430d
 def plot_timeline(
-    outcomes: list,  # of `Outcome`
+    outcomes: list,  # of Outcome
     ax=None,  # Matplotlib axes; None: new ones
 ):  # the axes
     """Items and the workers that did them.

@@ -16,7 +16,7 @@ from .text import printable
 
 # %% ../../nbs/run/05_log.ipynb #ae11d02f
 def is_terminal(
-    stream,  # such as `sys.stderr`; None: there is none
+    stream,  # such as sys.stderr; None: there is none
 ) -> bool:  # True: somebody may be watching
     "Whether a stream is an open terminal."
     try:
@@ -30,7 +30,7 @@ def progress_bar(
     unit: str = "item",  # what an item is
     show: bool | None = None,  # None: only if standard error is a terminal
     **options,  # of tqdm
-):  # context: a tqdm bar; its `update(n)` moves it
+):  # context: a tqdm bar; its update(n) moves it
     "A bar on standard error: count, rate, remaining time."
     from tqdm import tqdm
 
@@ -105,7 +105,7 @@ def _log_file(path, max_bytes):
 
 # %% ../../nbs/run/05_log.ipynb #782b842f
 def take_record(
-    handler,  # of `log_to`; None: no file
+    handler,  # of log_to; None: no file
     record: logging.LogRecord,  # from a worker
 ):
     "Writes a worker's log record to the file and passes it to the loggers here."

@@ -47,7 +47,7 @@ def attempt(
     categorize=generic_error,  # exception -> category
     fatal: tuple = (),  # exceptions that end the whole run, returned as "fatal"
     must_pickle: bool = False,  # a value that cannot be pickled is an error of the item
-) -> dict:  # fields of an `Outcome`, without the item
+) -> dict:  # fields of an Outcome, without the item
     "Calls the function and turns an exception into a category and a reason."
     started, clock = time.time(), time.perf_counter()
     try:

@@ -36,7 +36,7 @@ def work_here(
     task: Task,  # what to do
     items: list,  # all items
     numbers,  # which of them
-):  # generator of (number, fields of an `Outcome`)
+):  # generator of (number, fields of an Outcome)
     "Works on items one after the other in this process."
     for number in numbers:
         yield number, attempt(task.function, items[number], task.categorize, task.fatal)
@@ -110,7 +110,7 @@ def work_with_deadline(
     n_jobs: int,  # worker processes
     channel: Channel,  # to the workers
     deadline: float,  # limit for one item, s
-):  # generator as of `work_with_joblib`
+):  # generator as of work_with_joblib
     "Works on items in processes that are killed at the deadline of their item."
     from concurrent.futures import as_completed
 
@@ -139,12 +139,12 @@ def work_with_deadline(
 
 # %% ../../nbs/run/08_pools.ipynb #19f37704
 def schedule(
-    pool,  # `pebble.ProcessPool`
+    pool,  # pebble.ProcessPool
     task: Task,  # what to do
     number: int,  # of the item
     item,  # argument of the function
     deadline: float,  # after which the worker is killed, s
-):  # future of the result of `task`
+):  # future of the result of task
     "Gives an item to the pool; functions of a script travel by value."
     import joblib
 
@@ -253,7 +253,7 @@ def work_on_dask(
     numbers,  # which of them
     client,  # of the cluster
     patience: float = 60.0,  # limit for a cluster without any worker, s
-):  # generator as of `work_with_joblib`
+):  # generator as of work_with_joblib
     "Works on items on the workers of a dask cluster."
     waiting = _submit_to_dask(task, items, numbers, client)
     seen = asked = time.monotonic()

@@ -45,7 +45,7 @@ class State:
 
     def record(
         self,
-        outcomes: list,  # of `Outcome`
+        outcomes: list,  # of Outcome
         key=lambda item: item,  # item -> its key, text
     ):
         "Adds outcomes and replaces the file."

@@ -27,7 +27,7 @@ def printable(
 # %% ../../nbs/run/11_text.ipynb #d4424c17
 def html_text(
     text,  # anything; its str is shown
-    keep: str = "",  # characters that stay, see `printable`
+    keep: str = "",  # characters that stay, see printable
 ) -> str:  # HTML
     "Text for a page or a widget, shown as it is and never interpreted."
     return html.escape(printable(text, keep))

@@ -285,7 +285,7 @@ def read_bytes(
 
 def sha256_of(
     content: bytes,  # of a file
-) -> str:  # 64 hexadecimal digits, those of `data.archive.file_hash`
+) -> str:  # 64 hexadecimal digits, those of data.archive.file_hash
     "SHA-256 of bytes that were read, so that it belongs to what was parsed."
     return hashlib.sha256(content).hexdigest()
 
@@ -375,7 +375,7 @@ def parse_er_table(
 
 def read_er_table(
     path: os.PathLike,  # a table 3Dyymmdd.TAB
-) -> tuple:  # as from `parse_er_table`
+) -> tuple:  # as from parse_er_table
     "The rows of a file; raises `ArchiveError` if it cannot be read."
     return parse_er_table(read_bytes(path))
 
