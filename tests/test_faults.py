@@ -2,7 +2,6 @@
 
 With real processes and real signals."""
 
-import logging
 import os
 import shutil
 import signal
@@ -17,6 +16,7 @@ import joblib
 import numpy as np
 import psutil
 import pytest
+from dask_cluster import local_cluster
 
 from lunar_potential import batch
 from lunar_potential.batch import main, run_all, run_batch
@@ -363,19 +363,7 @@ def test_the_same_bytes_with_any_number_of_workers(days, tmp_path, options):
 
 
 def test_the_same_bytes_from_a_cluster_that_loses_a_worker(days, tmp_path):
-    distributed = pytest.importorskip("distributed")
-    options = dict(
-        n_workers=2,
-        threads_per_worker=1,
-        processes=True,
-        dashboard_address=None,
-        silence_logs=logging.CRITICAL,
-    )
-    with (
-        distributed.LocalCluster(**options) as cluster,
-        distributed.Client(cluster) as client,
-        joblib.parallel_config(backend="dask"),
-    ):
+    with local_cluster() as client, joblib.parallel_config(backend="dask"):
         run_all(days / "data", tmp_path / "one")
         assert contents(tmp_path / "one") == contents(days / "whole")
         victim = list(client.run(os.getpid).values())[0]

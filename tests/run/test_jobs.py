@@ -15,6 +15,7 @@ import jobs_work
 import numpy as np
 import psutil
 import pytest
+from dask_cluster import local_cluster
 
 from lunar_potential.run import pools
 from lunar_potential.run.channel import Task
@@ -388,18 +389,7 @@ def test_an_ignored_signal_stays_ignored():
 
 @pytest.fixture(scope="module")
 def cluster():
-    distributed = pytest.importorskip("distributed")
-    options = dict(
-        n_workers=2,
-        threads_per_worker=1,
-        processes=True,
-        dashboard_address=None,
-        silence_logs=logging.CRITICAL,
-    )
-    with (
-        distributed.LocalCluster(**options) as cluster,
-        distributed.Client(cluster) as client,
-    ):
+    with local_cluster() as client:
         yield client
 
 

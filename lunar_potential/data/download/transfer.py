@@ -35,7 +35,7 @@ from lunar_potential.data.download.products import (
     PRODUCTS,
     describe_content,
 )
-from ...run.files import atomic_file
+from ...run.files import atomic_file, strict_json
 
 # %% ../../../nbs/data/download/05_transfer.ipynb #9ce8b53a
 class Part:
@@ -55,7 +55,7 @@ class Part:
     ) -> tuple:  # (bytes that can be continued, Head of their version)
         "What is here of the file at an address; nothing without a trustworthy note."
         try:
-            note = json.loads(self.note.read_text(encoding="utf-8"))
+            note = strict_json(self.note.read_text(encoding="utf-8"), self.note)
             head = Head(*(note[field.name] for field in dataclasses.fields(Head)))
             here = self.path.lstat()
             fits = head.size is None or here.st_size <= head.size
@@ -63,8 +63,6 @@ class Part:
             if note["url"] == url and head.validator and fits and plain:
                 return here.st_size, head
         except (OSError, ValueError, TypeError, KeyError, AttributeError):
-            pass
-        except RecursionError:  # JSON of a million brackets
             pass
         return 0, Head()
 
