@@ -11,17 +11,16 @@ import functools
 import hashlib
 import os
 import shutil
-import tempfile
 import threading
 import time
 from dataclasses import dataclass, field, replace
-from multiprocessing import util
 from pathlib import Path
 
 import numpy as np
 
 from ..data.archive import ArchiveError, file_hash, file_state
 from ..data.kernels import ROTATION, check_text_kernel
+from ..run.files import short_folder
 
 # %% ../../nbs/physics/00_pool.ipynb #a1bfda64
 SPICE_LOCK = threading.RLock()  # held around every SPICE call of this package
@@ -41,12 +40,8 @@ LONGEST = 255  # bytes of a file name that CSPICE takes
 @functools.cache
 def _links(pid):
     "A folder for the links of this process; raises ArchiveError where there is none."
-    for parent in (tempfile.gettempdir(), "/tmp", "/var/tmp"):
-        short = len(os.fsencode(parent)) <= LONGEST - 60
-        if short and os.access(parent, os.W_OK | os.X_OK):
-            folder = tempfile.mkdtemp(prefix="lunar-", dir=parent)
-            util.Finalize(None, shutil.rmtree, (folder, True), exitpriority=1)
-            return Path(folder)
+    if folder := short_folder("lunar-", LONGEST - 45):
+        return Path(folder)
     raise ArchiveError(
         "a kernel's path is too long for SPICE, and there is no temporary folder with "
         "a short name for a link to it; set TMPDIR to one, or move the archive"
