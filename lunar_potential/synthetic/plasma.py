@@ -75,15 +75,34 @@ def sunlit_potential(
     n,  # density of the ambient electrons, (S,) m^-3
     T,  # temperature, (S,) eV
     kappa,  # index, (S,)
+    halo=None,  # share of n in a halo, its temperature (eV) and index, (S,) each
+    photo=1.0,  # photoelectron current over the measured curve, (S,)
 ):  # (S,) V
     "Potential of a sunlit spacecraft."
-    current = electron_current(n, T, kappa)
+    parts = _components(n, T, kappa, halo)
+    current = sum(electron_current(*part) for part in parts)
+    zero = 0 * np.asarray(T, float)
     positive = _decreasing_root(
-        lambda u: photo_current(u) - current, 0 * T, 0 * T + 1000
+        lambda u: photo * photo_current(u) - current, zero, zero + 1000
     )
-    excess = np.maximum(current / photo_current(0.0), 1)
-    negative = T * (kappa - 1.5) * (excess ** (1 / (kappa - 1)) - 1)
-    return np.where(excess > 1, -negative, positive)
+
+    def repelling(u):
+        return sum(
+            electron_current(*part)
+            * (1 + u / part[1] / (part[2] - 1.5)) ** (1 - part[2])
+            for part in parts
+        ) - photo * photo_current(0.0)
+
+    negative = -_decreasing_root(repelling, zero, zero + 1e4)
+    return np.where(current > photo * photo_current(0.0), negative, positive)
+
+
+def _components(n, T, kappa, halo):
+    "Density, temperature and index of the core, or of core and halo."
+    if halo is None:
+        return [(n, T, kappa)]
+    share, halo_T, halo_kappa = halo
+    return [(n * (1 - share), T, kappa), (n * share, halo_T, halo_kappa)]
 
 
 def _decreasing_root(function, low, high, steps=60):
@@ -106,16 +125,23 @@ def dark_currents(
     u,  # potential, up to 0, (S,) V
     T,  # temperature of the electrons and of the ions, (S,) eV
     kappa,  # index, (S,)
+    halo=None,  # share of the density in a halo, its temperature and index, (S,) each
+    released=1.0,  # secondaries over those of `secondary_yield`, (S,)
 ):  # three arrays (S,): A m, current density over the density of the plasma
     "Ion, secondary and electron current to a body in shadow, per density."
     energy = np.geomspace(0.01, 1e5, 200)
-    landing = measured_flux(
-        energy, np.asarray(u)[:, None], 1.0, T[:, None], kappa[:, None]
+    landing = sum(
+        measured_flux(
+            energy, np.asarray(u)[:, None], *(np.reshape(v, (-1, 1)) for v in part)
+        )
+        for part in _components(1.0, T, kappa, halo)
     )
     unit = E_CHARGE * np.pi * 1e4
     electrons = unit * np.trapezoid(landing * energy, np.log(energy))
-    secondaries = unit * np.trapezoid(
-        landing * energy * secondary_yield(energy), np.log(energy)
+    secondaries = (
+        released
+        * unit
+        * np.trapezoid(landing * energy * secondary_yield(energy), np.log(energy))
     )
     ions = (
         E_CHARGE * np.sqrt(E_CHARGE * T / (2 * np.pi * M_PROTON)) * np.sqrt(1 - u / T)
@@ -127,12 +153,15 @@ def shaded_potential(
     T,  # temperature of the ambient electrons, (S,) eV
     kappa,  # index, (S,)
     secondary_temperature=2.0,  # eV
+    halo=None,  # share of the density in a halo, its temperature and index, (S,) each
+    released=1.0,  # secondaries over those of `secondary_yield`, (S,)
 ):  # (S,) V
     "Potential of a spacecraft in shadow."
-    ions, secondaries, electrons = dark_currents(0 * T, T, kappa)
+    more = dict(halo=halo, released=released)
+    ions, secondaries, electrons = dark_currents(0 * T, T, kappa, **more)
 
     def negative_side(u):
-        ion, secondary, electron = dark_currents(u, T, kappa)
+        ion, secondary, electron = dark_currents(u, T, kappa, **more)
         return ion + secondary - electron
 
     def positive_side(u):
@@ -143,7 +172,8 @@ def shaded_potential(
             - electrons * (1 + u / T)
         )
 
-    negative = _decreasing_root(negative_side, -30 * T, 0 * T, steps=36)
+    hottest = T if halo is None else np.maximum(T, halo[1])
+    negative = _decreasing_root(negative_side, -30 * hottest, 0 * T, steps=36)
     positive = _decreasing_root(
         positive_side, 0 * T, 0 * T + 20 * secondary_temperature
     )
