@@ -6,7 +6,7 @@
 __all__ = ['draw_plasma', 'spacecraft_potentials', 'draw_surface', 'draw_field', 'draw_state', 'draw_truth', 'scenario_is_steady',
            'draw_sweeps', 'plot_scenarios']
 
-# %% ../../nbs/synthetic/11_draws.ipynb #751eb946
+# %% ../../nbs/synthetic/11_draws.ipynb #86ae2979
 import dataclasses
 import datetime
 import math
@@ -14,6 +14,7 @@ import math
 import numpy as np
 from scipy.special import ndtr
 
+from .electrons import strahl_direction
 from .orbit import locate
 from .plasma import shaded_potential, sunlit_potential
 from lunar_potential.synthetic.scenario import (
@@ -235,7 +236,7 @@ def _across(turns, b):
     length = np.linalg.norm(axis, axis=1, keepdims=True)
     return size * axis / np.where(length > 0, length, 1)
 
-# %% ../../nbs/synthetic/11_draws.ipynb #51dc4a21
+# %% ../../nbs/synthetic/11_draws.ipynb #54bc5d60
 def draw_state(
     rng: np.random.Generator,  # source of the noise
     scenario,  # a key of SCENARIOS, or a Scenario
@@ -249,6 +250,8 @@ def draw_state(
     n = len(regime)
     plasma = draw_plasma(rng, regime, cadence, scenario)
     plasma |= _draw_populations(rng, regime, plasma["T"], scenario)
+    moonward = np.where(place["polarity"] != 0, place["polarity"], 1)[:, None] * b
+    plasma["strahl_sign"] = strahl_direction(moonward)
     hits = place["polarity"] != 0
     place = place | {"connected": hits & (rng.random(n) >= scenario.misses)}
     surface = draw_surface(rng, regime, place, cadence, scenario)

@@ -30,9 +30,9 @@ def isotropic_density(
         return core / energy
     return (core + ambient_flux(energy, n * halo, halo_T, halo_kappa)) / energy
 
-# %% ../../nbs/synthetic/05_electrons.ipynb #d0cc267a
-STRAHL_ENERGY = 230.0  # centre of the strahl, eV
-STRAHL_SPREAD = 0.7  # standard deviation in ln E
+# %% ../../nbs/synthetic/05_electrons.ipynb #2868afa9
+STRAHL_ENERGY = 190.0  # centre of the strahl, eV
+STRAHL_SPREAD = 0.65  # standard deviation in ln E
 
 
 def strahl_window(
@@ -51,9 +51,9 @@ def strahl_moment(
     rest = np.exp(-1 / s)
     return s * (1 - rest) if order == 0 else s - s**2 + s**2 * rest
 
-# %% ../../nbs/synthetic/05_electrons.ipynb #87c51777
+# %% ../../nbs/synthetic/05_electrons.ipynb #03b4bc5e
 def strahl_direction(
-    moonward,  # unit vectors along the field to the Moon, (S, 3), SCD
+    moonward,  # vectors along the field to the Moon, (S, 3), SCD
 ) -> np.ndarray:  # 1: the strahl travels to the Moon, -1: from it, (S,)
     "Direction of the strahl along the field."
     return np.where(np.asarray(moonward)[:, 0] < 0, 1, -1)

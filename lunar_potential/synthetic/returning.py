@@ -122,19 +122,20 @@ def secondary_parts(
     rate = landing_secondaries(truth) / np.pi / truth.emission
     return ambient, np.where(seen, rate[:, None, None] * share * height, 0.0)
 
-# %% ../../nbs/synthetic/07_returning.ipynb #82661999
+# %% ../../nbs/synthetic/07_returning.ipynb #c94cb186
 def backscatter_parts(
     truth: Truth,  # S sweeps
     energy,  # centres of the steps, (C,), eV
     options: SimulationOptions,  # the instrument
-    strahl_down,  # whether the strahl lands, bool (S,)
 ) -> np.ndarray:  # (S, C, Q) flux of each node
     "Flux out of the loss cone that each node of a channel contributes."
     nodes, ambient, weight = node_energies(truth, energy, options)
     positive = np.maximum(ambient, 1e-6)
     density = isotropic_density(positive, **_plasma(truth, 3))
     beam = truth.strahl * 2 * strahl_moment(np.radians(truth.strahl_width), 1)
-    lands = _per_sweep(np.where(strahl_down, beam, 0.0), 3) * strahl_window(positive)
+    lands = _per_sweep(np.where(truth.strahl_sign > 0, beam, 0.0), 3) * strahl_window(
+        positive
+    )
     slope = _per_sweep(truth.backscatter_slope, 3)
     fraction = _per_sweep(truth.backscatter, 3) * (nodes / 300) ** -slope
     flux = weight * nodes * density * (1 + lands) * np.minimum(fraction, 0.6)
@@ -160,7 +161,7 @@ def beam_flux(
     flux = there * positive * height * response_nodes(SimulationOptions())[2]
     return np.where(centre > 0, np.nan_to_num(flux), 0.0)
 
-# %% ../../nbs/synthetic/07_returning.ipynb #1f5f67c0
+# %% ../../nbs/synthetic/07_returning.ipynb #4a70b7f7
 def _blurred_cones(cone, ambient, truth):
     "Cones (S, C, Q, 1 or 5) of the nodes, spread in angle, and the weights."
     if not truth.smear.any():
@@ -201,7 +202,6 @@ def channel_tables(
     truth: Truth,  # S sweeps
     energy,  # centres of the steps, (C,), eV
     options: SimulationOptions,  # the instrument
-    strahl_down,  # whether the strahl travels to the Moon, bool (S,)
 ) -> tuple:  # cone (S, C, K) ascending; down, strahl (S, C, G, K+1); risen, steady
     """Flux of a channel in an upward direction that k of its K lines can reach.
 
@@ -233,7 +233,7 @@ def channel_tables(
     cosines = FLOW_COSINES if truth.flow.any() else FLOW_COSINES[:1]
     parts = down_parts(truth, energy, options, cosines)
     down, strahl = (sorted_sums(part) for part in parts)
-    risen = _spread(backscatter_parts(truth, energy, options, strahl_down), weights, 0)
+    risen = _spread(backscatter_parts(truth, energy, options), weights, 0)
     risen = np.concatenate([risen, secondary], axis=-1)
     risen = np.take_along_axis(risen, order, -1)
     risen = risen.sum(-1, keepdims=True) - _cumulative(risen)

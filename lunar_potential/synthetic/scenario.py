@@ -137,14 +137,14 @@ class Scenario:
     particles: float = 1.0  # share of the time in which they do
     instrument: SimulationOptions = SimulationOptions()  # the instrument
 
-# %% ../../nbs/synthetic/09_scenario.ipynb #504a893a
+# %% ../../nbs/synthetic/09_scenario.ipynb #22849fff
 PLAIN = Scenario("the assumptions of the fit: kappa electrons, a sharp cone, no change")
 CONTROL = Scenario(
     "plain, with sheaths of finite thickness, merged energy steps, backscatter that "
     "falls as E^-0.3, and 3 eV secondaries",
     sheath_shade=(100.0, 100.0),
     sheath_sun=(10.0, 10.0),
-    secondaries=(0.5, 1.0),
+    secondaries=(0.0, 1.0),
     backscatter_slope=(0.3, 0.3),
     beams=0.0,
     instrument=SimulationOptions(response_shape="merged"),

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['GROUP', 'loss_cone_sine2', 'expected_flux', 'Sweeps', 'recorded_fields', 'simulate_sweeps', 'plot_energy_pitch']
 
-# %% ../../nbs/synthetic/08_sweeps.ipynb #d7ada273
+# %% ../../nbs/synthetic/08_sweeps.ipynb #9e595625
 import dataclasses
 import math
 
@@ -13,7 +13,7 @@ import numpy as np
 
 from ..data.er.table import COLUMNS
 from ..run.compiled import compiled
-from .electrons import speed_energy, strahl_direction
+from .electrons import speed_energy
 from lunar_potential.synthetic.instrument import (
     THETA,
     SimulationOptions,
@@ -139,7 +139,7 @@ def _fold(moonward, phi, pieces, glint, winds, shapes, tables, beams):
                 flux[s, i, c] = total / n**2 + steady[s, i]
     return flux, sunlit / n**2
 
-# %% ../../nbs/synthetic/08_sweeps.ipynb #190df018
+# %% ../../nbs/synthetic/08_sweeps.ipynb #2ef9769d
 def _moonward(truth):
     "Unit vectors along the true field to the Moon by row; along +b where it has none."
     field = row_fields(truth)
@@ -180,7 +180,6 @@ def _group_flux(truth, energy, phi, options):
     "`expected_flux` of a few sweeps."
     latitude, azimuth = (np.radians(v) for v in cell_pieces())
     moonward = _moonward(truth)[:, : len(energy)]
-    direction = strahl_direction(moonward[:, len(energy) // 2])
     ambient = energy - row_potentials(truth)[:, : len(energy)]
     sharpness = np.where(truth.strahl > 0, np.radians(truth.strahl_width) ** -2.0, 0.0)
     flux, sunlit = _fold(
@@ -189,8 +188,8 @@ def _group_flux(truth, energy, phi, options):
         (np.sin(latitude), np.cos(latitude), azimuth),
         math.cos(math.radians(7)),
         _winds(truth, ambient),
-        (truth.anisotropy, direction.astype(float), sharpness, truth.connected),
-        channel_tables(truth, energy, options, direction > 0),
+        (truth.anisotropy, 1.0 * truth.strahl_sign, sharpness, truth.connected),
+        channel_tables(truth, energy, options),
         (beam_flux(truth, energy, options), np.radians(truth.beam_sigma)),
     )
     return flux, sunlit * row_light(truth)[:, : len(energy), None]

@@ -18,7 +18,7 @@ from lunar_potential.synthetic.path import (
 )
 from ..units import MAX_ROWS
 
-# %% ../../nbs/synthetic/06_truth.ipynb #fd4322ad
+# %% ../../nbs/synthetic/06_truth.ipynb #b818f36c
 @dataclasses.dataclass
 class Truth:
     """True state of each sweep; arrays of one length, angles in degrees.
@@ -38,6 +38,7 @@ class Truth:
     halo_kappa: np.ndarray  # its index
     strahl: np.ndarray  # height of the strahl over core and halo on its axis
     strahl_width: np.ndarray  # its angular spread
+    strahl_sign: np.ndarray  # 1: it travels towards the Moon, -1: away from it
     flow: np.ndarray  # velocity of the plasma, (S, 3), km/s, SCD
     anisotropy: np.ndarray  # exponent of the pitch-angle dependence, 0: isotropic
     level: np.ndarray  # density of each row over n, (S, 15)
@@ -125,7 +126,7 @@ class Truth:
         "Sweeps with the given values; raises TypeError for an unknown name."
         return cls(**_typical_sweeps(n_sweeps, values))
 
-# %% ../../nbs/synthetic/06_truth.ipynb #b0e87501
+# %% ../../nbs/synthetic/06_truth.ipynb #62d9c762
 VECTORS = ("flow", "b", "turning", "field_error")  # fields of shape (S, 3)
 PER_ROW = ("level", "warmth")  # fields of shape (S, 15)
 TYPICAL_SWEEP = dict(  # the solar wind above a surface in shade
@@ -139,6 +140,7 @@ TYPICAL_SWEEP = dict(  # the solar wind above a surface in shade
     halo_kappa=5.0,
     strahl=0.0,
     strahl_width=15.0,
+    strahl_sign=1,
     flow=(0.0, 0.0, 0.0),
     anisotropy=0.0,
     level=1.0,
