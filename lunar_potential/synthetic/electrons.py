@@ -30,8 +30,8 @@ def isotropic_density(
         return core / energy
     return (core + ambient_flux(energy, n * halo, halo_T, halo_kappa)) / energy
 
-# %% ../../nbs/synthetic/05_electrons.ipynb #2868afa9
-STRAHL_ENERGY = 190.0  # centre of the strahl, eV
+# %% ../../nbs/synthetic/05_electrons.ipynb #9dec50e0
+STRAHL_ENERGY = 210.0  # centre of the strahl, eV
 STRAHL_SPREAD = 0.65  # standard deviation in ln E
 
 
