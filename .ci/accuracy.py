@@ -73,8 +73,8 @@ def tables(
             f"({', '.join(stored['null'])}), {found} "
             f"{'was' if found == 1 else 'were'} assigned a potential.",
             f"Of the figures of quality, *{best}* knows most about which answers are "
-            f"wrong: the area under its ROC over all scenarios is {area:.2f} (0.5 knows "
-            "nothing, 1 knows all).",
+            f"wrong: the area under its ROC over all scenarios is {area:.2f} "
+            "(0.5 knows nothing, 1 knows all).",
         ]
     )
 

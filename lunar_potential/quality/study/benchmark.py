@@ -110,8 +110,8 @@ HEADINGS = {
         "of sweeps without a loss cone that are identified"
     ),
     "quality": (
-        "Wrong answers among the identified sweeps of all scenarios, and the area under "
-        "the ROC of each figure of quality:\n0.5 knows nothing, 1 knows all"
+        "Wrong answers among the identified sweeps of all scenarios, and the area "
+        "under the ROC of each figure of quality:\n0.5 knows nothing, 1 knows all"
     ),
     "flags": "Share of the wrong and of the right answers that carry each flag",
     "accuracy": (
