@@ -366,10 +366,10 @@ def test_noise_decides_nothing(own):
 
 
 def test_tests_that_contradict_each_other_fail(own):
-    def shine(rows):
+    def shine(rows):  # five times the flux: more would drown the other test
         at_zero = (np.abs((rows["phi"] + 180) % 360 - 180) < 15) & (np.abs(THETA) < 12)
         rows["flux"] = np.where(
-            at_zero & (rows["flux"] > 1e-90), 20 * rows["flux"] + 1e-3, rows["flux"]
+            at_zero & (rows["flux"] > 1e-90), 5 * rows["flux"], rows["flux"]
         )
 
     for path in own.files():
