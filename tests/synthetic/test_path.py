@@ -51,6 +51,10 @@ def test_the_lowest_potential_does_not_know_a_positive_ground(u, sheath):
     assert lowest_potential(potential(u, sheath)) == [0]
 
 
+def test_where_the_whole_line_is_positive_the_lowest_is_that_of_the_plasma():
+    assert lowest_potential(potential(50.0, 1e9)) == [0]
+
+
 @anytime
 @given(repelling, sheaths)
 def test_the_lowest_potential_of_a_negative_ground_is_its_own(u, sheath):

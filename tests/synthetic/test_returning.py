@@ -22,6 +22,7 @@ from lunar_potential.synthetic.instrument import (
     cell_pieces,
     draw_efficiency,
     energy_table,
+    response_nodes,
 )
 from lunar_potential.synthetic.path import path_loss_cone
 from lunar_potential.synthetic.plasma import measured_flux, secondary_yield
@@ -186,6 +187,23 @@ def test_with_a_sharp_response_and_no_flow_the_flux_is_that_of_the_plasma():
     np.testing.assert_allclose(found, np.tile(expected, (88, 1)).T, rtol=1e-6)
 
 
+def test_a_strahl_from_the_moon_is_hidden_by_it_and_seen_on_a_line_that_misses_it():
+    truth = Truth.of(
+        4,
+        b=(0.0, 0.0, 5.0),  # polarity -1: the Moon is in the direction of -b
+        strahl=[0.0, 5.0, 5.0, 5.0],
+        strahl_sign=[1, -1, -1, 1],
+        connected=[True, True, False, False],
+    )
+    none, hidden, from_moon, to_moon = flux_of(truth)
+    row = np.argmin(np.abs(ENERGY - 210))
+    up, down = THETA > 70, THETA < -70
+    np.testing.assert_allclose(hidden, none, rtol=1e-5)
+    for seen, along, against in ((from_moon, up, down), (to_moon, down, up)):
+        assert (seen[row, along] > 2 * none[row, down].mean()).all()
+        np.testing.assert_allclose(seen[row, against], none[row, down], rtol=1e-5)
+
+
 # --- what changes within a sweep
 
 
@@ -259,6 +277,19 @@ def test_density_of_secondaries_is_conserved_on_their_way(u, u_sc, emission, sha
     total = np.trapezoid(parts.sum(axis=-1)[0], np.log(energy))
     emitted = landing_secondaries(truth)[0] / np.pi / emission
     assert total == pytest.approx(emitted, rel=0.02)
+
+
+@pytest.mark.parametrize("emission", [2.0, 5.0])
+def test_density_of_secondaries_falls_as_their_temperature_says(emission):
+    "f is proportional to exp(-K/T), so that its mean K is T."
+    truth = Truth.of(u_surface=-20.0, u_sc=5.0, emission=emission, secondaries=1.0)
+    energy = np.geomspace(8, 150, 15)
+    _, parts = secondary_parts(truth, energy, NOMINAL)
+    density = parts.sum(axis=-1)[0]
+    ratio, weight, _ = response_nodes(NOMINAL)
+    mean = np.trapezoid(density * energy, np.log(energy)) / (weight @ (1 / ratio))
+    mean /= np.trapezoid(density, np.log(energy))
+    assert mean == pytest.approx(25 + emission, rel=0.01)
 
 
 @anytime
