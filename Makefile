@@ -11,7 +11,7 @@ NO_PYTHON = No Python 3.11, 3.12 or 3.13 that can make virtual environments (Deb
 BIN = $(WORK)/.venv/bin
 export MPLBACKEND := Agg
 
-.PHONY: help demo test venv check format readme export run-notebooks docs release hooks
+.PHONY: help demo test venv check format accuracy readme export run-notebooks docs release hooks
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/make \1@\2/p' Makefile | awk -F@ '{printf "%-20s %s\n", $$1, $$2}'
@@ -36,12 +36,16 @@ check: venv ## format, imports, sizes; package, notebooks, README.md and docs ag
 	"$(BIN)/lint-imports" --no-cache
 	"$(BIN)/python" .ci/house.py
 	"$(BIN)/python" .ci/fresh.py
+	"$(BIN)/python" .ci/accuracy.py --check
 	"$(BIN)/python" .ci/readme.py --check
 	"$(BIN)/python" .ci/docs.py
 
 format: venv ## format notebooks, tests and scripts, and sort their imports
 	"$(BIN)/ruff" check --quiet --select I --fix .
 	"$(BIN)/ruff" format --quiet .
+
+accuracy: venv ## measure the potentials by scenario, write the tables of the front page
+	"$(BIN)/python" .ci/accuracy.py
 
 readme: venv ## write README.md from nbs/index.ipynb
 	"$(BIN)/python" .ci/readme.py

@@ -1,5 +1,7 @@
 """Every block of README.md runs, in order, in one folder, as a reader would run it."""
 
+import importlib.util
+import json
 import os
 import re
 import subprocess
@@ -9,7 +11,9 @@ from pathlib import Path
 import pytest
 from http_server import Site
 
+from lunar_potential import __version__
 from lunar_potential.data.archive import walk_files
+from lunar_potential.synthetic.scenario import SCENARIOS
 from lunar_potential.synthetic.simulate import simulate_archive
 
 root = Path(__file__).resolve().parent.parent
@@ -24,7 +28,7 @@ ELSEWHERE = {  # lines that are not run here, and why
     "lunar-potential download --start 1998-04-01 --end 1998-04-30": DOWNLOAD,
     "lunar-potential doctor --start 1998-04-01 --end 1998-04-30": DOWNLOAD,
     "lunar-potential batch --year 1998 --month 4": DOWNLOAD,
-    "lunar-potential bench accuracy": "ten minutes; test_cli runs it with few sweeps",
+    "lunar-potential bench accuracy": "long; test_cli runs it with few sweeps",
 }
 
 
@@ -108,6 +112,30 @@ def test_commands_wrote_what_the_readme_names(folder):
         f"artifacts/potential_cache/potential_batch_1998_{m}.npz"
         for m in ("01", "06", "06_15")
     } <= written
+
+
+def accuracy_script():
+    spec = importlib.util.spec_from_file_location("accuracy", root / ".ci/accuracy.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_accuracy_is_of_this_version_and_of_these_scenarios():
+    script = accuracy_script()
+    stored = json.loads(script.STORED.read_text(encoding="utf-8"))
+    names = dict.fromkeys(SCENARIOS)
+    assert script.disagreement(stored, __version__, names) == ""
+    assert script.tables(stored, SCENARIOS) in readme
+    assert "version" in script.disagreement(stored, "9.9", names)
+    renamed = {"another": None, **names}
+    assert "another" in script.disagreement(stored, __version__, renamed)
+    assert "plain" in script.disagreement(stored, __version__, list(names)[1:])
+
+
+def test_every_scenario_has_its_row():
+    rows = set(re.findall(r"^\| ([^|]+?) \|", readme, re.MULTILINE))
+    assert set(SCENARIOS) <= rows
 
 
 def test_names_it_recommends_are_public():

@@ -71,7 +71,7 @@ def plasma_energy(
     flow_energy,  # of speed_energy for the speed of the plasma, eV
     cosine,  # of the angle between direction of travel and flow
 ) -> np.ndarray:  # eV; arguments broadcast
-    "Energy of an electron in the frame of the plasma, exact for non-relativistic speeds."
+    "Energy of an electron in the frame of the plasma, exact at non-relativistic speed."
     return (
         energy - 2 * np.sqrt(np.maximum(energy, 0) * flow_energy) * cosine + flow_energy
     )

@@ -13,7 +13,6 @@ import numpy as np
 from scipy.special import roots_genlaguerre, roots_hermitenorm
 
 from lunar_potential.synthetic.electrons import (
-    STRAHL_ENERGY,
     isotropic_density,
     photoelectron_flux,
     plasma_energy,

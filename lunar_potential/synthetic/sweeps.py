@@ -27,9 +27,7 @@ from lunar_potential.synthetic.instrument import (
 )
 from .returning import beam_flux, channel_tables
 from lunar_potential.synthetic.truth import (
-    TYPICAL_SWEEP,
     Truth,
-    load_truth,
     rotate,
     row_fields,
     row_light,

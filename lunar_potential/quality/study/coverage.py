@@ -19,8 +19,7 @@ from lunar_potential.quality.study.truths import (
     join_truths,
     legend_above,
 )
-from ...synthetic.instrument import SimulationOptions
-from ...synthetic.scenario import REGIMES
+from ...synthetic.scenario import REGIMES, find_scenario
 
 # %% ../../../nbs/quality/study/03_coverage.ipynb #647ca3a8
 def _share(hits):
@@ -177,23 +176,24 @@ def coverage_study(
     regimes=None,  # keys of REGIMES; None: all
     n_sweeps: int = DAY,  # sweeps of each
     seed: int = 0,  # same seed, same study
-    options: SimulationOptions = SimulationOptions(),  # the instrument
+    scenario="plain",  # a key of SCENARIOS, or a Scenario
     config: Config = Config(),  # settings of the pipeline
     n_jobs: int = 1,  # worker processes
 ) -> CoverageStudy:  # of all regimes
     "Draws each regime, measures and fits it."
     regimes = list(REGIMES) if regimes is None else list(np.atleast_1d(regimes))
-    days = [draw_day(name, n_sweeps, seed, options) for name in regimes]
+    days = [draw_day(name, n_sweeps, seed, scenario) for name in regimes]
     for number, day in enumerate(days):
         day.day[:] = number
-    return CoverageStudy(inject(join_truths(days), options, config, seed, n_jobs))
+    instrument = find_scenario(scenario)[1].instrument
+    return CoverageStudy(inject(join_truths(days), instrument, config, seed, n_jobs))
 
 # %% ../../../nbs/quality/study/03_coverage.ipynb #b5593e49
 def plot_errors(
     injection: Injection,  # of inject
     ax=None,  # Matplotlib axes; the current ones if None
 ):  # the axes
-    """Draws fitted minus true surface potential, versus the true one.
+    """Draws fitted minus true potential, versus the true one, the lowest on the path.
 
     Lines are the 95 % sets, colours the regimes.
     """
@@ -212,7 +212,7 @@ def plot_errors(
     ax.set_xscale("symlog", linthresh=10)
     ax.set_yscale("symlog", linthresh=10)
     ax.set(
-        xlabel="true surface potential (V)",
+        xlabel="lowest potential on the path (V)",
         ylabel="fitted minus true (V)",
         xlim=(-2000, 40),
         ylim=(-1000, 1000),

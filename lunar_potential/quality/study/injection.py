@@ -35,14 +35,14 @@ class Injection:
 
     @property
     def target(self) -> np.ndarray:  # (S,) V; NaN where the field line misses the Moon
-        "The potential of the surface that the fit should find."
+        "The lowest potential on the path, which the fit should find."
         relative = (self.spec["flags"] & int(Flag.RELATIVE_TO_SPACECRAFT)) != 0
-        u = self.truth.u_surface - np.where(relative, self.truth.u_sc, 0.0)
+        u = self.truth.u_lowest - np.where(relative, self.truth.u_sc, 0.0)
         return np.where(self.truth.connected, u, np.nan)
 
     @property
     def error(self) -> np.ndarray:  # (S,) V; NaN where there is no value
-        "Fitted minus true surface potential."
+        "Fitted potential minus the lowest on the path."
         return self.spec["u_surface"] - self.target
 
     @property
@@ -65,6 +65,22 @@ class Injection:
         "Whether the set, from end to end, contains the truth; open ends are infinite."
         lower, upper = self.bounds(level)
         return self.has_set & (lower <= self.target) & (self.target <= upper)
+
+    @property
+    def informative(self) -> np.ndarray:  # bool (S,)
+        "Whether the 95 % set excludes any potential at all."
+        lower, upper = self.bounds(95)
+        return self.has_set & (np.isfinite(lower) | np.isfinite(upper))
+
+    @property
+    def wrong(self) -> np.ndarray:  # bool (S,)
+        """Whether a sweep has a wrong answer.
+
+        It lies outside its own 95 % set by truth and is off by more than 10 V and
+        10 %, or there is no loss cone at all."""
+        far = np.abs(self.error) > np.maximum(10.0, 0.1 * np.abs(self.target))
+        missed = self.truth.connected & ~self.covered(95) & far
+        return self.identified & (missed | ~self.truth.connected)
 
     def __len__(self):
         return len(self.truth)

@@ -4,54 +4,29 @@
 
 # %% auto #0
 __all__ = ['DAY', 'DAYS_APART', 'spacecraft_truth', 'draw_day', 'legend_above', 'plot_truths', 'truth_grid', 'split_days',
-           'number_sweeps', 'join_truths']
+           'number_sweeps']
 
 # %% ../../../nbs/quality/study/01_truths.ipynb #ee716c4e
 import dataclasses
 
 import numpy as np
 
-from ...synthetic.instrument import SimulationOptions
-from ...synthetic.plasma import shaded_potential, sunlit_potential
-from lunar_potential.synthetic.scenario import (
-    REGIMES,
+from lunar_potential.synthetic.draws import (
     draw_field,
-    draw_plasma,
-    draw_surface,
+    draw_sweeps,
+    spacecraft_potentials,
 )
-from ...synthetic.sweeps import Truth
+from ...synthetic.scenario import REGIMES
+from ...synthetic.truth import Truth, join_truths
 
 # %% ../../../nbs/quality/study/01_truths.ipynb #ba39437b
 def spacecraft_truth(
     truth: Truth,  # with plasma and sunlight
 ) -> np.ndarray:  # (S,) V
     "Potential at which the currents to the spacecraft balance."
-    return np.where(
-        truth.sc_sun,
-        sunlit_potential(truth.n, truth.T, truth.kappa),
-        shaded_potential(truth.T, truth.kappa),
-    )
-
-# %% ../../../nbs/quality/study/01_truths.ipynb #66393a59
-def _draw_place(rng, sc_sun, connected):
-    "Footpoint, sunlight and polarity of sweeps, some of them not connected."
-    unit = rng.normal(size=(len(sc_sun), 3))
-    unit /= np.linalg.norm(unit, axis=1, keepdims=True)
-    unit[:, 0] = np.where(sc_sun, unit[:, 0], -np.abs(unit[:, 0]))
-    met = rng.random(len(sc_sun)) < connected
-    polarity = np.where(met, rng.choice([-1, 1], len(sc_sun)), 0)
-
-    def known(radians):
-        return np.where(met, np.degrees(radians), np.nan)
-
-    return dict(
-        polarity=polarity,
-        sc_sun=sc_sun,
-        foot_sun=met & (unit[:, 0] > 0),
-        foot_zenith=known(np.arccos(unit[:, 0])),
-        foot_lat=known(np.arcsin(unit[:, 2])),
-        foot_lon=known(np.arctan2(unit[:, 1], unit[:, 0])),
-    )
+    wanted = truth.sc_sun, ~truth.sc_sun
+    sun, shade = spacecraft_potentials(vars(truth), wanted)
+    return np.where(truth.sc_sun, sun, shade)
 
 # %% ../../../nbs/quality/study/01_truths.ipynb #1c1e3ff0
 DAY = 1080  # maximum number of sweeps in a day: one every 80 s
@@ -62,38 +37,11 @@ def draw_day(
     regime="solar_wind",  # key of REGIMES, or several that alternate
     n_sweeps: int = DAY,  # sweeps
     seed: int = 0,  # same seed, same truth
-    options: SimulationOptions = SimulationOptions(),  # backscatter, anisotropy
+    scenario="plain",  # a key of SCENARIOS, or a Scenario
     connected: float = 1.0,  # share of sweeps on field lines that meet the Moon
 ) -> Truth:  # of the sweeps
     "Sweeps of one regime, without kernels or files; ValueError for an unknown regime."
-    turns = np.atleast_1d(regime)
-    unknown = sorted(set(turns.tolist()) - set(REGIMES))
-    if unknown:
-        raise ValueError(
-            f"regime {unknown[0]!r} is unknown; choose from {', '.join(REGIMES)}"
-        )
-    if n_sweeps < 1:
-        raise ValueError(f"{n_sweeps} sweeps cannot be drawn; give 1 or more")
-    rng = np.random.default_rng(
-        [seed, 5, *(list(REGIMES).index(name) for name in turns)]
-    )
-    regimes = np.resize(turns, n_sweeps)
-    place = _draw_place(rng, regimes != "wake", connected)
-    plasma = draw_plasma(rng, regimes, DAYS_APART)
-    surface = draw_surface(rng, regimes, place, DAYS_APART, options)
-    place.pop("foot_zenith")
-    truth = Truth.of(
-        n_sweeps,
-        regime=regimes,
-        **plasma,
-        **surface,
-        **place,
-        b=draw_field(rng, n_sweeps, DAYS_APART),
-        anisotropy=options.anisotropy * rng.uniform(-1, 1, n_sweeps),
-        sc_lat=np.nan,
-        sc_lon=np.nan,
-    )
-    return dataclasses.replace(truth, u_sc=spacecraft_truth(truth))
+    return draw_sweeps(scenario, n_sweeps, seed, regime, connected)
 
 # %% ../../../nbs/quality/study/01_truths.ipynb #ccae86d6
 def legend_above(
@@ -109,17 +57,17 @@ def plot_truths(
     truth: Truth,  # sweeps
     ax=None,  # Matplotlib axes; the current ones if None
 ):  # the axes
-    "Draws the true surface potential versus the field ratio, coloured by regime."
+    "Draws the lowest potential versus the field ratio, coloured by regime."
     import matplotlib.pyplot as plt
 
-    ax = ax or plt.gca()
+    ax, lowest = ax or plt.gca(), truth.u_lowest
     for name in dict.fromkeys(truth.regime):
         here = truth.regime == name
-        x, y = truth.bs_over_bm[here], truth.u_surface[here]
+        x, y = truth.bs_over_bm[here], lowest[here]
         ax.plot(x, y, ".", ms=3, label=name.replace("_", " "))
     ax.set(
         xlabel="field at the spacecraft over field at the surface",
-        ylabel="true surface potential (V)",
+        ylabel="lowest potential on the path (V)",
     )
     ax.set_yscale("symlog", linthresh=10)
     legend_above(ax)
@@ -160,14 +108,3 @@ def number_sweeps(
     "Sweeps numbered as in a file of their own, one every 80 s."
     number = np.arange(len(truth))
     return dataclasses.replace(truth, spec_no=1 + number, time=891388800 + 80 * number)
-
-
-def join_truths(
-    truths: list,  # of Truth
-) -> Truth:  # of all sweeps
-    "Truths joined in order."
-    fields = {
-        name: np.concatenate([getattr(truth, name) for truth in truths])
-        for name in vars(truths[0])
-    }
-    return Truth(**fields)
