@@ -232,9 +232,10 @@ def demo_command(
     print_outcome(demo["batch"])
     print(
         f"\nA simulated day (scenario {args.scenario}) and its truth. Medians in "
-        "volts; U_sc: spacecraft,\nU_surface: Moon, |error|: fitted minus the lowest potential "
-        "on the path; 95 of 100 surface errors are\nbelow the next column; last column: "
-        "share of 95 % sets that hold the truth.\n`lunar-potential bench accuracy` "
+        "volts; U_sc: spacecraft,\nU_surface: Moon, |error|: fitted minus the lowest "
+        "potential on the path; 95 of 100 surface errors are\nbelow the next column; "
+        "last column: share of 95 % sets that hold the truth.\n"
+        "`lunar-potential bench accuracy` "
         f"measures it by scenario.\n{demo['table'].to_string()}\n"
     )
     files = {"potentials": "npz", "map": "png", "globe, for a browser": "html"}

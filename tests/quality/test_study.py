@@ -4,12 +4,15 @@ import dataclasses
 import json
 
 import matplotlib
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy.stats import binom, binomtest, norm
 
-from lunar_potential import pipeline
+from lunar_potential import __version__, pipeline
 from lunar_potential.config import Config
 from lunar_potential.physics.currents import ChargingErrors
 from lunar_potential.physics.pitch import cell_pitch
@@ -23,6 +26,14 @@ from lunar_potential.quality.study.coverage import (
     plot_errors,
     plot_widths,
 )
+from lunar_potential.quality.study.figures import (
+    QUALITY_FIGURES,
+    flag_table,
+    join_injections,
+    plot_roc,
+    quality_table,
+    roc_area,
+)
 from lunar_potential.quality.study.injection import (
     Injection,
     fit_measured,
@@ -32,12 +43,10 @@ from lunar_potential.quality.study.injection import (
 from lunar_potential.quality.study.robustness import (
     MAX_FALSE_RATE,
     NULL_KINDS,
-    StressCase,
     false_identification,
     null_sweeps,
-    stress_cases,
-    stress_study,
 )
+from lunar_potential.quality.study.scenarios import scenario_row, scenario_study
 from lunar_potential.quality.study.spacecraft import (
     check_spacecraft,
     identical_answers,
@@ -56,6 +65,7 @@ from lunar_potential.quality.study.truths import (
     split_days,
     truth_grid,
 )
+from lunar_potential.synthetic.draws import draw_sweeps
 from lunar_potential.synthetic.instrument import (
     COUNT_FACTOR,
     SimulationOptions,
@@ -442,7 +452,6 @@ def test_regimes_are_days_of_one_instrument(study):
 
 
 def test_figures(study):
-    import matplotlib.pyplot as plt
 
     for draw, data in (
         (plot_coverage, study.table),
@@ -465,33 +474,122 @@ def test_figures(study):
     plt.close(ax.figure)
 
 
-def test_stress_cases_differ_from_the_nominal_one():
-    cases = stress_cases()
-    assert cases["nominal"] == StressCase(SimulationOptions()) and len(
-        set(cases.values())
-    ) == len(cases)
+# by scenario
 
 
-def test_stress_study_rows():
-    cases = {
-        "nominal": StressCase(SimulationOptions()),
-        "quiet": StressCase(SimulationOptions(gain_error=0.0)),
-        "thin": StressCase(SimulationOptions(), 0.3),
-    }
-    table = stress_study(12, seed=1, cases=cases)
-    assert (
-        table.index.tolist() == list(cases)
-        and (table["sweeps"] == 12).all()
-        and table["sweeps"].dtype.kind == "i"
+def spec_of(truth, value, lower, upper, **others):
+    "Results by hand; both levels have the same set."
+    sets = {level: (lower, upper) for level in (95, 68)}
+    injected = injection(truth, value, sets)
+    nominal = dict(u_spacecraft=truth.u_sc, u_spacecraft_error=1.0)
+    nominal |= dict(u_spacecraft_constants_error=0.0, fit_quality=1.0, n_channels=9)
+    nominal |= dict(kappa_fit_quality=1.0, fit_gain=1e3, du_duspacecraft=1.0)
+    nominal |= dict(background_factor=1.0)
+    for name, values in (nominal | others).items():
+        injected.spec[name] = np.broadcast_to(values, len(truth)).copy()
+    return injected
+
+
+def test_the_target_is_the_lowest_potential():
+    truth = Truth.of(
+        3, u_surface=[8.0, 8.0, -40.0], barrier=[0.0, 50.0, 0.0], sheath=10.0
     )
-    assert (
-        table.loc["nominal", "width_95"]
-        != table.loc["quiet", "width_95"]
-        != table.loc["thin", "width_95"]
+    injected = injection(truth, 0.0, {95: (-5.0, 5.0), 68: (-1.0, 1.0)})
+    np.testing.assert_allclose(injected.target, [0, -50, -40], atol=0.3)
+    assert injected.covered().tolist() == [True, False, False]
+
+
+def test_wrong_answers():
+    truth = Truth.of(
+        5,
+        u_surface=[-100.0, -100.0, -100.0, -1000.0, np.nan],
+        connected=np.array([True, True, True, True, False]),
     )
-    pd.testing.assert_frame_equal(
-        table.iloc[:1], stress_study(12, seed=1, cases={"nominal": cases["nominal"]})
+    value = np.array([-105.0, -112.0, -112.0, -1080.0, -30.0])
+    lower = np.array([-106.0, -113.0, -113.0, -1090.0, -40.0])
+    upper = np.array([-104.0, -111.0, -99.0, -1070.0, -20.0])
+    # near enough; wrong; inside its set; within 10 %; no cone at all
+    assert spec_of(truth, value, lower, upper).wrong.tolist() == [0, 1, 0, 0, 1]
+
+
+def test_scenario_rows_are_counted_by_hand():
+    truth = Truth.of(
+        10,
+        u_surface=np.where(np.arange(10) < 8, -50.0, np.nan),
+        connected=np.arange(10) < 8,
+        foot_sun=np.arange(10) % 2 == 0,
     )
+    value = np.where(np.arange(10) == 9, np.nan, -52.0)
+    upper = np.where(np.arange(10) < 2, -51.0, -40.0)
+    row = scenario_row(
+        spec_of(truth, value, -60.0, upper, u_spacecraft=truth.u_sc + 2.5)
+    )
+    assert row["sweeps"] == 10 and row["says"] == 1 and row["error"] == 2
+    assert row["covered_95"] == 6 / 8 and row["covered_95_sun"] == 3 / 4
+    assert row["covered_95_shade"] == 3 / 4 and row["width_shade"] == 20
+    assert row["false"] == 1 / 2 and row["u_sc_error"] == 2.5
+    assert row["u_sc_covered"] == 0 and row["u_sc_found"] == 1
+
+
+def test_a_whole_line_says_nothing():
+    truth = Truth.of(2, u_surface=-50.0)
+    row = scenario_row(spec_of(truth, np.nan, -np.inf, np.inf))
+    assert row["says"] == 0 and np.isnan(row["covered_95"]) and np.isnan(row["error"])
+
+
+def test_scenario_study_is_that_of_its_scenarios_on_any_number_of_workers():
+    names = ["control", "no cone"]
+    one, two = (scenario_study(names, 8, seed=3, n_jobs=n) for n in (1, 2))
+    pd.testing.assert_frame_equal(one.table, two.table)
+    alone = scenario_study("no cone", 8, seed=3)
+    pd.testing.assert_frame_equal(one.table.iloc[1:], alone.table)
+    truth = draw_sweeps("control", 8, seed=3)
+    np.testing.assert_array_equal(
+        one.injections["control"].truth.u_surface, truth.u_surface
+    )
+    with pytest.raises(ValueError, match="unknown.*plain"):
+        scenario_study("the Moon of tomorrow", 8)
+
+
+@given(st.lists(st.integers(0, 5), min_size=2, max_size=30), st.data())
+def test_roc_area_is_the_share_of_pairs_in_order(values, data):
+    wrong = np.array(
+        data.draw(st.lists(st.booleans(), min_size=len(values), max_size=len(values)))
+    )
+    area, values = roc_area(np.array(values, float), wrong), np.array(values)
+    if wrong.all() or not wrong.any():
+        assert np.isnan(area)
+        return
+    pairs = np.sign(values[wrong][:, None] - values[~wrong][None])
+    assert area == pytest.approx((pairs.mean() + 1) / 2)
+
+
+def test_quality_and_flags_of_known_answers():
+    truth = Truth.of(40, u_surface=-50.0)
+    bad = np.arange(40) < 10
+    value = np.where(bad, -150.0, -50.0)
+    injected = spec_of(
+        truth,
+        value,
+        value - 5,
+        value + 5,
+        fit_quality=np.where(bad, 3.0, 1.0),
+        fit_gain=np.where(bad, 2e3, 1e3),
+        flags=np.where(bad, int(Flag.POOR_FIT), 0) | int(Flag.MASKED_CELLS),
+    )
+    table = quality_table(injected)
+    assert (table["answers"] == 40).all() and (table["wrong"] == 10).all()
+    assert table.loc["misfit of the cone", "roc_area"] == 1
+    assert table.loc["small gain of the cone", "roc_area"] == 0
+    assert table.loc["few channels", "roc_area"] == 0.5
+    flags = flag_table(injected)
+    assert flags.loc["POOR_FIT"].tolist() == [1, 0]
+    assert flags.loc["MASKED_CELLS"].tolist() == [1, 1]
+    both = join_injections([injected, injected])
+    assert len(both) == 80 and both.wrong.sum() == 20
+    ax = plot_roc(injected, plt.subplots()[1])
+    assert len(ax.lines) == len(QUALITY_FIGURES) + 1
+    plt.close(ax.figure)
 
 
 # without a loss cone
@@ -607,8 +705,10 @@ def test_tables_as_text_and_json():
     table = pd.DataFrame(
         {"sweeps": [3], "error": [np.nan], "width_95": [np.inf]}, index=["all"]
     )
-    assert json.loads(benchmark_json({"accuracy": table})) == {
-        "accuracy": {"all": {"sweeps": 3, "error": None, "width_95": None}}
+    stored = json.loads(benchmark_json({"accuracy": table}, seed=4))
+    assert stored == {
+        "about": {"version": __version__, "seed": 4},
+        "accuracy": {"all": {"sweeps": 3, "error": None, "width_95": None}},
     }
     assert "volts" in format_benchmark(
         {"accuracy": table}
