@@ -1,4 +1,4 @@
-"""A simulated archive that the tests share: three days of 30 sweeps each."""
+"""A simulated archive that the tests share: three plain days of 30 sweeps each."""
 
 import shutil
 import signal
@@ -26,7 +26,12 @@ def interruptible():
 def _simulated(tmp_path_factory):
     root = tmp_path_factory.mktemp("archive")
     return root, simulate_archive(
-        root, dates=DATES, sweeps_per_day=SWEEPS, cadence=2800, seed=11
+        root,
+        dates=DATES,
+        sweeps_per_day=SWEEPS,
+        cadence=2800,
+        seed=11,
+        scenario="plain",
     )
 
 

@@ -517,6 +517,7 @@ def test_days_that_choose_their_response_are_the_same_on_any_number_of_workers(
         sweeps_per_day=210,
         cadence=400,
         seed=6,
+        scenario="plain",
         response_fwhm=0.58,
     )
     written = set()

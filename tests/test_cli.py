@@ -1,5 +1,6 @@
 """The command `lunar-potential`: thin, quick to start, clear about mistakes."""
 
+import dataclasses
 import json
 import re
 import shlex
@@ -13,8 +14,10 @@ import pytest
 from lunar_potential import __version__
 from lunar_potential.batch import add_batch_arguments
 from lunar_potential.cli import build_parser, error_table, main
+from lunar_potential.data.archive import Archive
 from lunar_potential.quality.study import spacecraft
 from lunar_potential.results import read_results
+from lunar_potential.synthetic.simulate import simulate_archive
 
 HEAVY = (
     "numba",
@@ -185,19 +188,22 @@ def test_bench(tmp_path, capsys):
             word in out
             for word in (
                 "plasma_sheet",
-                "linear response",
+                "ordinary tail",
+                "smeared edge",
                 "two energies",
                 "covered_95",
             )
         )
-        and "stress" in err
+        and "scenarios" in err
     )
     tables = json.loads((tmp_path / "bench.json").read_text())
     assert (
-        list(tables) == ["accuracy", "stress", "null", "speed"]
+        list(tables)
+        == ["about", "scenarios", "quality", "flags", "accuracy", "null", "speed"]
         and tables["accuracy"]["all"]["sweeps"] == 40
     )
     assert {row["sweeps"] for row in tables["null"].values()} == {8}
+    assert (tables["about"]["sweeps"], tables["about"]["seed"]) == (8, 2)
 
 
 def test_bench_spacecraft_potential(tmp_path, capsys):
@@ -231,7 +237,7 @@ def test_bench_spacecraft_potential(tmp_path, capsys):
     )
     tables = json.loads((tmp_path / "bench.json").read_text())
     assert (
-        list(tables) == ["parallel", "spacecraft", "influence"]
+        list(tables) == ["about", "parallel", "spacecraft", "influence"]
         and tables["parallel"]["spacecraft potential"]["rows"] == 300
     )
 
@@ -269,7 +275,7 @@ def test_bench_month(tmp_path, capsys):
         and "simulating" in err
     )
     tables = json.loads((tmp_path / "bench.json").read_text())
-    assert list(tables) == ["runs", "stages", "costs"] and all(
+    assert list(tables) == ["about", "runs", "stages", "costs"] and all(
         run["identical"] for run in tables["runs"].values()
     )
 
@@ -303,11 +309,49 @@ def test_error_table(results, truth):
     assert table.loc["all", "U_surface |error|"] < 6
 
 
+def test_errors_are_those_of_the_lowest_potential_on_the_path(results, truth):
+    "Ground that no loss cone can see changes no error."
+    higher = dataclasses.replace(truth, u_surface=np.maximum(truth.u_surface, 0) + 150)
+    hidden = dataclasses.replace(
+        higher, barrier=-truth.u_lowest, sheath=np.full(len(truth), 1e-3)
+    )
+    one, other = error_table(results, truth), error_table(results, hidden)
+    column = "U_surface |error|"
+    np.testing.assert_allclose(other[column], one[column], atol=0.5)
+
+
+@pytest.mark.parametrize(
+    "options, scenario, hard",
+    [
+        ([], "ordinary", None),
+        (["--scenario", "plain"], "plain", None),
+        (["--scenario", "plain", "--hard"], "plain", True),
+    ],
+)
+def test_simulate_writes_the_scenario_with_its_own_instrument(
+    options, scenario, hard, tmp_path
+):
+    few = ["--sweeps", "12", "--cadence", "7200"]
+    assert main(["simulate", str(tmp_path / "one"), *few, *options]) == 0
+    changed = {} if hard is None else {"hard": hard}
+    simulate_archive(
+        tmp_path / "other",
+        sweeps_per_day=12,
+        cadence=7200,
+        scenario=scenario,
+        **changed,
+    )
+    for path in Archive(tmp_path / "other").files():
+        written = tmp_path / "one" / path.relative_to(tmp_path / "other")
+        assert written.read_bytes() == path.read_bytes()
+
+
 @pytest.mark.parametrize(
     "argv, status, words",
     [
         (["info", "nowhere"], 1, "does not exist"),
         (["simulate", "x", "--sweeps", "0"], 1, "sweeps"),
+        (["simulate", "x", "--scenario", "moon"], 1, "plain, control, ordinary"),
         (["bench", "accuracy", "--sweeps", "0"], 1, "0 sweeps"),
         (["bench", "--days", "0"], 1, "0 days"),
         (["movie", "nowhere"], 1, "nowhere"),

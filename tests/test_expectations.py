@@ -31,10 +31,15 @@ CELLS = make_cells(THETA, count_factor(THETA))
 
 @pytest.fixture(scope="module")
 def simulated(tmp_path_factory):
-    "An archive of two days with 80 sweeps each, its truth, and the results."
+    "An archive of two plain days of 80 sweeps each, its truth, and the results."
     root = tmp_path_factory.mktemp("expectations")
     truth = simulate_archive(
-        root, dates=DATES, sweeps_per_day=80, cadence=1070, seed=21
+        root,
+        dates=DATES,
+        sweeps_per_day=80,
+        cadence=1070,
+        seed=21,
+        scenario="plain",
     )
     archive = Archive(root)
     return (
@@ -129,7 +134,7 @@ def test_surface_potential_within_six_volts_and_rarely_far_off(simulated, spec):
     truth = simulated[1]
     fitted = truth.connected & spec["has_fit"]
     assert fitted.sum() > 0.95 * truth.connected.sum() > 80
-    off = np.abs(spec["u_surface"] - truth.u_surface)[fitted]
+    off = np.abs(spec["u_surface"] - truth.u_lowest)[fitted]
     assert np.median(off) < 6 and np.quantile(off, 0.95) < 60
 
 
@@ -145,8 +150,8 @@ def test_sets_hold_the_truth(simulated, spec):
     truth = simulated[1]
     fitted = truth.connected & spec["has_fit"]
     for level, least in (("95", 0.85), ("68", 0.55)):
-        inside = (spec[f"u_surface_lower_{level}"] <= truth.u_surface) & (
-            truth.u_surface <= spec[f"u_surface_upper_{level}"]
+        inside = (spec[f"u_surface_lower_{level}"] <= truth.u_lowest) & (
+            truth.u_lowest <= spec[f"u_surface_upper_{level}"]
         )
         assert inside[fitted].mean() > least
 
@@ -180,7 +185,12 @@ def test_missing_lines_in_a_long_file_move_the_other_sweeps_within_their_errors(
     tmp_path,
 ):
     simulate_archive(
-        tmp_path, dates=("1998-04-03",), sweeps_per_day=205, cadence=400, seed=3
+        tmp_path,
+        dates=("1998-04-03",),
+        sweeps_per_day=205,
+        cadence=400,
+        seed=3,
+        scenario="plain",
     )
     archive = Archive(tmp_path)
     path = archive.files()[0]

@@ -58,7 +58,12 @@ def days(tmp_path_factory):
     "Six short days, and what an undisturbed run in one process makes of them."
     root = tmp_path_factory.mktemp("days")
     simulate_archive(
-        root / "data", dates=DATES, sweeps_per_day=6, cadence=14000, seed=2
+        root / "data",
+        dates=DATES,
+        sweeps_per_day=6,
+        cadence=14000,
+        seed=2,
+        scenario="plain",  # every day has fits
     )
     run_all(root / "data", root / "whole", n_jobs=1)
     return root

@@ -370,7 +370,7 @@ def plot_scenarios(
 
     rows = math.ceil(len(names) / columns)
     fig, axes = plt.subplots(
-        rows, columns, figsize=(3.4 * columns, 2.7 * rows), sharex=True, sharey=True
+        rows, columns, figsize=(3.2 * columns, 2.5 * rows), sharex=True, sharey=True
     )
     for ax in np.ravel(axes)[len(names) :]:
         ax.axis("off")

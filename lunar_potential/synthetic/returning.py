@@ -27,7 +27,7 @@ from lunar_potential.synthetic.instrument import (
 )
 from .path import path_loss_cone
 from .plasma import measured_flux, secondary_yield
-from .truth import Truth, row_potentials
+from .truth import Truth, row_light, row_potentials
 
 # %% ../../nbs/synthetic/07_returning.ipynb #4015823d
 FLOW_COSINES = np.linspace(-1, 1, 17)  # of the angle between direction and flow
@@ -38,10 +38,11 @@ def _per_sweep(values, ndim):
     return np.reshape(values, (-1,) + (1,) * (ndim - 1))
 
 
-def _plasma(truth, ndim):
+def _plasma(truth, ndim, channels):
     "Parameters of core and halo of each row, broadcast over more axes."
     rows = {"n": truth.n[:, None] * truth.level, "T": truth.T[:, None] * truth.warmth}
     rows["halo_T"] = truth.halo_T[:, None] * truth.warmth
+    rows = {name: values[:, :channels] for name, values in rows.items()}
     shaped = {
         name: values.reshape(values.shape + (1,) * (ndim - 2))
         for name, values in rows.items()
@@ -74,7 +75,7 @@ def down_parts(
     flow = speed_energy(np.linalg.norm(truth.flow, axis=1))
     moved = plasma_energy(positive, _per_sweep(flow, 4), np.asarray(cosines)[:, None])
     moved = np.maximum(moved, 1e-6)
-    density = isotropic_density(moved, **_plasma(truth, 4))
+    density = isotropic_density(moved, **_plasma(truth, 4, len(nodes)))
     part = np.where(reachable, weight * nodes[:, None] * density, 0.0)
     strahl = _per_sweep(truth.strahl, 4)
     if not truth.strahl.any():
@@ -130,7 +131,7 @@ def backscatter_parts(
     "Flux out of the loss cone that each node of a channel contributes."
     nodes, ambient, weight = node_energies(truth, energy, options)
     positive = np.maximum(ambient, 1e-6)
-    density = isotropic_density(positive, **_plasma(truth, 3))
+    density = isotropic_density(positive, **_plasma(truth, 3, len(nodes)))
     beam = truth.strahl * 2 * strahl_moment(np.radians(truth.strahl_width), 1)
     lands = _per_sweep(np.where(truth.strahl_sign > 0, beam, 0.0), 3) * strahl_window(
         positive
@@ -165,14 +166,16 @@ def _blurred_cones(cone, ambient, truth):
     "Cones (S, C, Q, 1 or 5) of the nodes, spread in angle, and the weights."
     if not truth.smear.any():
         return cone[..., None], np.ones(1)
+    blurred = _per_sweep(truth.smear > 0, 4)
     offset, weight = roots_hermitenorm(5)
+    weight = np.where(blurred, weight / weight.sum(), [0.0, 0.0, 1.0, 0.0, 0.0])
     per_energy = 1 / _per_sweep(truth.smear_energy, 3)
     grown = np.sqrt(1 + np.maximum(ambient, 0) * per_energy)
     spread = np.radians(_per_sweep(truth.smear, 3) * grown)[..., None] * offset
     angle = np.arcsin(np.sqrt(np.clip(cone, 0, 1)))[..., None] + spread
-    partly = ((cone > 0) & (cone < 1))[..., None]
+    partly = ((cone > 0) & (cone < 1))[..., None] & blurred
     moved = np.sin(np.clip(angle, 0, np.pi / 2)) ** 2
-    return np.where(partly, moved, cone[..., None]), weight / weight.sum()
+    return np.where(partly, moved, cone[..., None]), weight
 
 
 def _cumulative(parts):
@@ -183,6 +186,8 @@ def _cumulative(parts):
 
 def _spread(parts, weights, n_more):
     "Parts of the nodes divided over their blurred cones, and zeros for other lines."
+    if np.ndim(weights) > 1 and parts.ndim == 4:
+        weights = weights[:, None]
     divided = (parts[..., None] * weights).reshape(parts.shape[:-1] + (-1,))
     return np.concatenate([divided, np.zeros(parts.shape[:-1] + (n_more,))], axis=-1)
 
@@ -235,7 +240,8 @@ def channel_tables(
     risen = _spread(backscatter_parts(truth, energy, options), weights, 0)
     risen = np.concatenate([risen, secondary], axis=-1)
     risen = np.take_along_axis(risen, order, -1)
-    risen = risen.sum(-1, keepdims=True) - _cumulative(risen)
+    risen = _cumulative(risen)
+    risen = risen[..., -1:] - risen
     return cone, down, strahl, risen, _photoelectrons(truth, nodes, options)
 
 
@@ -245,4 +251,5 @@ def _photoelectrons(truth, nodes, options):
         return np.zeros((len(truth), len(nodes)))
     u_sc = row_potentials(truth)[:, : len(nodes), None]
     flux = photoelectron_flux(nodes, u_sc) @ response_nodes(options)[1]
-    return np.where(truth.photoelectrons[:, None], flux, 0.0)
+    seen = truth.photoelectrons[:, None] & row_light(truth)[:, : len(nodes)]
+    return np.where(seen, flux, 0.0)

@@ -165,6 +165,8 @@ def expected_flux(
 ) -> tuple:  # flux, cm^-2 s^-1 sr^-1 eV^-1; share that sunlight enters: (S, C, 88)
     "What an instrument without noise measures, and where sunlight enters it."
     energy = np.asarray(energy, float)
+    if not len(truth):
+        return np.zeros(np.shape(phi)), np.zeros(np.shape(phi))
     parts = [
         _group_flux(
             truth.select(slice(k, k + GROUP)), energy, phi[k : k + GROUP], options

@@ -32,7 +32,7 @@ SEED = 5
 anytime = settings(deadline=None)  # a busy machine is no failure
 
 
-def a_day(seed=SEED, size=SIZE, connected=True, **options):
+def a_day(seed=SEED, size=SIZE, connected=True, anisotropy=0.0, **options):
     "Energies, counts, pitch cosines and factors of a day in a varying solar wind."
     rng = np.random.default_rng(seed)
     truth = Truth.of(
@@ -41,6 +41,7 @@ def a_day(seed=SEED, size=SIZE, connected=True, **options):
         T=rng.uniform(8, 20, size),
         b=rng.normal(size=(size, 3)),
         polarity=-1 if connected else 0,
+        anisotropy=anisotropy,
     )
     er = ERData.from_dataframe(
         simulate_sweeps(truth, SimulationOptions(**options), seed=seed).to_frame(),

@@ -19,7 +19,8 @@ from lunar_potential.synthetic.instrument import (
 )
 from lunar_potential.synthetic.scenario import REGIMES
 from lunar_potential.synthetic.simulate import day_path, load_truth, simulate_archive
-from lunar_potential.synthetic.sweeps import Truth, simulate_sweeps
+from lunar_potential.synthetic.sweeps import Truth, recorded_fields, simulate_sweeps
+from lunar_potential.synthetic.truth import row_light
 
 SMALL = dict(sweeps_per_day=12, cadence=7200.0)
 
@@ -100,7 +101,8 @@ def test_reader_sees_every_sweep_and_every_flag(archive):
     er = ERData.from_files(Archive(root).files(), Archive(root).theta)
     assert er.n_sweeps == len(truth) and (er.sweep_len == 15).all()
     assert np.array_equal(er.ds.time.values[er.sweep_start], truth.time)
-    assert np.allclose(er.ds.b.values[er.sweep_start], truth.b)
+    recorded = recorded_fields(truth).reshape(-1, 3)
+    assert np.allclose(er.ds.b.values, recorded, rtol=0, atol=1e-9)
     masked = np.isnan(er.ds.flux.values) | np.isnan(er.ds.phi.values)
     assert abs(masked.mean() / 0.002 - 1) < 0.1
     assert np.array_equal(read_theta(Archive(root).theta), THETA)
@@ -133,6 +135,22 @@ def test_geometry_page_agrees_with_the_formulas(archive):
     assert np.abs(found.lat - truth.sc_lat).max() < 1e-3
     assert ((found.sc_sun == 1) == truth.sc_sun).mean() > 0.995
     assert ((found.foot_sun == 1) == truth.foot_sun).mean() > 0.995
+
+
+def test_light_changes_in_the_row_of_the_geometry_page(archive):
+    "To one row of 5 s: the Sun has a disc there and is a point here."
+    root, truth = archive
+    changing = truth.select(truth.light_change < 15)
+    assert len(changing) > 4 and set(truth.scenario) == {"ordinary"}
+    times = changing.time[:, None] + 5 * np.arange(15)
+    found = compute_geometry(
+        times.ravel(),
+        np.repeat(changing.b, 15, axis=0),
+        read_attitude(Archive(root).attitude),
+        kernels=Archive(root).kernels,
+    )
+    lit = (found.sc_sun == 1).reshape(times.shape)
+    assert ((lit == row_light(changing)).sum(axis=1) >= 14).all()
 
 
 def test_seven_ev_mode_and_missing_rows(tmp_path):

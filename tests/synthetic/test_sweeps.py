@@ -57,3 +57,8 @@ def test_cone_of_a_cell_by_brute_force():
     error = flux[0, 0] / flux[0, 0].max() - expected
     assert np.abs(error).max() < 0.06 and np.abs(error).mean() < 0.01
     assert (expected == 0).any() and (expected == 1).any()
+
+
+def test_no_sweeps_are_no_measurements():
+    none = Truth.of(2).select(np.zeros(2, bool))
+    assert simulate_sweeps(none).flux.shape == (0, 15, 88) and len(none.u_lowest) == 0

@@ -11,12 +11,22 @@ from lunar_potential.units import Flag
 
 # --- bounds
 
+EVERYWHERE = 1e9  # m: a sheath so thick that the whole line has the potential of the
+# ground, as the search assumes; a positive sheath below the spacecraft is not seen
+
 
 @pytest.mark.parametrize(
     "u, ratio", [(-7000.0, 0.5), (160.0, 0.5), (-100.0, 1.6), (-100.0, 0.005)]
 )
 def test_a_truth_beyond_the_search_is_flagged(u, ratio):
-    truth = Truth.of(6, **PLASMA_SHEET, u_surface=u, bs_over_bm=ratio, b=directions(6))
+    truth = Truth.of(
+        6,
+        **PLASMA_SHEET,
+        u_surface=u,
+        bs_over_bm=ratio,
+        b=directions(6),
+        sheath=EVERYWHERE if u > 0 else 1e-3,
+    )
     for method in METHODS:
         found = fit(truth, sweeps_of(truth), method)
         assert found.bound_hit.all() and (found.flags & Flag.AT_BOUND).all()
@@ -36,12 +46,28 @@ def test_a_truth_beyond_the_search_is_flagged(u, ratio):
     "u, ratio", [(-4500.0, 0.5), (90.0, 0.5), (-100.0, 1.15), (-100.0, 0.06)]
 )
 def test_a_truth_just_inside_the_search_is_found(u, ratio):
-    truth = Truth.of(6, **PLASMA_SHEET, u_surface=u, bs_over_bm=ratio, b=directions(6))
+    truth = Truth.of(
+        6,
+        **PLASMA_SHEET,
+        u_surface=u,
+        bs_over_bm=ratio,
+        b=directions(6),
+        sheath=EVERYWHERE if u > 0 else 1e-3,
+    )
     found = fit(truth, sweeps_of(truth))
     assert found.identified.all() and not found.bound_hit.any()
     assert np.allclose(found.u_surface, u, rtol=0.03, atol=5) and np.allclose(
         found.bs_over_bm, ratio, rtol=0.1
     )
+
+
+@pytest.mark.parametrize("u", [10.0, 90.0, 160.0])
+def test_a_positive_ground_below_a_thin_sheath_measures_zero(u):
+    "Electrons turn above the sheath, so the lowest potential on their way is 0 V."
+    truth = Truth.of(6, **PLASMA_SHEET, u_surface=u, sheath=10.0, b=directions(6))
+    found = fit(truth, sweeps_of(truth))
+    assert found.identified.all() and (truth.u_lowest == 0).all()
+    assert np.allclose(found.u_surface, 0, atol=2)
 
 
 @pytest.mark.parametrize("method", METHODS)
