@@ -18,7 +18,7 @@ from . import __version__
 from .data.archive import Archive, file_hash, file_state
 
 # %% ../nbs/01_config.ipynb #a87d066c
-FIT_METHODS = ("likelihood", "halekas", "lillis")
+FIT_METHODS = ("likelihood", "joint", "halekas", "lillis")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Config:
 
     Raises ValueError for a value that makes no sense."""
 
-    fit_method: str = "likelihood"  # surface fit: "likelihood", "halekas" or "lillis"
+    fit_method: str = "likelihood"  # surface fit, one of FIT_METHODS
     u_spacecraft: float | None = None  # V, for every sweep; None: estimated for each
     direction: str = "travel"  # of (phi, theta): electrons "travel", instrument "look"
     flat_field: bool = True  # estimate relative cell gains from the incident electrons

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['log', 'SPACECRAFT', 'SURFACE', 'OF_THE_DATA', 'CHUNK', 'moonward_field', 'row_field', 'without_sunlight', 'Clock',
-           'Prepared', 'prepare_sweeps', 'spacecraft_stage', 'surface_stage', 'run_stage',
+           'Prepared', 'prepare_sweeps', 'spacecraft_stage', 'surface_fitter', 'surface_stage', 'run_stage',
            'spacecraft_potential_worker', 'surface_potential_worker', 'chunk_size', 'make_chunks', 'run_chunks']
 
 # %% ../nbs/02_stages.ipynb #156ac774
@@ -180,6 +180,20 @@ def _plasma(fit):
     }
 
 # %% ../nbs/02_stages.ipynb #d9b4e2ff
+def surface_fitter(
+    config: Config,  # settings
+    calibration,  # Calibration of the file
+):  # LossConeFitter or JointFitter
+    "The fitter of the configured method."
+    from lunar_potential.physics.losscone.fitter import LossConeFitter
+    from lunar_potential.physics.losscone.jointfit import JointFitter
+
+    response, scatter = calibration.response, calibration.scatter
+    if config.fit_method == "joint":
+        return JointFitter(response, scatter)
+    return LossConeFitter(config.fit_method, response, scatter, config.field_error)
+
+
 def surface_stage(
     config: Config,  # settings
     cells,  # of losscone.make_cells
@@ -193,11 +207,7 @@ def surface_stage(
     background_factor,  # (S,) background of the sweep over that of the file
 ) -> dict:  # name -> (S,) array
     "Surface potential of each sweep with its confidence sets."
-    from lunar_potential.physics.losscone.fitter import LossConeFitter
-
-    fitter = LossConeFitter(
-        config.fit_method, calibration.response, calibration.scatter, config.field_error
-    )
+    fitter = surface_fitter(config, calibration)
     background = calibration.background * background_factor / calibration.count_scale
     fit = fitter.fit(
         energy,

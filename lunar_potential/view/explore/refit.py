@@ -120,9 +120,12 @@ class DaySweeps:
         self,
         method: str | None = None,  # of losscone METHODS; None: that of the run
     ) -> LossConeFitter:
-        "The fitter with the settings of the day."
+        """The fitter with the settings of the day.
+
+        The sweeps of a run with the joint fit are drawn with the likelihood."""
+        method = method or self.config.fit_method
         return LossConeFitter(
-            method or self.config.fit_method,
+            "likelihood" if method == "joint" else method,
             self.calibration.response,
             self.calibration.scatter,
             self.config.field_error,
