@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['log', 'SPACECRAFT', 'SURFACE', 'OF_THE_DATA', 'CHUNK', 'moonward_field', 'row_field', 'without_sunlight', 'Clock',
-           'Prepared', 'prepare_sweeps', 'spacecraft_stage', 'surface_stage', 'run_stage',
+           'Detector', 'Prepared', 'prepare_sweeps', 'spacecraft_stage', 'surface_stage', 'run_stage',
            'spacecraft_potential_worker', 'surface_potential_worker', 'chunk_size', 'make_chunks', 'run_chunks']
 
 # %% ../nbs/02_stages.ipynb #156ac774
@@ -48,17 +48,26 @@ def row_field(
     return np.where(measured[..., None], block["b_rows"], block["b"][:, None])
 
 # %% ../nbs/02_stages.ipynb #d763620c
+def _brightest(lit):
+    "Largest lit fraction within each sweep; NaN where none is known."
+    lit = np.asarray(lit, float)
+    if lit.ndim == 1:
+        return lit
+    most = np.where(np.isnan(lit), -1.0, lit).max(axis=1)
+    return np.where(most < 0, np.nan, most)
+
+
 def without_sunlight(
     block: dict,  # of ERData.padded
     theta,  # (88,) latitudes of the cells, deg
     sun_latitude,  # (S,) of the Sun in SCD, deg
-    lit,  # (S,) lit fraction of the Sun's disc
+    lit,  # (S,) or (S, C) lit fraction of the Sun's disc
     direction: str = "travel",  # what (phi, theta) point along: "travel" or "look"
 ) -> dict:  # the same block, flux NaN in cells that look at the Sun
     "The sweeps without the cells into which sunlight falls."
     from lunar_potential.physics.pitch import sun_cells
 
-    hidden = sun_cells(block["phi"], theta, sun_latitude, lit, direction)
+    hidden = sun_cells(block["phi"], theta, sun_latitude, _brightest(lit), direction)
     return block | {"flux": np.where(hidden, np.nan, block["flux"])}
 
 # %% ../nbs/02_stages.ipynb #32993f39
@@ -79,13 +88,24 @@ class Clock:
         self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - started
 
 # %% ../nbs/02_stages.ipynb #463226bd
+class Detector(NamedTuple):
+    "What the cells of one file count, and how wide the bands of its channels are."
+
+    response: object  # Response of the instrument
+    theta: np.ndarray  # (88,) latitude of the cells, deg
+    factor: np.ndarray  # (88,) counts per unit flux and eV, gain included
+    background: np.ndarray  # (88,) expected background counts of a cell
+    background_sd: float  # standard deviation of ln(background)
+
+
 class Prepared(NamedTuple):
     "Sweeps of one file, ready to be fitted."
 
     block: dict  # of ERData.padded, flux NaN in cells that look at the Sun
     b_moonward: np.ndarray  # (S, C, 3) of moonward_field
     cells: object  # of losscone.make_cells
-    incident: object  # IncidentCounts
+    electrons: dict  # arrays of `spacecraft_stage`
+    detector: Detector  # what turns flux into counts
     calibration: object  # Calibration
 
 # %% ../nbs/02_stages.ipynb #6947fa12
@@ -93,12 +113,12 @@ def prepare_sweeps(
     er,  # ERData of S sweeps of one file
     block: dict,  # its padded arrays
     polarity,  # (S,) direction along the field of the Moon: +1, -1; 0: neither
-    lit,  # (S,) lit fraction of the Sun's disc at the spacecraft, NaN unknown
+    lit,  # (S,) or (S, C) lit fraction of the Sun's disc there, NaN unknown
     sun_latitude,  # (S,) of the Sun in SCD, deg
     config: Config = Config(),  # settings
     clock: Clock | None = None,  # receives the time of each stage
-) -> Prepared:  # sweeps with calibration and incident counts
-    "Calibrates sweeps of known position and sums their incident electrons."
+) -> Prepared:  # sweeps with calibration and direction of the incident electrons
+    "Calibrates sweeps of known position."
     from lunar_potential.physics.losscone.cells import make_cells
     from lunar_potential.physics.pitch import cell_pitch
 
@@ -115,16 +135,19 @@ def prepare_sweeps(
         )
         b_moonward = moonward_field(field, polarity, config.direction)
     with clock.stage("calibration"):
-        incident, calibration, factor = _calibrated(block, er.theta, mu, config)
+        counts, calibration, factor = _calibrated(block, er.theta, mu, config)
+        detector = _detector(calibration, er.theta, factor)
+        electrons = _electrons(block, counts, b_moonward, field, detector)
+        electrons |= {"lit": np.asarray(lit, float)}
     cells = make_cells(er.theta, factor)
-    return Prepared(block, b_moonward, cells, incident, calibration)
+    return Prepared(block, b_moonward, cells, electrons, detector, calibration)
 
 
 def _calibrated(block, theta, mu, config):
-    "Incident counts, calibration, and counts per flux in the calibrated scale."
+    "Counts, calibration, and counts per flux in the calibrated scale."
     from lunar_potential.data.er.counts import count_factor
     from lunar_potential.physics.calibration import calibrate
-    from lunar_potential.physics.response import cell_counts, incident_counts
+    from lunar_potential.physics.response import cell_counts
 
     energy, flux, factor = block["energy"], block["flux"], count_factor(theta)
     counts = cell_counts(energy, flux, factor)
@@ -132,39 +155,55 @@ def _calibrated(block, theta, mu, config):
     if calibration.count_scale != 1:
         factor = factor / calibration.count_scale
         counts = cell_counts(energy, flux, factor)
-    background = calibration.background, calibration.background_sd
-    incident = incident_counts(
-        energy, counts, mu, factor, *background, calibration.gain
-    )
-    return incident, calibration, factor
+    return counts, calibration, factor
+
+
+def _detector(calibration, theta, factor):
+    "The cells of a calibrated file."
+    from lunar_potential.physics.response import RING_FACTOR
+
+    gain = 1.0 if calibration.gain is None else calibration.gain
+    background = calibration.background * factor / RING_FACTOR
+    sd = calibration.background_sd
+    return Detector(calibration.response, theta, factor * gain, background, sd)
+
+
+def _electrons(block, counts, b_moonward, field, detector):
+    "Cells of the sweeps and the direction in which incident electrons travel."
+    from lunar_potential.physics.incident import incident_axis
+
+    arrays = {"energy": block["energy"], "counts": counts, "phi": block["phi"]}
+    where = detector.theta, b_moonward, field, detector.factor
+    axis, bound = incident_axis(*arrays.values(), *where)
+    return {**arrays, "axis": axis, "bound": bound}
 
 # %% ../nbs/02_stages.ipynb #206207ed
 def spacecraft_stage(
     config: Config,  # settings
-    response,  # Response of the instrument
+    detector: Detector,  # what turns flux into counts
     energy,  # (S, C) recorded energies, eV
-    counts,  # (S, C) incident pseudo-counts
-    exposure,  # (S, C) counts for a flux of one
-    background,  # (S, C) expected background counts
-    background_sd,  # (S,) its relative uncertainty
-    lit,  # (S,) lit fraction of the Sun's disc at the spacecraft, NaN unknown
+    counts,  # (S, C, 88) pseudo-counts of the cells; NaN: no data
+    phi,  # (S, C, 88) azimuth of the cells, deg
+    axis,  # (S, C, 3) unit vectors, SCD: direction of incident electrons
+    bound,  # (S,) whether that is along a field line to the Moon
+    lit,  # (S,) or (S, C) lit fraction of the Sun's disc there, NaN unknown
 ) -> dict:  # name -> (S,) array
     "Spacecraft potential and incident plasma of each sweep."
     from lunar_potential.physics.charging import spacecraft_potential
-    from lunar_potential.physics.kappa_fit import fit_kappa
-    from lunar_potential.physics.response import IncidentCounts
+    from lunar_potential.physics.incident import incident_cells, sum_cells
 
-    incident = IncidentCounts(energy, counts, exposure, background, background_sd)
-    if config.u_spacecraft is None:
-        found = spacecraft_potential(incident, lit, response=response)
-        fit, flags = found.fit, found.flags
-        potential = found.u, found.error, found.constants_error
-    else:
-        constant = np.full(len(energy), float(config.u_spacecraft))
-        fit = fit_kappa(incident, constant, response)
-        potential, flags = (constant, 0 * constant, 0 * constant), fit.flags
+    place = detector.theta, axis, detector.factor, detector.background
+    cells = incident_cells(energy, counts, phi, *place)
+    incident = sum_cells(energy, cells, bound, detector.background_sd)
+    held = None
+    if config.u_spacecraft is not None:
+        held = np.full(len(energy), float(config.u_spacecraft))
+    found = spacecraft_potential(incident, lit, response=detector.response, held=held)
     names = "u_spacecraft", "u_spacecraft_error", "u_spacecraft_constants_error"
-    return {**dict(zip(names, potential)), **_plasma(fit), "flags": flags}
+    potential = found.u, found.error, found.constants_error
+    if held is not None:
+        potential = held, 0 * held, 0 * held
+    return {**dict(zip(names, potential)), **_plasma(found.fit), "flags": found.flags}
 
 
 def _plasma(fit):
@@ -280,7 +319,7 @@ def run_stage(
 
 # %% ../nbs/02_stages.ipynb #1c085b4c
 def spacecraft_potential_worker(
-    task: tuple,  # sweep numbers, row numbers, arrays, settings, response
+    task: tuple,  # sweep numbers, row numbers, arrays, settings, Detector
 ) -> tuple:  # sweep numbers, row numbers, name -> array over the sweeps
     """The spacecraft stage of one chunk.
 
@@ -358,24 +397,24 @@ def _spacecraft_potential_per_row(
     er,  # ERData of n rows
     arrays: dict,  # of spacecraft_stage
     config: Config,  # settings
-    response,  # Response of the instrument
+    detector: Detector,  # what turns flux into counts
 ) -> tuple:  # (n,) spacecraft potential of each row, V; name -> (S,) results
     """Spacecraft potentials chunk after chunk in this process.
 
     All rows of a sweep have the same value."""
-    return _charge_rows(er, arrays, (config, response), CHUNK, 1)
+    return _charge_rows(er, arrays, (config, detector), CHUNK, 1)
 
 
 def _spacecraft_potential_per_row_parallel(
     er,  # ERData of n rows
     arrays: dict,  # of spacecraft_stage
     config: Config,  # settings
-    response,  # Response of the instrument
+    detector: Detector,  # what turns flux into counts
     n_jobs: int,  # worker processes
 ) -> tuple:  # (n,) spacecraft potential of each row, V; name -> (S,) results
     "The same with worker processes; the numbers are the same to the last bit."
     size = chunk_size(er.n_sweeps, n_jobs)
-    return _charge_rows(er, arrays, (config, response), size, n_jobs)
+    return _charge_rows(er, arrays, (config, detector), size, n_jobs)
 
 
 def _charge_rows(er, arrays, settings, size, n_jobs):

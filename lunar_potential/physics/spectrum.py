@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['LN_PSD', 'PER_CM2', 'SCATTER', 'CALM_SCATTER', 'TREND', 'CALM_TREND', 'NODES', 'PHOTO_SCATTER', 'EDGE_SCATTER',
-           'NEGATIVE_SUN', 'LANDING', 'SHADE_ERROR', 'PRIORS', 'RATIO_PRIOR', 'SHARE_PRIOR', 'PHOTO_PRIOR',
-           'SHADE_PRIOR', 'HELD', 'LOG_T_BOUNDS', 'LOG_KAPPA_BOUNDS', 'U_BOUNDS', 'FIRST_CUT', 'population', 'log_flux',
-           'log_moments', 'populations', 'Body', 'Spectra', 'spectra_of', 'photoelectron_flux', 'expected_counts',
-           'sunlit_balance', 'ion_currents', 'shaded_balance', 'misfit', 'Fit', 'descend', 'start_one', 'start_two',
-           'weight_of_two']
+           'FREE_BACKGROUND', 'NEGATIVE_SUN', 'LANDING', 'SHADE_ERROR', 'PRIORS', 'RATIO_PRIOR', 'SHARE_PRIOR',
+           'PHOTO_PRIOR', 'SHADE_PRIOR', 'HELD', 'LOG_T_BOUNDS', 'LOG_KAPPA_BOUNDS', 'U_BOUNDS', 'FIRST_CUT',
+           'population', 'log_flux', 'log_moments', 'populations', 'Body', 'Spectra', 'spectra_of',
+           'photoelectron_flux', 'expected_counts', 'sunlit_balance', 'ion_currents', 'shaded_balance', 'misfit', 'Fit',
+           'descend', 'start_one', 'start_two', 'weight_of_two']
 
 # %% ../../nbs/physics/14_spectrum.ipynb #d21a9f11
 import math
@@ -141,7 +141,21 @@ class Spectra:
         known = self.use & (self.exposure > 0)
         return np.where(known, net / np.where(known, self.exposure, 1), 0) / self.energy
 
-# %% ../../nbs/physics/14_spectrum.ipynb #c0d7a562
+# %% ../../nbs/physics/14_spectrum.ipynb #1200fa6d
+FREE_BACKGROUND = 2.0  # standard deviation of ln(background) where it may be raised
+
+
+def _background_sd(incident, use):
+    "Standard deviation of ln(background) of each sweep."
+    seen, expected = (
+        np.where(use, values, 0.0)[:, :2].sum(1)
+        for values in (incident.counts, incident.background)
+    )
+    raised = seen - expected > 5 * np.sqrt(expected + 1)
+    sd = np.broadcast_to(np.asarray(incident.background_sd, float), seen.shape)
+    return np.where(raised, np.maximum(sd, FREE_BACKGROUND), sd)
+
+
 def spectra_of(
     incident: IncidentCounts,  # of S sweeps; its spread and level, if any, are used
     lit: np.ndarray,  # (S,) lit fraction of the Sun's disc
@@ -163,7 +177,7 @@ def spectra_of(
         np.where(use, incident.counts, 0.0),
         np.where(use, incident.exposure, 0.0),
         np.where(use, incident.background, 0.0),
-        np.broadcast_to(np.asarray(incident.background_sd, float), (size,)),
+        _background_sd(incident, use),
         use,
         np.hypot(SCATTER, spread) + np.zeros(energy.shape),
         np.full(size, TREND),
