@@ -128,7 +128,7 @@ def _first_potential(spectra):
     dark = np.flatnonzero((spectra.lit <= 0) & ~np.isfinite(spectra.held))
     if len(dark):
         some = replace(spectra.take(dark), held=np.zeros(len(dark)))
-        fit = descend(some, start_one(some, np.zeros(len(dark))), 8, 0.5)
+        fit = descend(some, start_one(some, np.zeros(len(dark))), 5, 0.5)
         grid = curve_grid(fit.theta, False)
         value = balance_curve(some.body(), fit.theta, grid)
         least = np.take_along_axis(grid, np.abs(value).argmin(1)[:, None], 1)[:, 0]
@@ -141,12 +141,12 @@ def fit_one(
     spectra: Spectra,  # of S sweeps; its anchors are set
 ) -> Fit:  # of the S sweeps
     "Fits of a single population."
-    fit = descend(spectra, start_one(spectra, _first_potential(spectra)))
+    fit = descend(spectra, start_one(spectra, _first_potential(spectra)), 9, 0.05)
     flat = fit.theta[:, -1] < 0.3
     again = np.flatnonzero(flat & (spectra.lit > 0) & ~np.isfinite(spectra.held))
     if len(again):  # the balance says nothing below zero: was it reached by accident?
         some = spectra.take(again)
-        other = descend(some, start_one(some, np.full(len(again), 10.0)))
+        other = descend(some, start_one(some, np.full(len(again), 10.0)), 9, 0.05)
         _keep_better(fit, again, other)
     return fit
 
@@ -163,7 +163,7 @@ def fit_two(
     one: Fit,  # their fits of a single population
 ) -> Fit:  # of the S sweeps
     "Fits of core and halo."
-    return descend(spectra, start_two(spectra, one.theta), 20, 0.02)
+    return descend(spectra, start_two(spectra, one.theta), 12, 0.1)
 
 # %% ../../nbs/physics/15_charging.ipynb #328b1d53
 HIGH_STARTS = (20.0, 40.0, 65.0, 100.0)  # V
@@ -185,7 +185,7 @@ def _fit_high(spectra, one, two, which):
     number = len(HIGH_STARTS)
     many = replace(spectra.take(np.repeat(which, number)), cut=True)
     starts = np.tile(HIGH_STARTS, len(which))
-    fits = descend(many, start_one(many, starts), 14, 0.05)
+    fits = descend(many, start_one(many, starts), 9, 0.2)
     best = fits.q.reshape(-1, number).argmin(1) + number * np.arange(len(which))
     return _keep_better(one, which, fits.take(best), margin=1.0)
 
@@ -246,7 +246,7 @@ def fit_calm(
         rest = np.sqrt(np.maximum(some.scatter**2 - SCATTER**2, 0.0))
         some.scatter = np.hypot(CALM_SCATTER, rest)
         some.trend = np.full(len(which), CALM_TREND)
-        new = descend(some, fit.theta[which], 6, 0.02)
+        new = descend(some, fit.theta[which], 4, 0.1)
         good = new.chi2 / _degrees(some, 1) < 1.5
         fit.put(which[good], new.take(good))
 

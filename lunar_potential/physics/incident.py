@@ -152,11 +152,11 @@ def _expected(found, cells, factor):
     return isotropic, strahl, mean + cells.background + scatter + 0.25
 
 
-def _normal_sums(found, cells, energy, slopes, use, beamed):
+def _normal_sums(found, cells, directions, use, beamed):
     """Weighted sums of products of the eight columns, (S, C, 8, 8).
 
     Columns: three of the flow, quadrupole, sharpness, residual, level, strahl."""
-    factor, by_flow, by_tilt = direction_factor(found, cells, energy, slopes)
+    factor, by_flow, by_tilt = directions
     isotropic, strahl, variance = _expected(found, cells, factor)
     mean = np.maximum(isotropic + strahl, 1e-30)
     weight = np.where(use, mean**2 / variance, 0.0)
@@ -219,11 +219,15 @@ def _common_step(found, reduced, settle):
     step[:, 4] = np.clip(step[:, 4], -0.7, 0.7)
     return old + step, step
 
-# %% ../../nbs/physics/13_incident.ipynb #836270ff
-def _newton(found, cells, energy, use, beamed, settle=False):
-    "One Gauss-Newton step of all parameters of directions."
-    slopes = spectral_slopes(energy, found.level)
-    sums = _normal_sums(found, cells, energy, slopes, use, beamed)
+# %% ../../nbs/physics/13_incident.ipynb #01528bb6
+def _directions(found, cells, energy):
+    "Factor of the direction and its derivatives, with the slopes of the level."
+    return direction_factor(found, cells, energy, spectral_slopes(energy, found.level))
+
+
+def _newton(found, cells, directions, use, beamed, settle=False):
+    "One Gauss-Newton step of all parameters, from `_directions` of the last ones."
+    sums = _normal_sums(found, cells, directions, use, beamed)
     reduced, to_level, to_strahl = _eliminate(sums, beamed)
     new, step = _common_step(found, reduced, settle)
     step[:, 4] *= found.sharpness
@@ -315,17 +319,17 @@ def fit_directions(
     found = Anisotropy(
         np.zeros((size, 3)), np.zeros(size), np.full(size, 10.0), level, 0 * level
     )
+    directions = _directions(found, cells, energy)
     for step, limit in enumerate((np.inf, 8.0, 4.5, 4.5)):
         fitted = use & _inside(energy, FLOW_BAND if step else CALM_BAND)
-        found = _newton(found, cells, energy, fitted, beamed, step == 3)
-        slopes = spectral_slopes(energy, found.level)
-        factor = direction_factor(found, cells, energy, slopes)[0]
+        found = _newton(found, cells, directions, fitted, beamed, step == 3)
+        directions = _directions(found, cells, energy)
         if step:
-            use = _clean(cells, found, factor, limit)
+            use = _clean(cells, found, directions[0], limit)
         else:
-            excess, error = strahl_excess(cells, energy, factor)
+            excess, error = strahl_excess(cells, energy, directions[0])
             beamed = bound & (excess > 0.06) & (excess > 4 * error)
-            found = _start_strahl(cells, found, factor, beamed)
+            found = _start_strahl(cells, found, directions[0], beamed)
     return found, use, beamed
 
 # %% ../../nbs/physics/13_incident.ipynb #73fcb49d
@@ -356,7 +360,7 @@ def _whole_sweep(cells, energy, low, found, use):
     level = _mean_level(cells, 1.0, kept)[0]
     level[sweep, low] = found.level
     whole = found._replace(level=level, strahl=strahl)
-    factor = direction_factor(whole, cells, energy, spectral_slopes(energy, level))[0]
+    factor = _directions(whole, cells, energy)[0]
     isotropic, beam, _ = _expected(whole, cells, factor)
     kept &= (beam < 0.3 * isotropic) | (cells.mu < 0.5)
     return whole, factor, beam, _clean(cells._replace(use=kept), whole, factor, 4.5)
