@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['N_INCIDENT', 'SPEED', 'CELL_SCATTER', 'STRAHL_SCATTER', 'FLOW_PRIOR', 'QUADRUPOLE_PRIOR', 'SHARPNESS_PRIOR', 'STILL',
-           'COS_STRAHL', 'STRAHL_BAND', 'LOW_ROWS', 'FLOW_BAND', 'CALM_BAND', 'IncidentCells', 'incident_cells',
-           'spectral_slopes', 'Anisotropy', 'direction_factor', 'strahl_excess', 'fit_directions', 'RobustCounts',
-           'sum_cells', 'incident_axis']
+           'COS_STRAHL', 'STRAHL_BAND', 'LOW_ROWS', 'FLOW_BAND', 'CALM_BAND', 'GROSS', 'IncidentCells',
+           'incident_cells', 'spectral_slopes', 'Anisotropy', 'direction_factor', 'strahl_excess', 'fit_directions',
+           'RobustCounts', 'plausible', 'sum_cells', 'incident_axis']
 
 # %% ../../nbs/physics/13_incident.ipynb #f787e14c
 import math
@@ -352,6 +352,22 @@ def _corrections(exposure, plain, removed, counts, energy):
     level = 0.15 * np.where(low, moved, 0.0).sum(1) / np.maximum(low.sum(1), 1)
     return np.hypot(0.15 * removed / np.maximum(counts, 1.0), 0.1 * moved), level
 
+# %% ../../nbs/physics/13_incident.ipynb #bb88ef7a
+GROSS = 15.0  # of the median flux of a row
+
+
+def plausible(
+    cells: IncidentCells,  # (S, C, K)
+) -> np.ndarray:  # bool (S, C, K): used, and not far above the others
+    "The used cells without gross outliers."
+    flux = (cells.counts - cells.background) / cells.exposure
+    order = np.sort(np.where(cells.use, flux, np.inf), axis=-1)
+    middle = np.maximum(cells.use.sum(-1, keepdims=True) - 1, 0) // 2
+    median = np.maximum(np.take_along_axis(order, middle, -1), 0.0)
+    median = np.where(np.isfinite(median), median, 0.0)
+    most = GROSS * median * cells.exposure + cells.background
+    return cells.use & (cells.counts < most + 8 * np.sqrt(most + 1))
+
 # %% ../../nbs/physics/13_incident.ipynb #484c11d6
 def _whole_sweep(cells, energy, low, found, use):
     "Anisotropy of all rows from that of the low ones, with their clean cells."
@@ -373,7 +389,7 @@ def sum_cells(
     background_sd,  # (S,) or (): standard deviation of ln(background)
 ) -> RobustCounts:  # of the S sweeps
     "Counts and exposure of the isotropic part of the incident electrons."
-    missing = np.isnan(energy)
+    missing, cells = np.isnan(energy), cells._replace(use=plausible(cells))
     filled = np.where(missing, 1e6 * (1 + np.arange(energy.shape[1])), energy)
     low = np.argsort(filled, axis=1, kind="stable")[:, :LOW_ROWS][:, ::-1]
     part = np.take_along_axis(filled, low, 1)
