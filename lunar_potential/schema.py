@@ -254,7 +254,7 @@ META = {
 }
 FILE_LISTS = ("files", "file_sha256", "file_fingerprint", "file_last_spec_no")
 DIGEST = "meta_content_sha256"  # the key that is made when the file is written
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 # %% ../nbs/05_schema.ipynb #62026919
 def schema() -> dict:  # key of the NPZ file -> Field
