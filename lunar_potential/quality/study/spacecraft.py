@@ -52,7 +52,7 @@ def _moved_surface(truth, base, other):
         "sweeps": int(both.sum()),
         "inside_95": inside(moved, base).mean(),
         "moved": np.median(np.abs(moved - u)[both]),
-        "covered_95": inside(truth.u_surface, other).mean(),
+        "covered_95": inside(truth.u_lowest, other).mean(),
     }
 
 # %% ../../../nbs/quality/study/05_spacecraft.ipynb #71f05a3f
