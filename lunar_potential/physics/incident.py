@@ -135,10 +135,11 @@ def direction_factor(
     factor = np.exp(np.clip((slope + 0.5 * bend * log) * log, -1.5, 1.5)) * tilt
     return factor, -(slope + bend * log) * unit / (1 + y), shape / tilt
 
-# %% ../../nbs/physics/13_incident.ipynb #23674b39
+# %% ../../nbs/physics/13_incident.ipynb #7301acc2
 CELL_SCATTER = 0.025  # of a cell, relative: gains, structure within a cell
 STRAHL_SCATTER = 0.2  # of the strahl's share
-FLOW_PRIOR, QUADRUPOLE_PRIOR = 250.0, 0.1  # standard deviations, km/s and 1
+FLOW_PRIOR = 250.0  # standard deviation of a component, km/s
+QUADRUPOLE_PRIOR = 0.1, 0.05  # the same of the quadrupole, without and with a strahl
 SHARPNESS_PRIOR = (math.log(10.0), 0.6)  # of ln sharpness: 18 deg wide
 
 
@@ -192,11 +193,11 @@ def _eliminate(sums, beamed):
     reduced = (sums[..., :6, :6] - removed).sum(1)
     return reduced, to_level, np.where(on[..., None], to_strahl, 0.0)
 
-# %% ../../nbs/physics/13_incident.ipynb #7e5a26e9
+# %% ../../nbs/physics/13_incident.ipynb #4862437e
 STILL = 16.0  # gain in misfit below which flow and quadrupole are taken as zero
 
 
-def _common_step(found, reduced, settle):
+def _common_step(found, reduced, beamed, settle):
     "New common parameters (S, 5) and the step in them; the last is ln sharpness."
     old = np.concatenate(
         [found.flow, np.stack([found.quadrupole, np.log(found.sharpness)], 1)], axis=1
@@ -205,7 +206,8 @@ def _common_step(found, reduced, settle):
     hessian[:, 4] *= found.sharpness[:, None]
     hessian[:, :, 4] *= found.sharpness[:, None]
     gradient[:, 4] *= found.sharpness
-    sd = np.array([*[FLOW_PRIOR] * 3, QUADRUPOLE_PRIOR, SHARPNESS_PRIOR[1]])
+    sd = np.tile([*[FLOW_PRIOR] * 3, 1.0, SHARPNESS_PRIOR[1]], (len(old), 1))
+    sd[:, 3] = np.where(beamed, QUADRUPOLE_PRIOR[1], QUADRUPOLE_PRIOR[0])
     mean = np.array([0.0, 0.0, 0.0, 0.0, SHARPNESS_PRIOR[0]])
     gradient -= (old - mean) / sd**2
     diagonal = np.arange(5)
@@ -229,7 +231,7 @@ def _newton(found, cells, directions, use, beamed, settle=False):
     "One Gauss-Newton step of all parameters, from `_directions` of the last ones."
     sums = _normal_sums(found, cells, directions, use, beamed)
     reduced, to_level, to_strahl = _eliminate(sums, beamed)
-    new, step = _common_step(found, reduced, settle)
+    new, step = _common_step(found, reduced, beamed, settle)
     step[:, 4] *= found.sharpness
 
     def channel(weights):
