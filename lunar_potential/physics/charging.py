@@ -604,6 +604,7 @@ def spacecraft_potential(
     known = ~failed & ~unknown
     top = (light > 0) & (answer.u > 0.95 * U_MAX)
     known &= (np.abs(answer.balance) < NO_BALANCE) | ~top
+    known &= (light <= 0) | (answer.variance < U_MAX**2)
     roots = np.where(known[:, None], answer.roots.T, np.nan)
     n_roots = np.where(known, (roots < lowest[:, None]).sum(1), 0)
     n_roots = np.where(known & (held is None), np.maximum(n_roots, 1), 0)
