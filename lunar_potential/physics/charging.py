@@ -114,10 +114,10 @@ def balance_roots(
     at = np.where(cross, u[:, :-1] + part * np.diff(u, axis=1), np.nan)
     return np.sort(at, axis=1)[:, :ROOTS]
 
-# %% ../../nbs/physics/15_charging.ipynb #47f09cf5
+# %% ../../nbs/physics/15_charging.ipynb #356cc3ff
 POOR = 4.0  # misfit per degree of freedom that calls for other potentials
 UNBALANCED = 0.03  # |G| in sunlight of a fit that has not converged
-WORTH_TWO = 1.0  # misfit per degree of freedom above which core and halo are tried
+WORTH_TWO = 2.5  # misfit per degree of freedom above which core and halo are tried
 
 
 def _degrees(spectra, number):

@@ -59,7 +59,6 @@ def incident_cells(
     mu += axis[..., 2, None] * np.sin(latitude)
     rank = np.where(np.isfinite(counts) & np.isfinite(mu), -mu, 9.0)
     order = np.argpartition(rank, N_INCIDENT - 1, axis=-1)[..., :N_INCIDENT]
-    order.sort(axis=-1)
 
     def chosen(values):
         return np.take_along_axis(values, order, -1)
