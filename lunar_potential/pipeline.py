@@ -92,7 +92,7 @@ def locate(
 RESPONSE_SWEEPS = 100  # about so many sweeps of a file choose the response
 
 
-def _response_of_file(prepared, polarity, incident, config):
+def _response_of_file(prepared, polarity, config):
     """Response that the file's connected sweeps prefer.
 
     That of the calibration if they are too few, or if the settings say so."""
@@ -102,7 +102,7 @@ def _response_of_file(prepared, polarity, incident, config):
     likelihood = config.fit_method == "likelihood"
     if not (config.choose_response and likelihood and calibration.gain is not None):
         return calibration.response
-    some, u, factor = _sample_of_file(block, polarity, incident, calibration, config)
+    some, u, factor = _sample_of_file(prepared, polarity, config)
     if len(some) < RESPONSE_SWEEPS // 2:
         return calibration.response
     return choose_response(
@@ -117,14 +117,15 @@ def _response_of_file(prepared, polarity, incident, config):
     )
 
 # %% ../nbs/04_pipeline.ipynb #596b902d
-def _sample_of_file(block, polarity, incident, calibration, config):
+def _sample_of_file(prepared, polarity, config):
     "Connected sweeps spread over the file: numbers, spacecraft potential, background."
+    block = prepared.block
     most = block["spec_no"].max()
     stride = max(int(most / (1.5 * RESPONSE_SWEEPS)), 1)  # two thirds are connected
     some = np.flatnonzero((block["spec_no"] % stride == 0) & (polarity != 0))
     charged = run_stage(
-        functools.partial(spacecraft_stage, config, calibration.response),
-        {name: a[some] for name, a in incident.items()},
+        functools.partial(spacecraft_stage, config, prepared.detector),
+        {name: a[some] for name, a in prepared.electrons.items()},
         SPACECRAFT,
     )
     u = charged["u_spacecraft"]
@@ -136,7 +137,7 @@ def fit_sweeps(
     er,  # ERData of S sweeps of one file
     block: dict,  # its padded arrays
     polarity,  # (S,) direction along the field of the Moon: +1, -1; 0: neither
-    lit,  # (S,) lit fraction of the Sun's disc at the spacecraft, NaN unknown
+    lit,  # (S,) or (S, 15) lit fraction of the Sun's disc there, NaN unknown
     sun_latitude,  # (S,) of the Sun in SCD, deg
     config: Config = Config(),  # settings
     n_jobs: int = 1,  # worker processes
@@ -149,17 +150,17 @@ def fit_sweeps(
     The answer holds the results of the spacecraft stage before those of the surface."""
     clock = clock or Clock()
     prepared = prepare_sweeps(er, block, polarity, lit, sun_latitude, config, clock)
-    incident = {**vars(prepared.incident), "lit": lit}
     with clock.stage("calibration"):
-        response = _response_of_file(prepared, polarity, incident, config)
+        response = _response_of_file(prepared, polarity, config)
         calibration = dataclasses.replace(prepared.calibration, response=response)
+        detector = prepared.detector._replace(response=response)
     with clock.stage("spacecraft_potential"):
         per_row = _spacecraft_potential_per_row
         if n_jobs > 1:
             per_row = functools.partial(
                 _spacecraft_potential_per_row_parallel, n_jobs=n_jobs
             )
-        u_rows, charged = per_row(er, incident, config, response)
+        u_rows, charged = per_row(er, prepared.electrons, config, detector)
     with clock.stage("surface_fit"):
         arrays = _surface_input(prepared, charged, config, u_shift)
         size = CHUNK if n_jobs == 1 else chunk_size(er.n_sweeps, n_jobs)
@@ -246,7 +247,8 @@ def _process_file(er, places, config, n_jobs, progress, clock):
     with clock.stage("coordinates"):
         block = er.padded()
         rows, sweeps = locate(er, block, *places)
-    where = sweeps.polarity, sweeps.sc_lit, sweeps.sun_latitude
+    lit = np.where(block["valid"], rows.sc_lit[block["row"]], np.nan)
+    where = sweeps.polarity, lit, sweeps.sun_latitude
     u_rows, charged, fitted, calibration = fit_sweeps(
         er, block, *where, config, n_jobs, progress, clock
     )

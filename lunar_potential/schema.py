@@ -124,17 +124,19 @@ SPEC = {
         "shared by all sweeps",
     ),
     "electron_density": Field(
-        "float64", "m^-3", "density of the incident electrons, kappa fit"
+        "float64",
+        "m^-3",
+        "density of all incident electrons, core and halo or one kappa",
     ),
     "electron_density_error": Field("float64", "m^-3", "its standard error"),
     "electron_temperature": Field(
-        "float64", "eV", "temperature of the incident electrons, kappa fit"
+        "float64", "eV", "temperature of all incident electrons, mean of core and halo"
     ),
     "electron_temperature_error": Field("float64", "eV", "its standard error"),
-    "kappa": Field("float64", "", "index of the kappa fit"),
+    "kappa": Field("float64", "", "kappa of the core, or of a single population"),
     "kappa_error": Field("float64", "", "its standard error"),
     "kappa_fit_quality": Field(
-        "float64", "", "misfit of the kappa fit per degree of freedom"
+        "float64", "", "misfit of the spectrum per degree of freedom"
     ),
     "background_factor": Field(
         "float64", "", "background counts of the sweep over those of its file"
@@ -252,7 +254,7 @@ META = {
 }
 FILE_LISTS = ("files", "file_sha256", "file_fingerprint", "file_last_spec_no")
 DIGEST = "meta_content_sha256"  # the key that is made when the file is written
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 # %% ../nbs/05_schema.ipynb #62026919
 def schema() -> dict:  # key of the NPZ file -> Field

@@ -330,7 +330,7 @@ def fit_kappa(
     values, errors = np.full((size, 3), np.nan), np.full((size, 3), np.nan)
     misfit = np.empty(size)
     _fit_many(
-        Spectrum(*vars(incident).values()),
+        Spectrum(*(getattr(incident, name) for name in Spectrum._fields)),
         *(u, response_nodes(response), params, covariance, values, errors, misfit),
     )
     return KappaFit(

@@ -15,7 +15,11 @@ import numpy as np
 from ...config import Config
 from ...data.er.erdata import ERData
 from ...physics.currents import ChargingErrors
-from .injection import fit_measured, measure_day
+from lunar_potential.quality.study.injection import (
+    fit_measured,
+    light_of_rows,
+    measure_day,
+)
 from lunar_potential.quality.study.truths import (
     DAY,
     draw_day,
@@ -105,11 +109,12 @@ def spacecraft_input(
     er: ERData,  # S sweeps of one day
     truth: Truth,  # polarity and sunlight at the spacecraft are used, nothing else
     config: Config = Config(),  # settings of the pipeline
-) -> tuple:  # name -> (S, ...) arrays, and the response
+) -> tuple:  # name -> (S, ...) arrays, and the Detector
     "Incident electrons of a calibrated day; the response is the nominal one."
-    sunlit, equator = truth.sc_sun.astype(float), np.zeros(len(truth))
-    ready = prepare_sweeps(er, er.padded(), truth.polarity, sunlit, equator, config)
-    return {**vars(ready.incident), "lit": sunlit}, ready.calibration.response
+    block, equator = er.padded(), np.zeros(len(truth))
+    lit = light_of_rows(block, truth)
+    ready = prepare_sweeps(er, block, truth.polarity, lit, equator, config)
+    return ready.electrons, ready.detector
 
 # %% ../../../nbs/quality/study/05_spacecraft.ipynb #c7f37da5
 def _same_bits(a, b):
@@ -170,10 +175,10 @@ def _timed(function, *args):
 def _compare_day(truth, seed, stream, n_jobs, config):
     "Rows; seconds in this process and with workers; whether both agree; results."
     er = measure_day(truth, seed, stream)
-    arrays, response = spacecraft_input(er, truth, config)
-    one, alone = _timed(_spacecraft_potential_per_row, er, arrays, config, response)
+    arrays, detector = spacecraft_input(er, truth, config)
+    one, alone = _timed(_spacecraft_potential_per_row, er, arrays, config, detector)
     other, shared = _timed(
-        _spacecraft_potential_per_row_parallel, er, arrays, config, response, n_jobs
+        _spacecraft_potential_per_row_parallel, er, arrays, config, detector, n_jobs
     )
     return er.ds.sizes["row"], alone, shared, identical_answers(one, other), one[1]
 
@@ -282,10 +287,10 @@ def check_spacecraft(
     density = np.where(np.arange(n_sweeps) % 10 == 9, 0.0, truth.n)
     truth = dataclasses.replace(truth, n=density)
     er = measure_day(truth, seed, options=SimulationOptions(missing_rows=0.02))
-    arrays, response = spacecraft_input(er, truth)
-    one = _spacecraft_potential_per_row(er, arrays, Config(), response)
+    arrays, detector = spacecraft_input(er, truth)
+    one = _spacecraft_potential_per_row(er, arrays, Config(), detector)
     other = _spacecraft_potential_per_row_parallel(
-        er, arrays, Config(), response, n_jobs
+        er, arrays, Config(), detector, n_jobs
     )
     return {
         "workers change no bit of any result": identical_answers(one, other),
