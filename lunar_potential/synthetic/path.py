@@ -16,15 +16,17 @@ HEIGHTS = np.concatenate([[0.0], np.geomspace(0.1, PATH_LENGTH, 128)])  # m
 def field_profile(
     ratio,  # field at the spacecraft over field at the surface, (S,)
     scale,  # L, km, (S,)
-    height=HEIGHTS,  # along the line, m, (H,)
+    height=None,  # along the line, m, (H,); None: HEIGHTS
 ) -> np.ndarray:  # (S, H)
     "Magnetic field along the line over that at the spacecraft."
     ratio, scale = (np.asarray(v, float)[:, None] for v in (ratio, scale))
 
+    height = HEIGHTS if height is None else np.asarray(height)
+
     def decay(s):
         return (1 + s / (1e3 * scale)) ** -3
 
-    shape = (decay(np.asarray(height)) - decay(PATH_LENGTH)) / (1 - decay(PATH_LENGTH))
+    shape = (decay(height) - decay(PATH_LENGTH)) / (1 - decay(PATH_LENGTH))
     return 1 + (1 / ratio - 1) * shape
 
 # %% ../../nbs/synthetic/04_path.ipynb #912516fa
@@ -33,14 +35,14 @@ def potential_profile(
     sheath,  # thickness of the sheath, m, (S,); 0: a step at the surface
     barrier,  # depth D of the minimum above the ground, V, positive, (S,); 0: none
     barrier_height,  # s_b, m, (S,)
-    height=HEIGHTS,  # along the line, m, (H,)
+    height=None,  # along the line, m, (H,); None: HEIGHTS
 ) -> np.ndarray:  # (S, H) V
     "Electrostatic potential along the line, relative to the plasma at the spacecraft."
     u, sheath, depth, middle = (
         np.asarray(v, float)[:, None]
         for v in (u_surface, sheath, barrier, barrier_height)
     )
-    height = np.asarray(height)
+    height = HEIGHTS if height is None else np.asarray(height)
     decay = np.exp(-height / np.maximum(sheath, 1e-9))
     x = height / middle
     return u * decay - depth * x * np.exp(1 - x)

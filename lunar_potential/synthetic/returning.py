@@ -66,9 +66,10 @@ def down_parts(
     truth: Truth,  # S sweeps
     energy,  # centres of the steps, (C,), eV
     options: SimulationOptions,  # the instrument
-    cosines=FLOW_COSINES,  # of the angle between direction and flow, (G,)
+    cosines=None,  # of the angle to the flow, (G,); None: FLOW_COSINES
 ) -> tuple:  # core and halo, strahl on its axis; (S, C, G, Q), flux of each node
     "Downward flux that each node of a channel contributes."
+    cosines = FLOW_COSINES if cosines is None else cosines
     nodes, ambient, weight = node_energies(truth, energy, options)
     reachable = ambient[:, :, None] > 0
     positive = np.maximum(ambient, 1e-6)[:, :, None]
