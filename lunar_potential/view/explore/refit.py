@@ -22,13 +22,12 @@ from lunar_potential.data.archive import (
 from ...data.er.counts import count_factor
 from ...physics.attitude import read_attitude
 from ...physics.calibration import Calibration
-from ...physics.geometry import compute_geometry
 from ...physics.losscone.cells import Sweep, make_cells
 from ...physics.losscone.fitter import METHODS, LossConeFitter
 from ...physics.losscone.search import U_BOUNDS
 from ...physics.losscone.sweep import profile_misfit, sweep_model
 from ...physics.response import Response
-from ...pipeline import load_all_data
+from ...pipeline import load_all_data, locate
 from ...results import read_results
 from ...run.text import printable
 from ...stages import moonward_field, row_field, without_sunlight
@@ -162,12 +161,11 @@ def _stored_calibration(meta, name):
 def _fit_arrays(er, archive, direction):
     "Padded arrays without cells that look at the Sun, and the field moonward."
     block = er.padded()
-    attitude, kernels = read_attitude(archive.attitude), archive.kernels
-    place = compute_geometry(block["time"], block["b"], attitude, kernels)
-    block = without_sunlight(
-        block, er.theta, place.sun_latitude, place.sc_lit, direction
-    )
-    field = moonward_field(row_field(block), place.polarity[:, None], direction)
+    places = read_attitude(archive.attitude), archive.kernels
+    rows, sweeps = locate(er, block, *places)
+    lit = np.where(block["valid"], rows.sc_lit[block["row"]], np.nan)
+    block = without_sunlight(block, er.theta, sweeps.sun_latitude, lit, direction)
+    field = moonward_field(row_field(block), sweeps.polarity[:, None], direction)
     return block, field
 
 # %% ../../../nbs/view/explore/02_refit.ipynb #1bb8beb1

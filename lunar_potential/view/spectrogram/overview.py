@@ -283,7 +283,7 @@ def lp_day_overview(
     Raises ValueError when no sweep is left.
     """
     day, figure = lp_day(er, results, start, end, band, exclude), Picture(figsize=size)
-    margins = {"left": 7.0, "right": 9.5, "gap": 0.9}
+    margins = {"left": 7.0, "right": 9.5, "gap": 1.05}
     grid = panel_grid(figure, _HEIGHTS, 1, font_size, _day_title(day), **margins)
     axes, bars = [row[0] for row in grid[0]], grid[1]
     electrons = day.span, day.energy, day.flux
