@@ -4,11 +4,16 @@ import shutil
 import signal
 
 import pytest
+from hypothesis import settings
 from simulated_days import DATES, SWEEPS
 
 from lunar_potential.data.archive import Archive
 from lunar_potential.pipeline import load_all_data, process_merged_data
 from lunar_potential.synthetic.simulate import simulate_archive
+
+# An example may be slow on a busy machine, and the first one compiles.
+settings.register_profile("patient", deadline=None)
+settings.load_profile("patient")
 
 
 @pytest.fixture(autouse=True)
