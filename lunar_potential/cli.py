@@ -15,6 +15,7 @@ from pathlib import Path
 
 from . import __version__
 from .batch import add_batch_arguments, batch_command, run_day
+from .config import FIT_METHODS, Config
 from lunar_potential.data.download.session import (
     add_download_arguments,
     download_command,
@@ -285,6 +286,12 @@ def add_bench_arguments(
         help="for the month: this archive instead of a simulated one",
     )
     add(
+        "--fit-method",
+        default=Config().fit_method,
+        choices=FIT_METHODS,
+        help="for the accuracy: surface fit (default: %(default)s)",
+    )
+    add(
         "--scenarios",
         nargs="+",
         metavar="NAME",
@@ -309,6 +316,7 @@ def bench_command(
     print(format_benchmark(tables, OF_MONTH | HEADINGS))
     if args.json:
         about = {"sweeps": args.sweeps, "seed": args.seed}
+        about["fit_method"] = args.fit_method
         args.json.write_text(benchmark_json(tables, **about) + "\n")
     compared = [table["identical"] for table in tables.values() if "identical" in table]
     return 0 if all(same.all() for same in compared) else 1
@@ -334,6 +342,7 @@ def _bench_tables(args):
             n_jobs=worker_count(args.workers),
             progress=announce,
             scenarios=args.scenarios,
+            config=Config(fit_method=args.fit_method),
         )
     return spacecraft_benchmark(*size, n_jobs=_several(args.workers))
 

@@ -206,6 +206,17 @@ def test_bench(tmp_path, capsys):
     assert (tables["about"]["sweeps"], tables["about"]["seed"]) == (8, 2)
 
 
+def test_bench_accuracy_of_the_joint_fit(tmp_path, capsys):
+    where = ["--json", str(tmp_path / "joint.json"), "--workers", "1"]
+    which = ["--scenarios", "control", "no cone", "--fit-method", "joint"]
+    assert main(["bench", "accuracy", "--sweeps", "12", *which, *where]) == 0
+    stored = json.loads((tmp_path / "joint.json").read_text())
+    assert stored["about"]["fit_method"] == "joint"
+    assert list(stored["scenarios"]) == ["control", "no cone"]
+    assert stored["scenarios"]["control"]["covered_95"] >= 0.75
+    assert stored["scenarios"]["no cone"]["false"] == 0
+
+
 def test_bench_spacecraft_potential(tmp_path, capsys):
     assert (
         main(
