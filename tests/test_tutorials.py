@@ -146,9 +146,9 @@ def test_bounds_hold_the_median_of_all_whatever_was_not_identified(sweeps):
         np.array([v for v, _ in sweeps], float),
         np.array([s for _, s in sweeps]),
     )
-    low, high = month["bounds"](
-        pd.DataFrame({"u_surface": np.where(seen, volts, np.nan), "has_fit": seen})
-    )
+    group = {"u_surface": np.where(seen, volts, np.nan), "seen": seen, "true": volts}
+    low, high, truth = month["bounds"](pd.DataFrame(group))
+    assert truth == np.median(volts)
     if (
         not np.isnan([low, high]).any()
     ):  # the middle of -inf and inf, when just half of the sweeps is seen, is no number
