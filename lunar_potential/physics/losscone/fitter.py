@@ -52,7 +52,8 @@ from ...run.compiled import compiled
 from ...units import Flag
 
 # %% auto #0
-__all__ = ['IDENTIFIED', 'POOR_FIT', 'HOPELESS_FIT', 'COLUMNS', 'METHODS', 'LossConeFit', 'sweep_potential', 'LossConeFitter']
+__all__ = ['IDENTIFIED', 'POOR_FIT', 'HOPELESS_FIT', 'COLUMNS', 'METHODS', 'LossConeFit', 'sweep_potential', 'ready_sweeps',
+           'LossConeFitter']
 
 # %% ../../../nbs/physics/losscone/06_fitter.ipynb #f0498717
 IDENTIFIED = 30.0  # gain in misfit over an isotropic distribution
@@ -265,6 +266,23 @@ def sweep_potential(
     return out
 
 # %% ../../../nbs/physics/losscone/06_fitter.ipynb #80fef63b
+def ready_sweeps(
+    sweeps: Sweep,  # S sweeps; its u_spacecraft a scalar, (S,) or (S, C), V
+    u_error,  # (S,) or scalar standard error of u_spacecraft, V
+) -> tuple:  # Sweep with full arrays, error (S,) V, whether (S,) relative
+    """Sweeps ready for a fit; an unknown spacecraft potential counts as 0, exactly.
+
+    Potentials of connected sweeps are then relative to the spacecraft."""
+    u_sc = sweep_potential(sweeps.u_spacecraft, len(sweeps.energy))
+    unknown = ~np.isfinite(u_sc)
+    error = np.broadcast_to(np.asarray(u_error, float), u_sc.shape)
+    error = np.where(unknown, 0.0, np.nan_to_num(error))
+    full = full_arrays(sweeps._replace(u_spacecraft=np.where(unknown, 0.0, u_sc)))
+    axes = tuple(range(1, np.ndim(sweeps.b_moonward)))
+    connected = np.isfinite(sweeps.b_moonward).any(axis=axes)
+    return full, error, unknown & connected
+
+
 METHODS = {"likelihood": LIKELIHOOD, "halekas": HALEKAS, "lillis": LILLIS}
 
 
@@ -324,15 +342,11 @@ class LossConeFitter:
 
         The field is a unit vector, NaN where the sweep or the row is not connected to
         the Moon; the background is that of `kappa.incident_counts`."""
-        u_sc = sweep_potential(u_spacecraft, len(energy))
-        relative = ~np.isfinite(u_sc)
-        error = np.broadcast_to(np.asarray(u_error, float), u_sc.shape)
-        error = np.where(relative, 0.0, np.nan_to_num(error))
-        known = np.where(relative, 0.0, u_sc)
-        sweeps = Sweep(energy, flux, phi, cells, b_moonward, known, gain, background)
-        raw = _fit_raw(self, full_arrays(sweeps), error, sets)
-        axes = tuple(range(1, np.ndim(b_moonward)))
-        relative &= np.isfinite(b_moonward).any(axis=axes)
+        sweeps = Sweep(
+            energy, flux, phi, cells, b_moonward, u_spacecraft, gain, background
+        )
+        sweeps, error, relative = ready_sweeps(sweeps, u_error)
+        raw = _fit_raw(self, sweeps, error, sets)
         return _as_fit(raw, error, relative, self.method == "likelihood" and sets)
 
     def workspace(

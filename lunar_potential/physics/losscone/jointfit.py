@@ -12,12 +12,11 @@ import numpy as np
 
 from .cells import Cells, Sweep
 from .descent import HIGHEST_RATIO, LOWEST_RATIO
-from .fitter import LossConeFit, sweep_potential
+from .fitter import LossConeFit, ready_sweeps
 from .joint import make_joint
-from .model import full_arrays, one_sweep
+from .model import LEAST_CHANNELS, one_sweep
 from lunar_potential.physics.losscone.profile import (
     JOINT_COLUMNS,
-    LEAST_ROWS,
     ROOT_68,
     ROOT_95,
     fit_joint,
@@ -73,7 +72,7 @@ def _flags(few, failed, known, at_bound, relative):
 def _as_record(raw, error, relative, sets):
     "A LossConeFit from the raw columns."
     c = {name: raw[:, k] for k, name in enumerate(JOINT_COLUMNS)}
-    few = ~(c["n_channels"] >= LEAST_ROWS)
+    few = ~(c["n_channels"] >= LEAST_CHANNELS)
     failed = ~few & ~np.isfinite(c["u"])
     cone = c["gain"] > np.maximum(LEAST_GAIN, GAIN_OF_MISFIT * c["misfit"])
     known = ~few & ~failed & cone
@@ -128,16 +127,11 @@ class JointFitter:
         sets: bool = True,  # also find confidence sets
     ) -> LossConeFit:  # values, confidence sets and flags of S sweeps
         "Lowest potentials of S sweeps; arguments as for `LossConeFitter.fit`."
-        u_sc = sweep_potential(u_spacecraft, len(energy))
-        relative = ~np.isfinite(u_sc)
-        error = np.broadcast_to(np.asarray(u_error, float), u_sc.shape)
-        error = np.where(relative, 0.0, np.nan_to_num(error))
-        known = np.where(relative, 0.0, u_sc)
-        sweeps = Sweep(energy, flux, phi, cells, b_moonward, known, gain, background)
-        full = full_arrays(sweeps)
+        sweeps = Sweep(
+            energy, flux, phi, cells, b_moonward, u_spacecraft, gain, background
+        )
+        full, error, relative = ready_sweeps(sweeps, u_error)
         raw = np.full((len(energy), len(JOINT_COLUMNS)), np.nan)
         work = make_joint(full.energy.shape[1])
         _fit_all(full, work, self.response.half_width, self.scatter, sets, raw)
-        axes = tuple(range(1, np.ndim(b_moonward)))
-        relative &= np.isfinite(b_moonward).any(axis=axes)
         return _as_record(raw, error, relative, sets)

@@ -28,12 +28,13 @@ from lunar_potential.physics.losscone.joint import (
     U,
     make_joint,
 )
+from .model import LEAST_CHANNELS
 from .rows import BINS, HATS, KNOTS, read_rows
 from ...run.compiled import compiled
 
 # %% auto #0
-__all__ = ['ROOT_95', 'ROOT_68', 'USUAL_MISFIT', 'JOINT_COLUMNS', 'LEAST_ROWS', 'misfit_rise', 'follow_side', 'cone_gain',
-           'spacecraft_slope', 'standard_error', 'fit_joint']
+__all__ = ['ROOT_95', 'ROOT_68', 'USUAL_MISFIT', 'JOINT_COLUMNS', 'misfit_rise', 'follow_side', 'cone_gain', 'spacecraft_slope',
+           'standard_error', 'fit_joint']
 
 # %% ../../../nbs/physics/losscone/12_profile.ipynb #0c912aa3
 ROOT_95, ROOT_68 = 1.96, 1.0  # of the rise of the misfit
@@ -203,7 +204,6 @@ JOINT_COLUMNS = (
     "upper_68",
     "shift",
 )
-LEAST_ROWS = 3
 
 
 @compiled(error_model="numpy")
@@ -219,7 +219,7 @@ def fit_joint(
     velocity, p = np.empty(3), np.empty(N_SWEEP)
     own = np.zeros((sweep.energy.size, N_ROW))
     out[0] = read_rows(work.rows, sweep, half_width, velocity)
-    if out[0] < LEAST_ROWS:
+    if out[0] < LEAST_CHANNELS:
         return
     least, bins = fit_rows(work, scatter, p, own)
     out[1], out[2], out[3] = p[U], math.exp(p[LOG_RATIO]), math.exp(p[LOG_BACK])
