@@ -233,7 +233,7 @@ def surface_fitter(
         return JointFitter(response, scatter)
     return LossConeFitter(config.fit_method, response, scatter, config.field_error)
 
-
+# %% ../nbs/02_stages.ipynb #9372bf86
 def surface_stage(
     config: Config,  # settings
     cells,  # of losscone.make_cells

@@ -230,7 +230,7 @@ def _ordinary_scenarios():
         ),
     }
 
-
+# %% ../../nbs/synthetic/09_scenario.ipynb #4443f37a
 def _surface_scenarios():
     "Control with one piece of physics of the surface or of the field line."
     return {
@@ -260,7 +260,7 @@ def _surface_scenarios():
         "beams": _varied(CONTROL, "beams from all ground in shade", beams=1.0),
     }
 
-
+# %% ../../nbs/synthetic/09_scenario.ipynb #0c898e09
 def _plasma_scenarios():
     "Control with one piece of physics of the plasma."
     return {
@@ -320,7 +320,7 @@ def _plasma_scenarios():
         ),
     }
 
-
+# %% ../../nbs/synthetic/09_scenario.ipynb #60dc20ad
 def _instrument_scenarios():
     "Control or plain with another instrument or another error of the inputs."
     merged = CONTROL.instrument
@@ -363,7 +363,7 @@ def _instrument_scenarios():
         ),
     }
 
-
+# %% ../../nbs/synthetic/09_scenario.ipynb #ca6f85b7
 def _without_cone():
     "Straight rays hit the Moon and the field lines miss it: nothing is lost."
     none = dict(misses=1.0, regimes=WIND)

@@ -96,7 +96,7 @@ def _piece(x, y, z, b, wind, shape, tables, beam):
         flux += axis * math.exp(-sharpness * (1 - strahl_sign * mu))
     return total + flux
 
-
+# %% ../../nbs/synthetic/08_sweeps.ipynb #65f4e9e1
 @compiled
 def _fold(moonward, phi, pieces, glint, winds, shapes, tables, beams):
     """Mean over each cell of the flux, and the share of it that sunlight enters.

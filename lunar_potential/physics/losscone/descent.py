@@ -109,7 +109,7 @@ def _add_bin(work, j, b, matrix, coupling):
             for y in range(x, N_SWEEP):
                 normal[x, y] += scaled * sweep[y]
 
-
+# %% ../../../nbs/physics/losscone/11_descent.ipynb #4358704f
 @compiled(error_model="numpy")
 def factorize(
     matrix: np.ndarray,  # (n, n) positive definite; lower triangle becomes its factor
@@ -142,7 +142,7 @@ def _eliminate_row(matrix, coupling, normal):
             for z in range(N_ROW):
                 normal[x, y] -= coupling[z, x] * coupling[z, y]
 
-
+# %% ../../../nbs/physics/losscone/11_descent.ipynb #b1ac3806
 @compiled(error_model="numpy")
 def form_equations(
     work: Joint,  # normal, factor and coupling are filled
@@ -177,7 +177,7 @@ def form_equations(
             normal[x, y] = normal[y, x]
     return total
 
-
+# %% ../../../nbs/physics/losscone/11_descent.ipynb #686761b6
 @compiled(error_model="numpy")
 def solve_sweep(
     work: Joint,  # with normal equations, whose lower triangle becomes their factor
@@ -309,7 +309,7 @@ def fit_incident(
     descend_joint(work, p, own, N_SWEEP, 3, 0.5)
     return bins
 
-
+# %% ../../../nbs/physics/losscone/11_descent.ipynb #9196b690
 @compiled(error_model="numpy")
 def _fill_tables(work, j, own, table, rest, inverse):
     "What returns of the upgoing bins of a row by angle, and what is left to explain."
@@ -335,7 +335,7 @@ def _fill_tables(work, j, own, table, rest, inverse):
             filled += 1
     return filled
 
-
+# %% ../../../nbs/physics/losscone/11_descent.ipynb #e5dbe7fd
 @compiled(error_model="numpy")
 def coarse_misfit(
     work: Joint,  # with data
@@ -368,7 +368,7 @@ def coarse_misfit(
                         square = 25 + 5 * math.log(square / 25)
                     out[a, r] += square
 
-
+# %% ../../../nbs/physics/losscone/11_descent.ipynb #d0b93865
 @compiled(error_model="numpy")
 def _is_valley(misfit, a, r):
     "Whether a point of the grid lies below its neighbours."

@@ -255,7 +255,7 @@ def _returned(work, j, b, h):
             total += work.weight[k] * work.rows.returned[j, b, h, k]
     return total
 
-
+# %% ../../../nbs/physics/losscone/10_joint.ipynb #5ddf741b
 @compiled(error_model="numpy")
 def _bin_derivatives(work, j, b, p, own, state, slopes):
     "Fills the derivatives of one bin; `state` is what `expect_row` knows of the row."
@@ -287,7 +287,7 @@ def _bin_derivatives(work, j, b, p, own, state, slopes):
         fall += p[BEAM_HEIGHT] * (wide - work.line[3, b])
         sweep[U] += flux * own_yield * fall / LOWER
 
-
+# %% ../../../nbs/physics/losscone/10_joint.ipynb #5b3b22ee
 @compiled(error_model="numpy")
 def expect_row(
     work: Joint,  # expected, and the derivatives, are filled

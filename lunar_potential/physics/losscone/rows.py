@@ -150,7 +150,7 @@ def drift_factor(
     factor = density_ratio(rows, j, energy * (1 + max(shift, -0.7)))
     return min(max(factor, 0.13), 7.4)
 
-
+# %% ../../../nbs/physics/losscone/09_rows.ipynb #c2b515b3
 @compiled(error_model="numpy")
 def _incident_bin(cosine):
     "Bin of the angle from the field line, towards the Moon."
@@ -182,7 +182,7 @@ def cell_data(
     counts = code_middle(max(sweep.flux[row, c], 0.0) * unit)
     return counts, sweep.background / sweep.cells.rings[c], unit * sweep.gain[c]
 
-
+# %% ../../../nbs/physics/losscone/09_rows.ipynb #cc5bfad3
 FASTEST = 8.0  # 100 km/s
 DRIFT_SCATTER = (0.4, 0.15, 0.05, 0.05)  # relative, of each pass
 DRIFT_ENERGY = 900.0  # eV, highest used
@@ -212,7 +212,7 @@ def _add_drift(rows, j, sweep, velocity, scatter, sums, normal):
                     for d in range(3):
                         normal[a, d] += slope * m * rate * rows.across[j, c, d]
 
-
+# %% ../../../nbs/physics/losscone/09_rows.ipynb #d106d1f9
 @compiled(error_model="numpy")
 def _solve_in_place(normal):
     "Solves three symmetric equations; the solution replaces the last column."
@@ -299,7 +299,7 @@ def _choose_rows(rows, sweep):
     rows.size[0] = n
     return n
 
-
+# %% ../../../nbs/physics/losscone/09_rows.ipynb #9432c5db
 @compiled(error_model="numpy")
 def _deposit(table, angle, half_width, value):
     "Adds a part at an angle to a table over loss-cone angles."
@@ -356,7 +356,7 @@ def _add_cell(rows, j, c, sweep, velocity, half_width, hats):
             angle = 180 - math.degrees(math.acos(min(max(mu, -1.0), 1.0)))
             _add_part(rows, j, b, angle, full / 9, drift, half_width, hats)
 
-
+# %% ../../../nbs/physics/losscone/09_rows.ipynb #6f5dfee8
 @compiled(error_model="numpy")
 def _is_outlier(rows, j, c, sweep, velocity, sums):
     "Whether an incident cell disagrees with the others of its pitch angle."
