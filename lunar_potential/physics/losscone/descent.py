@@ -14,13 +14,13 @@ from lunar_potential.physics.losscone.joint import (
     BACK_SLOPE,
     HAT_WEIGHT,
     LOG_BACK,
+    LOG_NOISE,
     LOG_RATIO,
     N_ROW,
     N_SWEEP,
     OWN_WEIGHT,
     OWN_YIELD,
     PRIOR,
-    PRIOR_WEIGHT,
     Joint,
     U,
     expect_row,
@@ -33,8 +33,8 @@ from ...run.compiled import compiled
 
 # %% auto #0
 __all__ = ['LOWEST_U', 'LOWEST_RATIO', 'HIGHEST_RATIO', 'LOWER_LIMIT', 'UPPER_LIMIT', 'GRID_U', 'GRID_RATIO', 'COARSE_NODE',
-           'COARSE_WEIGHT', 'STARTS', 'joint_misfit', 'factorize', 'form_equations', 'solve_sweep', 'descend_joint',
-           'fit_incident', 'coarse_misfit', 'find_valleys', 'fit_rows']
+           'COARSE_WEIGHT', 'STARTS', 'WORTH', 'joint_misfit', 'factorize', 'form_equations', 'solve_sweep',
+           'descend_joint', 'move_potential', 'fit_incident', 'coarse_misfit', 'find_valleys', 'fit_rows']
 
 # %% ../../../nbs/physics/losscone/11_descent.ipynb #ff8b491f
 @compiled(error_model="numpy")
@@ -58,7 +58,7 @@ def joint_misfit(
     rows, total = work.rows, 0.0
     landing = landing_flux(rows, p[U])
     for q in range(N_SWEEP):
-        total += PRIOR_WEIGHT[q] * (p[q] - PRIOR[q]) ** 2
+        total += work.prior[1, q] * (p[q] - work.prior[0, q]) ** 2
     for j in range(rows.size[0]):
         expect_row(work, j, p, own[j], landing, False)
         total += _row_prior(own[j])
@@ -89,20 +89,17 @@ def _start_row(matrix, coupling, own):
 
 
 @compiled(error_model="numpy")
-def _add_bin(work, j, b, matrix, coupling):
-    "Adds a bin to the normal equations of its row and of the sweep."
-    inverse = 1 / work.variance[j, b]
-    miss = work.rows.counts[j, b] - work.expected[b]
-    sweep, row, normal = work.by_sweep[b], work.by_row[b], work.normal
+def _add_bin(row, sweep, miss, inverse, first, matrix, coupling, normal):
+    "Adds a bin to the normal equations; the sweep's derivatives start at `first`."
     for x in range(N_ROW):
         scaled = row[x] * inverse
         if scaled != 0:
             coupling[x, N_SWEEP] += scaled * miss
             for y in range(x + 1):
                 matrix[x, y] += scaled * row[y]
-            for y in range(N_SWEEP):
+            for y in range(first, N_SWEEP):
                 coupling[x, y] += scaled * sweep[y]
-    for x in range(N_SWEEP):
+    for x in range(first, N_SWEEP):
         scaled = sweep[x] * inverse
         if scaled != 0:
             normal[x, N_SWEEP] += scaled * miss
@@ -129,7 +126,7 @@ def factorize(
 
 @compiled(error_model="numpy")
 def _eliminate_row(matrix, coupling, normal):
-    "Factorizes a row's equations and removes it from those of the sweep."
+    "Removes a row from the equations of the sweep; returns the fall it can give."
     factorize(matrix, N_ROW)
     for column in range(N_SWEEP + 1):
         for x in range(N_ROW):
@@ -141,54 +138,76 @@ def _eliminate_row(matrix, coupling, normal):
         for y in range(x, N_SWEEP + 1):
             for z in range(N_ROW):
                 normal[x, y] -= coupling[z, x] * coupling[z, y]
+    total = 0.0
+    for z in range(N_ROW):
+        total += coupling[z, N_SWEEP] ** 2
+    return total
 
 # %% ../../../nbs/physics/losscone/11_descent.ipynb #b1ac3806
+@compiled(error_model="numpy")
+def _start_sweep(normal, prior, p):
+    "Priors of the sweep in its normal equations; returns their misfit."
+    total = 0.0
+    normal[:] = 0.0
+    for q in range(N_SWEEP):
+        miss = prior[0, q] - p[q]
+        normal[q, q] = prior[1, q] + 1e-9
+        normal[q, N_SWEEP] = prior[1, q] * miss
+        total += prior[1, q] * miss**2
+    return total
+
+
+@compiled(error_model="numpy")
+def _add_row(work, j, own):
+    "Adds the bins of a row to the normal equations; returns their misfit."
+    rows, total = work.rows, 0.0
+    equations = work.factor[j], work.coupling[j], work.normal
+    for b in range(BINS):
+        if rows.cells[j, b] > 0:
+            first = 0 if rows.up[j, b] > 0 else LOG_NOISE
+            miss = rows.counts[j, b] - work.expected[b]
+            inverse = 1 / work.variance[j, b]
+            bin = work.by_row[b], work.by_sweep[b], miss, inverse, first
+            _add_bin(*bin, *equations)
+            total += miss**2 * inverse
+    return total
+
+
 @compiled(error_model="numpy")
 def form_equations(
     work: Joint,  # normal, factor and coupling are filled
     p: np.ndarray,  # (N_SWEEP,) parameters of the sweep
     own: np.ndarray,  # (C, N_ROW) parameters of the rows
-    free: int,  # first free parameter of the sweep: 0, 1 (U is held), N_SWEEP (all are)
-) -> float:  # misfit
-    "Normal equations of the sweep, the rows eliminated."
-    rows, normal, total = work.rows, work.normal, 0.0
+) -> tuple:  # misfit; how far the rows alone would lower it, linearly
+    "Normal equations of the sweep, upper triangle, the rows eliminated."
+    rows, normal, fall = work.rows, work.normal, 0.0
     landing = landing_flux(rows, p[U])
-    normal[:] = 0.0
-    for q in range(N_SWEEP):
-        normal[q, q] = PRIOR_WEIGHT[q] + 1e-9
-        normal[q, N_SWEEP] = -PRIOR_WEIGHT[q] * (p[q] - PRIOR[q])
-        total += PRIOR_WEIGHT[q] * (p[q] - PRIOR[q]) ** 2
+    total = _start_sweep(normal, work.prior, p)
     for j in range(rows.size[0]):
         expect_row(work, j, p, own[j], landing, True)
         _start_row(work.factor[j], work.coupling[j], own[j])
-        total += _row_prior(own[j])
-        for b in range(BINS):
-            if rows.cells[j, b] > 0:
-                _add_bin(work, j, b, work.factor[j], work.coupling[j])
-                miss = rows.counts[j, b] - work.expected[b]
-                total += miss**2 / work.variance[j, b]
-        _eliminate_row(work.factor[j], work.coupling[j], normal)
-    for q in range(free):
-        normal[q] = 0.0
-        normal[:q, q] = 0.0
-        normal[q, q] = 1.0
-    for x in range(N_SWEEP):
-        for y in range(x):
-            normal[x, y] = normal[y, x]
-    return total
+        total += _row_prior(own[j]) + _add_row(work, j, own[j])
+        fall += _eliminate_row(work.factor[j], work.coupling[j], normal)
+    return total, fall
 
 # %% ../../../nbs/physics/losscone/11_descent.ipynb #686761b6
 @compiled(error_model="numpy")
 def solve_sweep(
-    work: Joint,  # with normal equations, whose lower triangle becomes their factor
+    work: Joint,  # with normal equations; `held` becomes their factor
     right: np.ndarray,  # (N_SWEEP,) right-hand side
-    out: np.ndarray,  # (N_SWEEP,) is filled
+    free: int,  # first free parameter of the sweep; those before it are held
+    out: np.ndarray,  # (N_SWEEP,) is filled: 0 for what is held
 ) -> None:
     "Solves the equations of the sweep."
-    factorize(work.normal, N_SWEEP)
-    matrix = work.normal
+    matrix = work.held
     for x in range(N_SWEEP):
-        total = right[x]
+        for y in range(x + 1):
+            matrix[x, y] = work.normal[y, x] if y >= free else 0.0
+        if x < free:
+            matrix[x, x] = 1.0
+    factorize(matrix, N_SWEEP)
+    for x in range(N_SWEEP):
+        total = right[x] if x >= free else 0.0
         for z in range(x):
             total -= matrix[x, z] * out[z]
         out[x] = total / matrix[x, x]
@@ -201,15 +220,15 @@ def solve_sweep(
 # %% ../../../nbs/physics/losscone/11_descent.ipynb #26a775d5
 LOWEST_U = -5000.0  # V
 LOWEST_RATIO, HIGHEST_RATIO = math.log(0.02), math.log(2.0)
-LOWER_LIMIT = np.array([LOWEST_U, LOWEST_RATIO, 0, -0.5, -0.05, -6, -1, 0, 0, -1])
-UPPER_LIMIT = np.array([0, HIGHEST_RATIO, 30, 0.5, 0.05, 0, 2, 5, 10, 1.0])
+LOWER_LIMIT = np.array([LOWEST_U, LOWEST_RATIO, 0, -0.5, -0.05, -1, -6, -1, 0, 0, -3, -1])
+UPPER_LIMIT = np.array([0, HIGHEST_RATIO, 30, 0.5, 0.05, 2, 0, 2, 5, 10, 3, 1.0])
 
 
 @compiled(error_model="numpy")
-def _step_sweep(p, step, part, held, out):
-    "A part of a step within the limits; U and the ratio move a bounded way."
+def _step_sweep(p, step, held, out):
+    "A step within the limits; U and the ratio move a bounded way."
     for q in range(N_SWEEP):
-        move = part * step[q]
+        move = step[q]
         if q == U:
             far = 30 + 0.5 * abs(p[U])
             move = min(max(move, -far), far)
@@ -221,12 +240,12 @@ def _step_sweep(p, step, part, held, out):
 
 
 @compiled(error_model="numpy")
-def _step_rows(work, own, p, moved, part):
+def _step_rows(work, own, p, moved):
     "The rows' parameters that belong to a step of the sweep, in work.trial."
     for j in range(work.rows.size[0]):
         matrix, coupling, trial = work.factor[j], work.coupling[j], work.trial[j]
         for x in range(N_ROW - 1, -1, -1):
-            total = part * coupling[x, N_SWEEP]
+            total = coupling[x, N_SWEEP]
             for q in range(N_SWEEP):
                 total -= coupling[x, q] * (moved[q] - p[q])
             for z in range(x + 1, N_ROW):
@@ -240,37 +259,75 @@ def _step_rows(work, own, p, moved, part):
 
 
 @compiled(error_model="numpy")
+def _shorten(p, own, moved, trial, n):
+    "Takes a third of a step, in place."
+    for q in range(N_SWEEP):
+        moved[q] = p[q] + 0.35 * (moved[q] - p[q])
+    for j in range(n):
+        for x in range(N_ROW):
+            trial[j, x] = own[j, x] + 0.35 * (trial[j, x] - own[j, x])
+
+
+@compiled(error_model="numpy")
+def _propose(work, p, own, free, fall, step, moved):
+    "Sets moved and work.trial to the next point; returns the expected fall."
+    right = work.normal[:, N_SWEEP]
+    solve_sweep(work, right, free, step)
+    for q in range(free, N_SWEEP):
+        fall += right[q] * step[q]
+    _step_sweep(p, step, free, moved)
+    _step_rows(work, own, p, moved)
+    return fall
+
+
+@compiled(error_model="numpy")
 def descend_joint(
     work: Joint,  # with data and variances
     p: np.ndarray,  # (N_SWEEP,) start; becomes the best
     own: np.ndarray,  # (C, N_ROW) start; becomes the best
-    free: int,  # as for form_equations
+    free: int,  # first free parameter: 0, 1 (U is held), N_SWEEP (the rows' alone)
     steps: int,  # at most
     tolerance: float,  # of the misfit
 ) -> float:  # misfit
-    "Gauss-Newton descent with shortened steps."
-    step, moved, right = np.empty(N_SWEEP), np.empty(N_SWEEP), np.empty(N_SWEEP)
-    least = math.inf
+    """Gauss-Newton descent with shortened steps.
+
+    It ends where the equations promise less than the tolerance."""
+    step, moved, n = np.empty(N_SWEEP), np.empty(N_SWEEP), work.rows.size[0]
+    least, fall = form_equations(work, p, own)
     for _ in range(steps):
-        least = form_equations(work, p, own, free)
-        right[:] = work.normal[:, N_SWEEP]
-        solve_sweep(work, right, step)
-        part, found = 1.0, math.inf
-        for _ in range(5):
-            _step_sweep(p, step, part, free, moved)
-            _step_rows(work, own, p, moved, part)
-            found = joint_misfit(work, moved, work.trial)
+        promised = _propose(work, p, own, free, fall, step, moved)
+        if promised < tolerance:
+            return least
+        for _ in range(4 if promised > 1 else 1):
+            found, fall = form_equations(work, moved, work.trial)
             if found < least + 1e-6:
                 break
-            part *= 0.35
+            _shorten(p, own, moved, work.trial, n)
         if not found < least + 1e-6:
             return least
         p[:] = moved
-        own[: work.rows.size[0]] = work.trial[: work.rows.size[0]]
-        if least - found < tolerance:
-            return found
+        own[:n] = work.trial[:n]
         least = found
     return least
+
+
+@compiled(error_model="numpy")
+def move_potential(
+    work: Joint,  # with equations at p and own
+    u: float,  # potential to go to, V
+    p: np.ndarray,  # (N_SWEEP,) is moved
+    own: np.ndarray,  # (C, N_ROW) the same
+) -> None:
+    "Sets the potential, and all else to what the equations make best there."
+    right, step, moved = np.empty(N_SWEEP), np.empty(N_SWEEP), np.empty(N_SWEEP)
+    for q in range(N_SWEEP):
+        right[q] = work.normal[q, N_SWEEP] - work.normal[0, q] * (u - p[U])
+    solve_sweep(work, right, 1, step)
+    _step_sweep(p, step, 1, moved)
+    moved[U] = u
+    _step_rows(work, own, p, moved)
+    p[:] = moved
+    own[: work.rows.size[0]] = work.trial[: work.rows.size[0]]
 
 # %% ../../../nbs/physics/losscone/11_descent.ipynb #64d936f3
 GRID_U = -np.array(
@@ -400,6 +457,23 @@ def find_valleys(
     return number
 
 # %% ../../../nbs/physics/losscone/11_descent.ipynb #11d8f164
+WORTH = 30.0  # misfit above the best start up to which others are polished
+
+
+@compiled(error_model="numpy")
+def _first_descents(work, hats, starts, number, scatter, points, rows, scores):
+    "Descends from each start with wide, then nominal variances."
+    for s in range(number):
+        p, own = points[s], rows[s]
+        p[:] = work.prior[0]
+        p[U], p[LOG_RATIO] = min(starts[s, 0], -2.0), starts[s, 1]
+        own[:] = hats
+        set_variances(work, p, own, 0.06, False)
+        descend_joint(work, p, own, 0, 3, 2.0)
+        logs = set_variances(work, p, own, scatter, False)
+        scores[s] = descend_joint(work, p, own, 0, 3, 2.0) + logs
+
+
 @compiled(error_model="numpy")
 def fit_rows(
     work: Joint,  # with data; variance becomes that of the best fit
@@ -409,24 +483,19 @@ def fit_rows(
 ) -> tuple:  # misfit, number of bins
     "Best parameters of a sweep."
     bins = fit_incident(work, own)
-    hats, grid = own.copy(), np.empty((GRID_U.size, GRID_RATIO.size))
-    coarse_misfit(work, hats, grid)
-    starts = np.empty((STARTS, 2))
+    grid, starts = np.empty((GRID_U.size, GRID_RATIO.size)), np.empty((STARTS, 2))
+    coarse_misfit(work, own, grid)
     number = find_valleys(grid, starts)
-    trial, rows, best = np.empty(N_SWEEP), own.copy(), math.inf
-    variance = work.variance.copy()
+    points, scores = np.empty((number, N_SWEEP)), np.empty(number)
+    rows = np.empty((number, own.shape[0], N_ROW))
+    _first_descents(work, own, starts, number, scatter, points, rows, scores)
+    best, limit, variance = math.inf, scores.min() + WORTH, work.variance.copy()
     for s in range(number):
-        trial[:] = PRIOR
-        trial[U], trial[LOG_RATIO] = min(starts[s, 0], -2.0), starts[s, 1]
-        rows[:] = hats
-        set_variances(work, trial, rows, 0.06, False)
-        descend_joint(work, trial, rows, 0, 4, 1.0)
-        score = math.inf
-        for step in range(2):
-            logs = set_variances(work, trial, rows, scatter, step > 0)
-            score = descend_joint(work, trial, rows, 0, 5, 0.05) + logs
-        if score < best:
-            best = score
-            p[:], own[:], variance[:] = trial, rows, work.variance
+        if scores[s] <= limit:
+            logs = set_variances(work, points[s], rows[s], scatter, True)
+            score = logs + descend_joint(work, points[s], rows[s], 0, 8, 0.02)
+            if score < best:
+                best = score
+                p[:], own[:], variance[:] = points[s], rows[s], work.variance
     work.variance[:] = variance
-    return descend_joint(work, p, own, 0, 4, 0.01), bins
+    return joint_misfit(work, p, own), bins

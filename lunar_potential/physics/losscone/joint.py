@@ -24,12 +24,12 @@ from lunar_potential.physics.losscone.rows import (
 from ...run.compiled import compiled
 
 # %% auto #0
-__all__ = ['U', 'LOG_RATIO', 'SMEAR', 'WIDTH', 'SHIFT', 'LOG_BACK', 'BACK_SLOPE', 'YIELD', 'BEAM_HEIGHT', 'LOG_NOISE', 'N_SWEEP',
-           'OWN_BACK', 'OWN_YIELD', 'OWN_SHIFT', 'N_ROW', 'PRIOR', 'PRIOR_SD', 'PRIOR_WEIGHT', 'HAT_WEIGHT',
-           'OWN_WEIGHT', 'RESPONSE_SD', 'NODES', 'NODE', 'NODE_WEIGHT', 'SPREAD', 'SPREAD_WEIGHT', 'SMEAR_ENERGY',
-           'EMISSION', 'KINETIC', 'KINETIC_WEIGHT', 'LIFT', 'LIFT_WEIGHT', 'ROOT_2_PI', 'SHARE', 'MOST_BACK', 'LOWER',
-           'EDGE_VARIANCE', 'EDGE_BLUR', 'LINE_ERROR', 'BEAM_ERROR', 'Joint', 'make_joint', 'set_cone', 'landing_flux',
-           'set_lines', 'expect_row', 'set_variances']
+__all__ = ['U', 'LOG_RATIO', 'SMEAR', 'WIDTH', 'SHIFT', 'SKEW', 'LOG_BACK', 'BACK_SLOPE', 'YIELD', 'BEAM_HEIGHT', 'LINE_SHIFT',
+           'LOG_NOISE', 'N_SWEEP', 'N_CONE', 'OWN_BACK', 'OWN_YIELD', 'OWN_SHIFT', 'N_ROW', 'NODES', 'PRIOR',
+           'PRIOR_SD', 'PRIOR_WEIGHT', 'HAT_WEIGHT', 'OWN_WEIGHT', 'RESPONSE_SD', 'NODE', 'NODE_WEIGHT', 'SPREAD',
+           'SPREAD_WEIGHT', 'SMEAR_ENERGY', 'EMISSION', 'KINETIC', 'KINETIC_WEIGHT', 'LIFT', 'LIFT_WEIGHT', 'ROOT_2_PI',
+           'FAR', 'SHARE', 'MOST_BACK', 'LOWER', 'EDGE_VARIANCE', 'EDGE_BLUR', 'LINE_ERROR', 'BEAM_ERROR', 'Joint',
+           'make_joint', 'set_cone', 'line_unit', 'landing_flux', 'set_lines', 'expect_row', 'set_variances']
 
 # %% ../../../nbs/physics/losscone/10_joint.ipynb #39916eef
 (
@@ -38,18 +38,22 @@ __all__ = ['U', 'LOG_RATIO', 'SMEAR', 'WIDTH', 'SHIFT', 'LOG_BACK', 'BACK_SLOPE'
     SMEAR,  # spread of the loss-cone angle, deg at low energy
     WIDTH,  # ln of the width of the energy response over the nominal one
     SHIFT,  # shift of the response in ln E
+    SKEW,  # its asymmetry: 0 symmetric in ln E, 1 symmetric in E
     LOG_BACK,  # ln of the backscatter at 150 eV
     BACK_SLOPE,  # its decrease with energy, exponent
     YIELD,  # secondaries of the ground for each electron that lands
     BEAM_HEIGHT,  # height of a wide beam over the incident flux at its energy
+    LINE_SHIFT,  # displacement of secondaries and beam, in units of `line_unit`
     LOG_NOISE,  # ln of the background over that of the file
-) = range(10)
-N_SWEEP = 10
+) = range(12)
+N_SWEEP = 12
+N_CONE = 6  # the first of them decide the angle of the cone
 OWN_BACK, OWN_YIELD, OWN_SHIFT = HATS, HATS + 1, HATS + 2  # after the hats of a row
 N_ROW = HATS + 3
 
-PRIOR = np.array([0, 0, 0.5, 0, 0, math.log(0.08), 0.3, 0, 0, 0])
-PRIOR_SD = np.array([np.inf, np.inf, 2, 0.15, 0.01, 0.8, 0.3, 1, 2, 0.2])
+NODES = 11  # energies of the band
+PRIOR = np.array([0, 0, 0.5, 0, 0, 0.3, math.log(0.08), 0.3, 0, 0, 0, 0])
+PRIOR_SD = np.array([np.inf, np.inf, 2, 0.15, 0.01, 0.5, 0.8, 0.3, 1, 2, 1, 0.2])
 PRIOR_WEIGHT = 1 / PRIOR_SD**2
 HAT_WEIGHT = 1 / np.array([3.0, 1.5, 0.7, 0.4, 0.3]) ** 2  # of neighbours' differences
 OWN_WEIGHT = 1 / np.array([0.15, 0.7, 0.01]) ** 2  # of a row's own departures
@@ -61,15 +65,21 @@ class Joint(NamedTuple):
     rows: Rows  # the data
     variance: np.ndarray  # (C, BINS)
     weight: np.ndarray  # (ANGLES,) share of the band at each angle of the cone
-    change: np.ndarray  # (5, ANGLES) its derivatives, in the order of the parameters
+    reach: np.ndarray  # (2,) first angle with a share, and the one after the last
+    change: np.ndarray  # (N_CONE, ANGLES) its derivatives, in the order of the parameters
+    node: np.ndarray  # (2, NODES) energies of the band and their shares
+    slopes: np.ndarray  # (N_CONE,) derivatives of one angle or bin
+    emptied: np.ndarray  # (BINS,) what the cone takes of an isotropic flux
     line: np.ndarray  # (4, BINS) secondaries and beam; the same at a lower potential
     expected: np.ndarray  # (BINS,) counts of one row
     by_sweep: np.ndarray  # (BINS, N_SWEEP) derivatives of the expected counts
     by_row: np.ndarray  # (BINS, N_ROW) derivatives with respect to the row's own
     normal: np.ndarray  # (N_SWEEP, N_SWEEP + 1) normal equations of the sweep
+    held: np.ndarray  # (N_SWEEP, N_SWEEP) their matrix with some parameters held
     factor: np.ndarray  # (C, N_ROW, N_ROW) Cholesky factors of the rows' equations
     coupling: np.ndarray  # (C, N_ROW, N_SWEEP + 1) rows' equations, forward solved
     trial: np.ndarray  # (C, N_ROW) parameters that a step would give
+    prior: np.ndarray  # (2, N_SWEEP) means of the sweep's priors, and weights
 
 
 def make_joint(
@@ -81,20 +91,25 @@ def make_joint(
         make_rows(c),
         np.ones((c, BINS)),
         np.zeros(ANGLES),
-        np.zeros((5, ANGLES)),
+        np.zeros(2, np.int64),
+        np.zeros((N_CONE, ANGLES)),
+        np.zeros((2, NODES)),
+        np.zeros(N_CONE),
+        np.zeros(BINS),
         np.zeros((4, BINS)),
         np.zeros(BINS),
         np.zeros((BINS, N_SWEEP)),
         np.zeros((BINS, N_ROW)),
         np.zeros((N_SWEEP, N_SWEEP + 1)),
+        np.zeros((N_SWEEP, N_SWEEP)),
         np.zeros((c, N_ROW, N_ROW)),
         np.zeros((c, N_ROW, N_SWEEP + 1)),
         np.zeros((c, N_ROW)),
+        np.stack((PRIOR, PRIOR_WEIGHT)),
     )
 
 # %% ../../../nbs/physics/losscone/10_joint.ipynb #06716877
 RESPONSE_SD = 0.185  # of the energy response, in ln E
-NODES = 11
 NODE = (2 * np.arange(NODES) + 1 - NODES) / NODES * 2.5  # in standard deviations
 NODE_WEIGHT = np.exp(-0.5 * NODE**2) / np.exp(-0.5 * NODE**2).sum()
 SPREAD, SPREAD_WEIGHT = roots_hermitenorm(5)
@@ -103,68 +118,95 @@ SMEAR_ENERGY = 500.0  # eV
 
 
 @compiled(error_model="numpy")
-def _add_angle(work, angle, weight, slopes):
+def _add_angle(cone, angle, share, slopes):
     "Adds a node at an angle to the weights, and its slopes to their derivatives."
+    weight, change, reach = cone
     place = angle / STEP
     k = min(int(place), ANGLES - 2)
-    work.weight[k] += weight * (1 - place + k)
-    work.weight[k + 1] += weight * (place - k)
+    reach[0], reach[1] = min(reach[0], k), max(reach[1], k + 2)
+    weight[k] += share * (1 - place + k)
+    weight[k + 1] += share * (place - k)
     if 0 < angle < 90:
-        for q in range(5):
-            moved = weight * slopes[q] / STEP
-            work.change[q, k] -= moved
-            work.change[q, k + 1] += moved
+        for q in range(N_CONE):
+            moved = share * slopes[q] / STEP
+            change[q, k] -= moved
+            change[q, k + 1] += moved
 
 
 @compiled(error_model="numpy")
-def _add_node(work, p, ambient, measured, weight, scaled):
+def _add_node(cone, p, ambient, measured, share, scaled, slopes):
     "Adds one energy of the band; `scaled` is its distance from the centre in ln E."
-    ratio, slopes = math.exp(p[LOG_RATIO]), np.zeros(5)
+    ratio = math.exp(p[LOG_RATIO])
     x = ratio * (1 + p[U] / ambient)
     angle = critical_angle(x)
+    slopes[:] = 0.0
     if not 0 < x < 1:
-        _add_angle(work, angle, weight, slopes)
+        _add_angle(cone, angle, share, slopes)
         return
     rate = math.degrees(0.5) / math.sqrt(max(x * (1 - x), 1e-4))
     growth = math.sqrt(1 + ambient / SMEAR_ENERGY)
     slopes[U], slopes[LOG_RATIO] = rate * ratio / ambient, rate * x
     slopes[SHIFT] = -rate * ratio * p[U] / ambient**2 * measured
-    slopes[WIDTH] = slopes[SHIFT] * scaled
+    slopes[WIDTH] = slopes[SHIFT] * (scaled - p[SKEW] * scaled**2)
+    slopes[SKEW] = -0.5 * slopes[SHIFT] * scaled**2
     for m in range(SPREAD.size):
         slopes[SMEAR] = SPREAD[m] * growth
         moved = min(max(angle + p[SMEAR] * slopes[SMEAR], 0.0), 90.0)
-        _add_angle(work, moved, weight * SPREAD_WEIGHT[m], slopes)
+        _add_angle(cone, moved, share * SPREAD_WEIGHT[m], slopes)
+
+
+@compiled(error_model="numpy")
+def _set_band(node, shape, energy, u_sc, scale, moved, skew):
+    "Energies of a band and the share of each in the counts."
+    total = 0.0
+    for q in range(NODES):
+        z = NODE[q] * scale
+        measured = energy * math.exp(z - 0.5 * skew * z * z + moved)
+        ambient = measured - u_sc
+        node[0, q], node[1, q] = measured, 0.0
+        if ambient > 0.5:
+            node[1, q] = NODE_WEIGHT[q] * measured * density_ratio(shape, ambient)
+            total += node[1, q]
+    for q in range(NODES):
+        node[1, q] /= total
 
 
 @compiled(error_model="numpy")
 def set_cone(
-    work: Joint,  # weight and change are filled
+    work: Joint,  # weight, change and reach are filled
     j: int,  # row
     p: np.ndarray,  # (N_SWEEP,) parameters of the sweep
     own_shift: float,  # of the row
 ) -> None:
     "Distribution of the loss-cone angle over the band of a row."
-    rows, total = work.rows, 0.0
+    node, slopes, u_sc = work.node, work.slopes, work.rows.u_sc[0]
+    cone = work.weight, work.change, work.reach
     work.weight[:] = 0.0
     work.change[:] = 0.0
+    work.reach[0], work.reach[1] = ANGLES, 0
     scale, moved = RESPONSE_SD * math.exp(p[WIDTH]), p[SHIFT] + own_shift
-    for step in range(2):
-        for q in range(NODES):
-            measured = rows.energy[j] * math.exp(NODE[q] * scale + moved)
-            ambient = measured - rows.u_sc[0]
-            if ambient > 0.5:
-                height = NODE_WEIGHT[q] * measured * density_ratio(rows, j, ambient)
-                if step == 0:
-                    total += height
-                else:
-                    share = height / total
-                    _add_node(work, p, ambient, measured, share, NODE[q] * scale)
+    energy, shape = work.rows.energy[j], work.rows.shape[j]
+    _set_band(node, shape, energy, u_sc, scale, moved, p[SKEW])
+    for q in range(NODES):
+        if node[1, q] > 0:
+            measured, share = node[0, q], node[1, q]
+            where = measured - u_sc, measured, share, NODE[q] * scale
+            _add_node(cone, p, *where, slopes)
 
 # %% ../../../nbs/physics/losscone/10_joint.ipynb #bcc0929f
 EMISSION = 3.0  # eV, temperature of the secondaries
 KINETIC, KINETIC_WEIGHT = (part[:4] for part in np.polynomial.laguerre.laggauss(5))
 LIFT, LIFT_WEIGHT = roots_genlaguerre(4, 1)  # energies of a beam, of 2 eV
 ROOT_2_PI = math.sqrt(2 * math.pi)
+FAR = 4.0  # standard deviations of the response up to which a line is seen
+
+
+@compiled(error_model="numpy")
+def line_unit(
+    u: float,  # potential of the ground, V
+) -> float:  # V
+    "Standard error of the energy of secondaries and beams that leave the ground."
+    return 2 + 0.01 * abs(u)
 
 
 @compiled(error_model="numpy")
@@ -182,6 +224,28 @@ def landing_flux(
 
 
 @compiled(error_model="numpy")
+def _band_place(prior, measured, energy):
+    "Distance of an energy from the centre of a band, in standard deviations."
+    width = RESPONSE_SD * math.exp(prior[0, WIDTH])
+    y = math.log(max(measured, 1e-3) / energy) - prior[0, SHIFT]
+    return (y + 0.5 * prior[0, SKEW] * y * y) / width, width
+
+
+@compiled(error_model="numpy")
+def _add_narrow(rows, j, z, width, landing, ratio, u, k, narrow):
+    "Adds secondaries of one energy to the bins of a row."
+    kinetic = EMISSION * KINETIC[k]
+    rate = landing / EMISSION / rows.flux[j] * KINETIC_WEIGHT[k]
+    rate *= math.exp(-0.5 * z * z) / (ROOT_2_PI * width)
+    place = critical_angle(ratio * kinetic / (kinetic - u)) / STEP
+    a = min(int(place), ANGLES - 2)
+    for b in range(BINS):
+        table = rows.returned[j, b, HATS]
+        back = table[a] * (1 - place + a) + table[a + 1] * (place - a)
+        narrow[b] += rate * (rows.up[j, b] - back)
+
+
+@compiled(error_model="numpy")
 def set_lines(
     work: Joint,  # two planes of line are filled, from `plane` on
     plane: int,  # 0, or 2
@@ -192,32 +256,22 @@ def set_lines(
 ) -> bool:  # whether the row sees any
     "Secondaries of yield 1, and a beam of height 1, over the incident flux of a row."
     rows, seen = work.rows, False
+    energy, u_sc = rows.energy[j], rows.u_sc[0]
     narrow, wide = work.line[plane], work.line[plane + 1]
     narrow[:] = 0.0
     wide[:] = 0.0
     if u > -1:
         return False
     for k in range(KINETIC.size):
-        kinetic = EMISSION * KINETIC[k]
-        measured = kinetic - u + rows.u_sc[0]
-        z = math.log(max(measured, 1e-3) / rows.energy[j]) / RESPONSE_SD
-        if abs(z) < 2.5:
+        z, width = _band_place(work.prior, EMISSION * KINETIC[k] - u + u_sc, energy)
+        if abs(z) < FAR:
             seen = True
-            rate = landing / EMISSION / rows.flux[j] * KINETIC_WEIGHT[k]
-            rate *= math.exp(-0.5 * z * z) / (ROOT_2_PI * RESPONSE_SD)
-            place = critical_angle(ratio * kinetic / (kinetic - u)) / STEP
-            a = min(int(place), ANGLES - 2)
-            for b in range(BINS):
-                table = rows.returned[j, b, HATS]
-                back = table[a] * (1 - place + a) + table[a + 1] * (place - a)
-                narrow[b] += rate * (rows.up[j, b] - back)
-        measured = 2 * LIFT[k] - u + rows.u_sc[0]
-        z = math.log(max(measured, 1e-3) / rows.energy[j]) / RESPONSE_SD
-        if abs(z) < 2.5:
+            _add_narrow(rows, j, z, width, landing, ratio, u, k, narrow)
+        z, width = _band_place(work.prior, 2 * LIFT[k] - u + u_sc, energy)
+        if abs(z) < FAR:
             seen = True
             for b in range(BINS):
-                height = LIFT_WEIGHT[k] * math.exp(-0.5 * z * z)
-                wide[b] += height * rows.beam[j, b]
+                wide[b] += LIFT_WEIGHT[k] * math.exp(-0.5 * z * z) * rows.beam[j, b]
     return seen
 
 # %% ../../../nbs/physics/losscone/10_joint.ipynb #7862bc77
@@ -227,67 +281,94 @@ LOWER = 0.5  # V, step of the derivative of the lines
 
 
 @compiled(error_model="numpy")
-def _row_backscatter(work, j, p, own):
+def _row_backscatter(ambient, p, own):
     "Backscatter of a row, and ln(E / 150 eV)."
-    log_energy = math.log(max(work.rows.ambient[j], 1.0) / 150)
+    log_energy = math.log(max(ambient, 1.0) / 150)
     log = p[LOG_BACK] - p[BACK_SLOPE] * log_energy + own[OWN_BACK]
     return min(math.exp(min(log, 3.0)), MOST_BACK), log_energy
 
 
 @compiled(error_model="numpy")
-def _cone_slopes(work, j, b, own, lost, slopes):
+def _cone_slopes(table, cone, own, span, lost, slopes):
     "Derivatives of what returns of a bin with respect to the cone's parameters."
+    _, change, reach = cone
     slopes[:] = 0.0
-    for k in range(ANGLES):
-        value = -lost * work.rows.returned[j, b, HATS, k]
-        for h in range(HATS):
-            value += own[h] * work.rows.returned[j, b, h, k]
-        for q in range(5):
-            slopes[q] += work.change[q, k] * value
+    for k in range(reach[0], reach[1]):
+        value = -lost * table[HATS, k]
+        for h in range(span[0], span[1]):
+            value += own[h] * table[h, k]
+        for q in range(N_CONE):
+            slopes[q] += change[q, k] * value
 
 
 @compiled(error_model="numpy")
-def _returned(work, j, b, h):
-    "Sensitivity to hat h of a bin that returns."
+def _returned(table, cone):
+    "What returns of one table of a bin."
+    weight, _, reach = cone
     total = 0.0
-    if work.rows.up[j, b] > 0:
-        for k in range(ANGLES):
-            total += work.weight[k] * work.rows.returned[j, b, h, k]
+    for k in range(reach[0], reach[1]):
+        total += weight[k] * table[k]
     return total
 
 # %% ../../../nbs/physics/losscone/10_joint.ipynb #5ddf741b
 @compiled(error_model="numpy")
-def _bin_derivatives(work, j, b, p, own, state, slopes):
-    "Fills the derivatives of one bin; `state` is what `expect_row` knows of the row."
-    rows, flux = work.rows, work.rows.flux[j]
-    back, log_energy, mean, seen, emptied = state
-    sweep, row = work.by_sweep[b], work.by_row[b]
-    sweep[:] = 0.0
-    lost = flux * back * emptied
-    for h in range(HATS):
-        row[h] += lost * SHARE[h]
-    row[OWN_BACK] = lost * mean if back < MOST_BACK else 0.0
-    sweep[LOG_BACK], sweep[BACK_SLOPE] = row[OWN_BACK], -row[OWN_BACK] * log_energy
-    sweep[LOG_NOISE] = rows.noise[j, b] * math.exp(p[LOG_NOISE])
-    row[OWN_YIELD] = row[OWN_SHIFT] = 0.0
-    if rows.up[j, b] > 0:
-        _cone_slopes(work, j, b, own, back * mean, slopes)
-        for q in range(5):
-            sweep[q] = flux * slopes[q]
-        row[OWN_SHIFT] = sweep[SHIFT]
-    if seen:
-        own_yield = 1 + own[OWN_YIELD]
-        narrow, wide = work.line[0, b], work.line[1, b]
-        row[OWN_YIELD] = flux * (p[YIELD] * narrow + p[BEAM_HEIGHT] * wide)
-        sweep[YIELD], sweep[BEAM_HEIGHT] = (
-            flux * own_yield * narrow,
-            flux * own_yield * wide,
-        )
-        fall = p[YIELD] * (narrow - work.line[2, b])
-        fall += p[BEAM_HEIGHT] * (wide - work.line[3, b])
-        sweep[U] += flux * own_yield * fall / LOWER
+def _line_derivatives(sweep, row, p, own_yield, lines, flux, unit):
+    "Derivatives of secondaries and beam in one bin."
+    narrow, wide, narrow_below, wide_below = lines
+    row[OWN_YIELD] = flux * (p[YIELD] * narrow + p[BEAM_HEIGHT] * wide)
+    sweep[YIELD] = flux * own_yield * narrow
+    sweep[BEAM_HEIGHT] = flux * own_yield * wide
+    fall = p[YIELD] * (narrow - narrow_below) + p[BEAM_HEIGHT] * (wide - wide_below)
+    sweep[LINE_SHIFT] = flux * own_yield * fall / LOWER * unit
+    sweep[U] += flux * own_yield * fall / LOWER
+
+
+@compiled(error_model="numpy")
+def _row_derivatives(work, j, p, own, state):
+    "Derivatives of the bins of a row; `state` is what `expect_row` knows of it."
+    back, log_energy, mean, seen, noise = state
+    rows, slopes, line = work.rows, work.slopes, work.line
+    cone, flux = (work.weight, work.change, work.reach), rows.flux[j]
+    for b in range(BINS):
+        if rows.cells[j, b] == 0:
+            continue
+        sweep, row, lost = work.by_sweep[b], work.by_row[b], flux * back
+        sweep[:] = 0.0
+        row[HATS:] = 0.0
+        sweep[LOG_NOISE] = rows.noise[j, b] * noise
+        if rows.up[j, b] > 0:
+            lost *= work.emptied[b]
+            for h in range(HATS):
+                row[h] += lost * SHARE[h]
+            row[OWN_BACK] = lost * mean if back < MOST_BACK else 0.0
+            sweep[LOG_BACK] = row[OWN_BACK]
+            sweep[BACK_SLOPE] = -row[OWN_BACK] * log_energy
+            table, span = rows.returned[j, b], rows.span[j, b]
+            _cone_slopes(table, cone, own, span, back * mean, slopes)
+            for q in range(N_CONE):
+                sweep[q] = flux * slopes[q]
+            row[OWN_SHIFT] = sweep[SHIFT]
+        if seen:
+            lines = line[0, b], line[1, b], line[2, b], line[3, b]
+            own_yield, unit = 1 + own[OWN_YIELD], line_unit(p[U])
+            _line_derivatives(sweep, row, p, own_yield, lines, flux, unit)
 
 # %% ../../../nbs/physics/losscone/10_joint.ipynb #5b3b22ee
+@compiled(error_model="numpy")
+def _bin_flux(incident, table, span, own, cone, flux, row):
+    "Incident flux in a bin and what returns of it; fills the hats' sensitivities."
+    weight, _, reach = cone
+    total = 0.0
+    for h in range(HATS):
+        part = incident[h]
+        if span[0] <= h < span[1]:
+            for k in range(reach[0], reach[1]):
+                part += weight[k] * table[h, k]
+        total += own[h] * part
+        row[h] = flux * part
+    return total
+
+
 @compiled(error_model="numpy")
 def expect_row(
     work: Joint,  # expected, and the derivatives, are filled
@@ -298,35 +379,32 @@ def expect_row(
     derivatives: bool,  # whether they are wanted
 ) -> None:
     "Expected counts of the bins of a row, and their derivatives."
-    rows, ratio = work.rows, math.exp(p[LOG_RATIO])
+    rows, ratio, mean = work.rows, math.exp(p[LOG_RATIO]), 0.0
     set_cone(work, j, p, own[OWN_SHIFT])
-    back, log_energy = _row_backscatter(work, j, p, own)
-    mean, slopes = 0.0, np.zeros(5)
+    back, log_energy = _row_backscatter(rows.ambient[j], p, own)
     for h in range(HATS):
         mean += SHARE[h] * own[h]
-    seen = set_lines(work, 0, j, p[U], ratio, landing)
+    u = min(p[U] + p[LINE_SHIFT] * line_unit(p[U]), 0.0)
+    seen = set_lines(work, 0, j, u, ratio, landing)
     if seen and derivatives:
-        set_lines(work, 2, j, p[U] - LOWER, ratio, landing)
-    own_yield = 1 + own[OWN_YIELD]
+        set_lines(work, 2, j, u - LOWER, ratio, landing)
+    cone, noise = (work.weight, work.change, work.reach), math.exp(p[LOG_NOISE])
     for b in range(BINS):
-        work.expected[b] = 0.0
+        work.expected[b] = work.emptied[b] = 0.0
         if rows.cells[j, b] == 0:
             continue
-        total = 0.0
-        for h in range(HATS):
-            part = rows.incident[j, b, h] + _returned(work, j, b, h)
-            total += own[h] * part
-            work.by_row[b, h] = rows.flux[j] * part
-        emptied = rows.up[j, b] - _returned(work, j, b, HATS)
-        total += back * mean * emptied
+        bin = rows.incident[j, b], rows.returned[j, b], rows.span[j, b]
+        total = _bin_flux(*bin, own, cone, rows.flux[j], work.by_row[b])
+        if rows.up[j, b] > 0:
+            left = _returned(rows.returned[j, b, HATS], cone)
+            work.emptied[b] = rows.up[j, b] - left
+            total += back * mean * work.emptied[b]
         if seen:
             lines = p[YIELD] * work.line[0, b] + p[BEAM_HEIGHT] * work.line[1, b]
-            total += own_yield * lines
-        noise = rows.noise[j, b] * math.exp(p[LOG_NOISE])
-        work.expected[b] = noise + rows.flux[j] * total
-        if derivatives:
-            state = back, log_energy, mean, seen, emptied
-            _bin_derivatives(work, j, b, p, own, state, slopes)
+            total += (1 + own[OWN_YIELD]) * lines
+        work.expected[b] = rows.noise[j, b] * noise + rows.flux[j] * total
+    if derivatives:
+        _row_derivatives(work, j, p, own, (back, log_energy, mean, seen, noise))
 
 # %% ../../../nbs/physics/losscone/10_joint.ipynb #0452d106
 EDGE_VARIANCE = 0.022  # per deg^-1 of slope, of a sharp edge across a cell
@@ -335,25 +413,32 @@ LINE_ERROR, BEAM_ERROR = 0.4, 0.3  # relative errors of the shapes of lines
 
 
 @compiled(error_model="numpy")
-def _edge_variance(work, j, b, own):
-    "Variance of the tables of a bin, in counts."
-    rows, full = work.rows, 1e-300
-    for h in range(HATS):
-        full += own[h] * rows.returned[j, b, h, 0]
+def _edge_shape(table, cone, own, span):
+    "Full counts per flux of a bin, slope of its edge, and spread over the band."
+    weight, _, reach = cone
+    full = 1e-300
+    for h in range(span[0], span[1]):
+        full += own[h] * table[h, 0]
     first = second = slope = before = 0.0
-    for k in range(ANGLES):
+    for k in range(max(reach[0] - 1, 0), min(reach[1] + 1, ANGLES)):
         share = 0.0
-        for h in range(HATS):
-            share += own[h] * rows.returned[j, b, h, k] / full
-        first += work.weight[k] * share
-        second += work.weight[k] * share**2
-        if k > 0:
-            slope += 0.5 * (work.weight[k - 1] + work.weight[k]) * (before - share)
+        for h in range(span[0], span[1]):
+            share += own[h] * table[h, k]
+        share /= full
+        first += weight[k] * share
+        second += weight[k] * share**2
+        if k >= reach[0] and k > 0:
+            slope += 0.5 * (weight[k - 1] + weight[k]) * (before - share)
         before = share
-    blur = max(second - first**2, 0.0)
-    edge = EDGE_VARIANCE * abs(slope) / STEP * (0.1 + 0.9 / (1 + blur / EDGE_BLUR**2))
-    size = (full * rows.flux[j]) ** 2 / rows.cells[j, b]
-    return (edge + 0.03**2 * blur) * size * rows.up[j, b] / rows.full[j, b]
+    return full, abs(slope), max(second - first**2, 0.0)
+
+
+@compiled(error_model="numpy")
+def _edge_variance(table, cone, own, span, flux, cells):
+    "Variance of the tables of a bin, in counts, if all of it is upgoing."
+    full, slope, blur = _edge_shape(table, cone, own, span)
+    edge = EDGE_VARIANCE * slope / STEP * (0.1 + 0.9 / (1 + blur / EDGE_BLUR**2))
+    return (edge + 0.03**2 * blur) * (full * flux) ** 2 / cells
 
 
 @compiled(error_model="numpy")
@@ -366,6 +451,7 @@ def set_variances(
 ) -> float:  # sum of the logarithms
     "Variances at given parameters."
     rows, total, landing = work.rows, 0.0, landing_flux(work.rows, p[U])
+    cone = work.weight, work.change, work.reach
     for j in range(rows.size[0]):
         expect_row(work, j, p, own[j], landing, True)
         for b in range(BINS):
@@ -374,7 +460,9 @@ def set_variances(
                 m = max(work.expected[b], 0.0)
                 variance = m + 0.1 * cells + 0.25 + (scatter * m) ** 2 / cells
                 if rows.up[j, b] > 0:
-                    variance += _edge_variance(work, j, b, own[j])
+                    bin = rows.returned[j, b], cone, own[j], rows.span[j, b]
+                    edge = _edge_variance(*bin, rows.flux[j], cells)
+                    variance += edge * rows.up[j, b] / rows.full[j, b]
                 narrow = LINE_ERROR * work.by_sweep[b, YIELD] * p[YIELD]
                 wide = BEAM_ERROR * work.by_sweep[b, BEAM_HEIGHT] * p[BEAM_HEIGHT]
                 variance += (narrow**2 + wide**2) / cells

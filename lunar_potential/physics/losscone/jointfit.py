@@ -112,6 +112,7 @@ class JointFitter:
 
     response: Response = Response()  # of which the blur in angle is used
     scatter: float = 0.045  # relative scatter of the cells beyond counting noise
+    prior: np.ndarray | None = None  # (2, N_SWEEP) of Population; None: the nominal one
 
     def fit(
         self,
@@ -133,5 +134,7 @@ class JointFitter:
         full, error, relative = ready_sweeps(sweeps, u_error)
         raw = np.full((len(energy), len(JOINT_COLUMNS)), np.nan)
         work = make_joint(full.energy.shape[1])
+        if self.prior is not None:
+            work.prior[:] = self.prior
         _fit_all(full, work, self.response.half_width, self.scatter, sets, raw)
         return _as_record(raw, error, relative, sets)

@@ -16,6 +16,7 @@ from lunar_potential.physics.losscone.descent import (
     descend_joint,
     fit_rows,
     form_equations,
+    move_potential,
     solve_sweep,
 )
 from lunar_potential.physics.losscone.joint import (
@@ -29,7 +30,7 @@ from lunar_potential.physics.losscone.joint import (
     make_joint,
 )
 from .model import LEAST_CHANNELS
-from .rows import BINS, HATS, KNOTS, read_rows
+from .rows import BINS, EASE, HATS, KNOTS, read_rows
 from ...run.compiled import compiled
 
 # %% auto #0
@@ -47,11 +48,11 @@ def misfit_rise(
     u: float,  # potential, V
     least: float,  # least misfit
     scale: float,  # misfit over the usual one, at least 1
-    p: np.ndarray,  # (N_SWEEP,) start; becomes the best at u
+    p: np.ndarray,  # (N_SWEEP,) point of the equations; becomes the best at u
     own: np.ndarray,  # (C, N_ROW) the same
 ) -> float:  # square root of the rise
     "Root of the scaled rise of the misfit at a potential."
-    p[U] = u
+    move_potential(work, u, p, own)
     rise = descend_joint(work, p, own, 1, 3, 0.1) - least
     return math.sqrt(max(rise / scale, 0.0))
 
@@ -74,6 +75,7 @@ def follow_side(
     "Ends of the sets on one side."
     least, scale, step = fit
     moved, rows = p.copy(), own.copy()
+    form_equations(work, p, own)
     u0, root0 = p[U], 0.0
     out[:] = sign * math.inf
     for _ in range(12):
@@ -84,7 +86,6 @@ def follow_side(
         if root1 >= ROOT_95:
             out[0] = _crossing(u0, root0, u1, root1, ROOT_95)
             if root1 > 2.3 and abs(u1 - u0) > 0.5:
-                moved[:], rows[:] = p, own
                 root = misfit_rise(work, out[0], least, scale, moved, rows)
                 if root < ROOT_95:
                     u0, root0 = out[0], root
@@ -157,21 +158,28 @@ def cone_gain(
 
 # %% ../../../nbs/physics/losscone/12_profile.ipynb #f463edd9
 @compiled(error_model="numpy")
+def _shift_spacecraft(rows, moved):
+    "Moves the potential of the spacecraft, and the energies far from it."
+    rows.u_sc[0] += moved
+    for j in range(rows.size[0]):
+        rows.ambient[j] -= moved
+        rows.shape[j, 0] = math.log(rows.ambient[j] + EASE)
+
+
+@compiled(error_model="numpy")
 def spacecraft_slope(
     work: Joint,  # with data and variances
     p: np.ndarray,  # (N_SWEEP,) best parameters
     own: np.ndarray,  # (C, N_ROW) the same
 ) -> float:  # V per volt
     "Change of the best potential with that of the spacecraft."
-    right, before, after = np.empty(N_SWEEP), np.empty(N_SWEEP), np.empty(N_SWEEP)
+    before, after = np.empty(N_SWEEP), np.empty(N_SWEEP)
     for moved in (0.0, 1.0):
-        work.rows.u_sc[0] += moved
-        work.rows.ambient[:] -= moved
-        form_equations(work, p, own, 0)
-        right[:] = work.normal[:, N_SWEEP]
-        solve_sweep(work, right, after if moved else before)
-    work.rows.u_sc[0] -= 1.0
-    work.rows.ambient[:] += 1.0
+        _shift_spacecraft(work.rows, moved)
+        form_equations(work, p, own)
+        right = work.normal[:, N_SWEEP]
+        solve_sweep(work, right, 0, after if moved else before)
+    _shift_spacecraft(work.rows, -1.0)
     return min(max(after[U] - before[U], -3.0), 3.0)
 
 
@@ -182,10 +190,10 @@ def standard_error(
     own: np.ndarray,  # (C, N_ROW) the same
 ) -> float:  # V
     "Standard deviation of the potential in the linear approximation."
-    form_equations(work, p, own, 0)
+    form_equations(work, p, own)
     unit, out = np.zeros(N_SWEEP), np.empty(N_SWEEP)
     unit[U] = 1.0
-    solve_sweep(work, unit, out)
+    solve_sweep(work, unit, 0, out)
     return math.sqrt(max(out[U], 0.01))
 
 # %% ../../../nbs/physics/losscone/12_profile.ipynb #b27592c9

@@ -18,7 +18,7 @@ from ...units import N_CELLS
 # %% auto #0
 __all__ = ['KNOTS', 'HATS', 'BIN', 'BINS', 'STEP', 'ANGLES', 'BEAM_SPREAD', 'EASE', 'UNIT_SPEED', 'INCIDENT_COSINE', 'FASTEST',
            'DRIFT_SCATTER', 'DRIFT_ENERGY', 'LEAST_COUNTS', 'OUTLIER', 'hat_values', 'Rows', 'make_rows', 'log_slopes',
-           'density_ratio', 'drift_factor', 'cell_data', 'fit_drift', 'read_rows']
+           'density_ratio', 'drift_factor', 'fit_drift', 'read_rows']
 
 # %% ../../../nbs/physics/losscone/09_rows.ipynb #d9d758f7
 KNOTS = np.array([0.0, 12.0, 25.0, 40.0, 60.0, 90.0])  # deg from the field line
@@ -56,8 +56,6 @@ class Rows(NamedTuple):
     energy: np.ndarray  # (C,) eV
     ambient: np.ndarray  # (C,) energy far from the spacecraft, eV
     flux: np.ndarray  # (C,) mean incident flux
-    slope: np.ndarray  # (C,) first coefficient of ln(flux / energy), see log_slopes
-    curvature: np.ndarray  # (C,) second coefficient
     counts: np.ndarray  # (C, BINS) counts
     noise: np.ndarray  # (C, BINS) background counts
     full: np.ndarray  # (C, BINS) counts per unit flux
@@ -68,7 +66,10 @@ class Rows(NamedTuple):
     returned: np.ndarray  # (C, BINS, HATS + 1, ANGLES) T
     cosine: np.ndarray  # (C, 88) cosine of the pitch angle of each cell; NaN: not used
     across: np.ndarray  # (C, 88, 3) direction of each cell across the field, SCD
+    data: np.ndarray  # (C, 88, 3) counts, background, counts per unit flux of each cell
+    shape: np.ndarray  # (C, 3) ln(ambient + EASE), and coefficients of log_slopes
     source: np.ndarray  # (C,) row of the sweep
+    span: np.ndarray  # (C, BINS, 2) first hat of a bin, and the one after its last
 
 
 def make_rows(
@@ -79,13 +80,16 @@ def make_rows(
     return Rows(
         np.zeros(1, np.int64),
         np.zeros(1),
-        *(np.zeros(c) for _ in range(5)),
+        *(np.zeros(c) for _ in range(3)),
         *(np.zeros((c, b)) for _ in range(6)),
         np.zeros((c, b, HATS)),
         np.zeros((c, b, HATS + 1, ANGLES)),
         np.zeros((c, N_CELLS)),
         np.zeros((c, N_CELLS, 3)),
+        np.zeros((c, N_CELLS, 3)),
+        np.zeros((c, 3)),
         np.zeros(c, np.int64),
+        np.zeros((c, b, 2), np.int64),
     )
 
 # %% ../../../nbs/physics/losscone/09_rows.ipynb #d7a56b34
@@ -94,17 +98,15 @@ EASE = 30.0  # eV, makes the spectrum of a thermal core smooth near zero energy
 
 @compiled(error_model="numpy")
 def log_slopes(
-    rows: Rows,  # energies and fluxes are set; slope and curvature are filled
+    rows: Rows,  # energies and fluxes are set; shape is filled
 ) -> None:
     "Coefficients of ln(flux / energy) in the distance of ln(ambient + EASE)."
     n = rows.size[0]
     for j in range(n):
+        rows.shape[j, 0] = math.log(rows.ambient[j] + EASE)
+    for j in range(n):
         k = min(max(j - 1, 0), n - 3)
-        x0, x1, x2 = (
-            math.log(rows.ambient[k] + EASE),
-            math.log(rows.ambient[k + 1] + EASE),
-            math.log(rows.ambient[k + 2] + EASE),
-        )
+        x0, x1, x2 = rows.shape[k, 0], rows.shape[k + 1, 0], rows.shape[k + 2, 0]
         y0, y1, y2 = (
             math.log(rows.flux[k] / rows.energy[k]),
             math.log(rows.flux[k + 1] / rows.energy[k + 1]),
@@ -112,20 +114,18 @@ def log_slopes(
         )
         first, second = (y1 - y0) / (x1 - x0), (y2 - y1) / (x2 - x1)
         curvature = (second - first) / (x2 - x0)
-        x = math.log(rows.ambient[j] + EASE)
-        rows.slope[j] = first + curvature * (2 * x - x0 - x1)
-        rows.curvature[j] = curvature
+        rows.shape[j, 1] = first + curvature * (2 * rows.shape[j, 0] - x0 - x1)
+        rows.shape[j, 2] = curvature
 
 
 @compiled(error_model="numpy")
 def density_ratio(
-    rows: Rows,  # with slopes
-    j: int,  # row
+    shape: np.ndarray,  # (3,) of the row, from log_slopes
     ambient: float,  # energy far from the spacecraft, eV
 ) -> float:  # f at that energy over f at the energy of the row
     "Phase-space density relative to that of a row's energy."
-    distance = math.log(max(ambient, 0.0) + EASE) - math.log(rows.ambient[j] + EASE)
-    exponent = rows.slope[j] * distance + rows.curvature[j] * distance**2
+    distance = math.log(max(ambient, 0.0) + EASE) - shape[0]
+    exponent = shape[1] * distance + shape[2] * distance**2
     return math.exp(min(max(exponent, -20.0), 20.0))
 
 # %% ../../../nbs/physics/losscone/09_rows.ipynb #e231b319
@@ -135,19 +135,20 @@ INCIDENT_COSINE = 0.1  # of the pitch angle, least for an incident cell
 
 @compiled(error_model="numpy")
 def drift_factor(
-    rows: Rows,  # with slopes
-    j: int,  # row
+    shape: np.ndarray,  # (3,) of the row, from log_slopes
+    energy: float,  # far from the spacecraft, eV
     velocity: np.ndarray,  # (3,) motion of the plasma across the field, 100 km/s, SCD
-    x: float,  # direction of travel across the field, SCD
-    y: float,  # the same
-    z: float,  # the same
+    across: np.ndarray,  # (3,) direction of travel across the field, SCD
 ) -> float:  # D
     "Flux in a direction over the flux without motion."
-    energy = rows.ambient[j]
-    along = velocity[0] * x + velocity[1] * y + velocity[2] * z
-    square = velocity[0] ** 2 + velocity[1] ** 2 + velocity[2] ** 2
+    along = square = 0.0
+    for a in range(3):
+        along += velocity[a] * across[a]
+        square += velocity[a] ** 2
+    if square == 0:
+        return 1.0
     shift = -2 * math.sqrt(UNIT_SPEED / energy) * along + square * UNIT_SPEED / energy
-    factor = density_ratio(rows, j, energy * (1 + max(shift, -0.7)))
+    factor = density_ratio(shape, energy * (1 + max(shift, -0.7)))
     return min(max(factor, 0.13), 7.4)
 
 # %% ../../../nbs/physics/losscone/09_rows.ipynb #c2b515b3
@@ -158,29 +159,16 @@ def _incident_bin(cosine):
 
 
 @compiled(error_model="numpy")
-def _sum_incident(rows, j, sweep, velocity, sums):
+def _sum_incident(rows, j, velocity, sums):
     "Counts above background, and their sensitivity with motion, by pitch angle."
     sums[:] = 0.0
-    row = rows.source[j]
+    shape, across, data = rows.shape[j], rows.across[j], rows.data[j]
     for c in range(N_CELLS):
         if rows.cosine[j, c] > INCIDENT_COSINE:
-            k, noise, full = cell_data(sweep, row, c)
-            x, y, z = rows.across[j, c]
             b = _incident_bin(rows.cosine[j, c])
-            sums[b, 0] += k - noise
-            sums[b, 1] += full * drift_factor(rows, j, velocity, x, y, z)
-
-
-@compiled(error_model="numpy")
-def cell_data(
-    sweep: Sweep,  # with all its arrays
-    row: int,  # of the sweep
-    c: int,  # cell
-) -> tuple:  # counts, background counts, counts per unit flux
-    "The data of one cell."
-    unit = sweep.cells.factor[c] * sweep.energy[row]
-    counts = code_middle(max(sweep.flux[row, c], 0.0) * unit)
-    return counts, sweep.background / sweep.cells.rings[c], unit * sweep.gain[c]
+            drift = drift_factor(shape, rows.ambient[j], velocity, across[c])
+            sums[b, 0] += data[c, 0] - data[c, 1]
+            sums[b, 1] += data[c, 2] * drift
 
 # %% ../../../nbs/physics/losscone/09_rows.ipynb #cc5bfad3
 FASTEST = 8.0  # 100 km/s
@@ -189,28 +177,26 @@ DRIFT_ENERGY = 900.0  # eV, highest used
 
 
 @compiled(error_model="numpy")
-def _add_drift(rows, j, sweep, velocity, scatter, sums, normal):
+def _add_drift(rows, j, velocity, scatter, sums, normal):
     "Adds a row's incident cells to the normal equations of the velocity."
-    energy, row = rows.ambient[j], rows.source[j]
-    rate = -rows.slope[j] * 2 * math.sqrt(UNIT_SPEED * energy) / (energy + EASE)
+    energy, shape, data = rows.ambient[j], rows.shape[j], rows.data[j]
+    rate = -shape[1] * 2 * math.sqrt(UNIT_SPEED * energy) / (energy + EASE)
     for c in range(N_CELLS):
         if rows.cosine[j, c] > INCIDENT_COSINE:
-            k, noise, full = cell_data(sweep, row, c)
-            x, y, z = rows.across[j, c]
-            b = _incident_bin(rows.cosine[j, c])
+            b, across = _incident_bin(rows.cosine[j, c]), rows.across[j, c]
             if sums[b, 0] <= 0:
                 continue
             flux = sums[b, 0] / sums[b, 1]
-            m = full * drift_factor(rows, j, velocity, x, y, z) * flux
-            variance = m + noise + 0.25 + (scatter * m) ** 2
-            miss = k - noise - m
+            m = data[c, 2] * drift_factor(shape, energy, velocity, across) * flux
+            variance = m + data[c, 1] + 0.25 + (scatter * m) ** 2
+            miss = data[c, 0] - data[c, 1] - m
             if miss * miss < 16 * variance:
                 weight = m * rate / variance
                 for a in range(3):
-                    slope = weight * rows.across[j, c, a]
+                    slope = weight * across[a]
                     normal[a, 3] += slope * miss
                     for d in range(3):
-                        normal[a, d] += slope * m * rate * rows.across[j, c, d]
+                        normal[a, d] += slope * m * rate * across[d]
 
 # %% ../../../nbs/physics/losscone/09_rows.ipynb #d106d1f9
 @compiled(error_model="numpy")
@@ -230,7 +216,6 @@ def _solve_in_place(normal):
 @compiled(error_model="numpy")
 def fit_drift(
     rows: Rows,  # with slopes and geometry
-    sweep: Sweep,  # with all its arrays
     velocity: np.ndarray,  # (3,) is filled: motion across the field, 100 km/s, SCD
 ) -> None:
     "Finds the motion of the plasma across the field; prior 0 +- 300 km/s."
@@ -242,8 +227,8 @@ def fit_drift(
             normal[a, a], normal[a, 3] = 1 / 9, -velocity[a] / 9
         for j in range(rows.size[0]):
             if rows.ambient[j] < DRIFT_ENERGY:
-                _sum_incident(rows, j, sweep, velocity, sums)
-                _add_drift(rows, j, sweep, velocity, scatter, sums, normal)
+                _sum_incident(rows, j, velocity, sums)
+                _add_drift(rows, j, velocity, scatter, sums, normal)
         _solve_in_place(normal)
         speed = 0.0
         for a in range(3):
@@ -258,25 +243,35 @@ OUTLIER = 36.0  # squared standardized deviation
 
 
 @compiled(error_model="numpy")
+def _read_cell(sweep, row, c, data):
+    "Counts, background and counts per unit flux of one cell."
+    unit = sweep.cells.factor[c] * sweep.energy[row]
+    data[0] = code_middle(max(sweep.flux[row, c], 0.0) * unit)
+    data[1] = sweep.background / sweep.cells.rings[c]
+    data[2] = unit * sweep.gain[c]
+
+
+@compiled(error_model="numpy")
 def _read_geometry(rows, j, sweep, row):
-    "Sets pitch cosines and directions across the field; returns counts and exposure."
+    "Sets data and directions of the cells; returns incident counts and exposure."
     bx, by, bz = sweep.b_moonward[row]
     counts, exposure = 0.0, 0.0
     for c in range(N_CELLS):
         rows.cosine[j, c] = math.nan
         phi = math.radians(sweep.phi[row, c])
         if math.isfinite(phi) and math.isfinite(sweep.flux[row, c]):
-            across = sweep.cells.cos_theta[c, 1]
-            x, y = math.cos(phi) * across, math.sin(phi) * across
-            mu = x * bx + y * by + sweep.cells.sin_theta[c, 1] * bz
-            rows.cosine[j, c] = mu
+            _read_cell(sweep, row, c, rows.data[j, c])
+            level = sweep.cells.cos_theta[c, 1]
+            x, y = math.cos(phi) * level, math.sin(phi) * level
             z = sweep.cells.sin_theta[c, 1]
+            mu = x * bx + y * by + z * bz
+            rows.cosine[j, c] = mu
             rows.across[j, c, 0] = x - mu * bx
             rows.across[j, c, 1] = y - mu * by
             rows.across[j, c, 2] = z - mu * bz
             if mu > 0.2924:  # sin 17 deg: all of the cell is incident
-                k, noise, full = cell_data(sweep, row, c)
-                counts, exposure = counts + k - noise, exposure + full
+                counts += rows.data[j, c, 0] - rows.data[j, c, 1]
+                exposure += rows.data[j, c, 2]
     return counts, exposure
 
 
@@ -302,72 +297,97 @@ def _choose_rows(rows, sweep):
 # %% ../../../nbs/physics/losscone/09_rows.ipynb #9432c5db
 @compiled(error_model="numpy")
 def _deposit(table, angle, half_width, value):
-    "Adds a part at an angle to a table over loss-cone angles."
+    """Adds a part at an angle to a table over loss-cone angles.
+
+    The table holds the falls from each angle to the next until `_finish_tables`."""
     low, high = max(angle - half_width, 0.0), min(angle + half_width, 90.0)
-    for k in range(ANGLES):
-        at = k * STEP
-        if at <= low:
-            table[k] += value
-        elif at < high:
-            table[k] += value * (high - at) / (high - low)
-        else:
-            break
+    k, left = int(low / STEP), value
+    while left > 0:
+        after = (high - (k + 1) * STEP) / (high - low) * value
+        after = max(after, 0.0) if k + 1 < ANGLES else 0.0
+        table[k] += left - after
+        left = after
+        k += 1
 
 
 @compiled(error_model="numpy")
-def _add_part(rows, j, b, angle, share, drift, half_width, hats):
-    "Adds one part of a cell, whose sensitivity is `share`."
-    if angle >= 90:
-        hat_values(180 - angle, hats)
-        for h in range(HATS):
-            rows.incident[j, b, h] += share * drift * hats[h]
-        return
+def _add_upgoing(table, angle, share, drift, half_width, hats):
+    "Adds an upgoing part to the tables of its bin."
     hat_values(angle, hats)
-    rows.up[j, b] += share
-    rows.beam[j, b] += share * math.exp(-0.5 * (angle / BEAM_SPREAD) ** 2)
     for h in range(HATS):
         if hats[h] > 0:
-            value = share * drift * hats[h]
-            _deposit(rows.returned[j, b, h], angle, half_width, value)
-    _deposit(rows.returned[j, b, HATS], angle, half_width, share)
+            _deposit(table[h], angle, half_width, share * drift * hats[h])
+    _deposit(table[HATS], angle, half_width, share)
+
+
+@compiled(error_model="numpy")
+def _add_parts(tables, geometry, field, share, drift, half_width, hats):
+    "Adds the nine parts of a cell; returns what is upgoing, and in a beam."
+    incident, returned = tables
+    phi, width, cos_theta, sin_theta = geometry
+    up, beam = 0.0, 0.0
+    for p in range(PARTS):
+        azimuth = phi + (p - 1) * width
+        along = math.cos(azimuth) * field[0] + math.sin(azimuth) * field[1]
+        for t in range(PARTS):
+            mu = along * cos_theta[t] + sin_theta[t] * field[2]
+            angle = 180 - math.degrees(math.acos(min(max(mu, -1.0), 1.0)))
+            if angle < 90:
+                up += share
+                beam += share * math.exp(-0.5 * (angle / BEAM_SPREAD) ** 2)
+                _add_upgoing(returned, angle, share, drift, half_width, hats)
+            else:
+                hat_values(180 - angle, hats)
+                for h in range(HATS):
+                    incident[h] += share * drift * hats[h]
+    return up, beam
 
 
 @compiled(error_model="numpy")
 def _add_cell(rows, j, c, sweep, velocity, half_width, hats):
-    "Adds the nine parts of a cell to its bin."
-    row, cells = rows.source[j], sweep.cells
-    bx, by, bz = sweep.b_moonward[row]
-    k, noise, full = cell_data(sweep, row, c)
-    up = 180 - math.degrees(math.acos(min(max(rows.cosine[j, c], -1.0), 1.0)))
-    b = min(int(up / BIN), BINS - 1)
-    rows.counts[j, b] += k
-    rows.noise[j, b] += noise
-    rows.full[j, b] += full
+    "Adds a cell to its bin."
+    cells, field, data = sweep.cells, sweep.b_moonward[rows.source[j]], rows.data[j, c]
+    cosine = min(max(rows.cosine[j, c], -1.0), 1.0)
+    b = min(int((180 - math.degrees(math.acos(cosine))) / BIN), BINS - 1)
+    rows.counts[j, b] += data[0]
+    rows.noise[j, b] += data[1]
+    rows.full[j, b] += data[2]
     rows.cells[j, b] += 1
-    phi, width = math.radians(sweep.phi[row, c]), math.radians(120 / cells.rings[c])
-    for p in range(PARTS):
-        x0, y0 = math.cos(phi + (p - 1) * width), math.sin(phi + (p - 1) * width)
-        for t in range(PARTS):
-            x, y = x0 * cells.cos_theta[c, t], y0 * cells.cos_theta[c, t]
-            z = cells.sin_theta[c, t]
-            mu = x * bx + y * by + z * bz
-            x, y, z = x - mu * bx, y - mu * by, z - mu * bz
-            drift = drift_factor(rows, j, velocity, x, y, z)
-            angle = 180 - math.degrees(math.acos(min(max(mu, -1.0), 1.0)))
-            _add_part(rows, j, b, angle, full / 9, drift, half_width, hats)
+    shape, across = rows.shape[j], rows.across[j, c]
+    drift = drift_factor(shape, rows.ambient[j], velocity, across)
+    phi = math.radians(sweep.phi[rows.source[j], c])
+    width = math.radians(120 / cells.rings[c])
+    geometry = phi, width, cells.cos_theta[c], cells.sin_theta[c]
+    tables = rows.incident[j, b], rows.returned[j, b]
+    up, beam = _add_parts(tables, geometry, field, data[2] / 9, drift, half_width, hats)
+    rows.up[j, b] += up
+    rows.beam[j, b] += beam
+
+
+@compiled(error_model="numpy")
+def _finish_tables(rows, j):
+    "Sums the falls of the tables of a row, and finds the hats that each bin has."
+    for b in range(BINS):
+        first, last = HATS, 0
+        for h in range(HATS + 1):
+            table = rows.returned[j, b, h]
+            for k in range(ANGLES - 2, -1, -1):
+                table[k] += table[k + 1]
+            if h < HATS and table[0] > 0:
+                first, last = min(first, h), h + 1
+        rows.span[j, b, 0], rows.span[j, b, 1] = first, last
 
 # %% ../../../nbs/physics/losscone/09_rows.ipynb #6f5dfee8
 @compiled(error_model="numpy")
-def _is_outlier(rows, j, c, sweep, velocity, sums):
+def _is_outlier(rows, j, c, velocity, sums):
     "Whether an incident cell disagrees with the others of its pitch angle."
     if not rows.cosine[j, c] > INCIDENT_COSINE:
         return False
-    k, noise, full = cell_data(sweep, rows.source[j], c)
-    b = _incident_bin(rows.cosine[j, c])
-    x, y, z = rows.across[j, c]
-    drift = drift_factor(rows, j, velocity, x, y, z)
-    m = max(sums[b, 0], 0.0) / max(sums[b, 1], 1e-300) * full * drift + noise
-    return (k - m) ** 2 > OUTLIER * (m + 1 + (0.08 * m) ** 2)
+    b, data = _incident_bin(rows.cosine[j, c]), rows.data[j, c]
+    drift = drift_factor(rows.shape[j], rows.ambient[j], velocity, rows.across[j, c])
+    level = max(sums[b, 0], 0.0) / max(sums[b, 1], 1e-300)
+    m = level * data[2] * drift + data[1]
+    return (data[0] - m) ** 2 > OUTLIER * (m + 1 + (0.08 * m) ** 2)
 
 
 @compiled(error_model="numpy")
@@ -382,16 +402,17 @@ def read_rows(
     if n < 3:
         return n
     log_slopes(rows)
-    fit_drift(rows, sweep, velocity)
+    fit_drift(rows, velocity)
     hats, sums = np.empty(HATS), np.empty((BINS, 2))
     for table in (rows.counts, rows.noise, rows.full, rows.cells, rows.up, rows.beam):
         table[:] = 0.0
     rows.incident[:] = 0.0
     rows.returned[:] = 0.0
     for j in range(n):
-        _sum_incident(rows, j, sweep, velocity, sums)
+        _sum_incident(rows, j, velocity, sums)
         for c in range(N_CELLS):
             if math.isfinite(rows.cosine[j, c]):
-                if not _is_outlier(rows, j, c, sweep, velocity, sums):
+                if not _is_outlier(rows, j, c, velocity, sums):
                     _add_cell(rows, j, c, sweep, velocity, half_width, hats)
+        _finish_tables(rows, j)
     return n
