@@ -192,35 +192,54 @@ def form_equations(
 
 # %% ../../../nbs/physics/losscone/11_descent.ipynb #686761b6
 @compiled(error_model="numpy")
-def solve_sweep(
-    work: Joint,  # with normal equations; `held` becomes their factor
-    right: np.ndarray,  # (N_SWEEP,) right-hand side
-    free: int,  # first free parameter of the sweep; those before it are held
-    out: np.ndarray,  # (N_SWEEP,) is filled: 0 for what is held
-) -> None:
-    "Solves the equations of the sweep."
-    matrix = work.held
+def _held_matrix(work, right, out):
+    "Fills `matrix`, and `out` with the right-hand side, for what is not held."
     for x in range(N_SWEEP):
-        for y in range(x + 1):
-            matrix[x, y] = work.normal[y, x] if y >= free else 0.0
-        if x < free:
-            matrix[x, x] = 1.0
+        if work.held[x]:
+            work.matrix[x, : x + 1] = 0.0
+            work.matrix[x, x] = 1.0
+            continue
+        total = right[x]
+        for y in range(N_SWEEP):
+            value = work.normal[min(x, y), max(x, y)]
+            if work.held[y]:
+                total -= value * out[y]
+            if y <= x:
+                work.matrix[x, y] = 0.0 if work.held[y] else value
+        right[x] = total
+
+
+@compiled(error_model="numpy")
+def solve_sweep(
+    work: Joint,  # with normal equations and `held`; `matrix` becomes a factor
+    right: np.ndarray,  # (N_SWEEP,) right-hand side; changed
+    out: np.ndarray,  # (N_SWEEP,) values of what is held; the others are filled
+) -> None:
+    "Solves the equations of the sweep; held parameters keep their steps."
+    matrix = work.matrix
+    _held_matrix(work, right, out)
     factorize(matrix, N_SWEEP)
     for x in range(N_SWEEP):
-        total = right[x] if x >= free else 0.0
-        for z in range(x):
-            total -= matrix[x, z] * out[z]
-        out[x] = total / matrix[x, x]
+        if not work.held[x]:
+            total = right[x]
+            for z in range(x):
+                if not work.held[z]:
+                    total -= matrix[x, z] * out[z]
+            out[x] = total / matrix[x, x]
     for x in range(N_SWEEP - 1, -1, -1):
-        total = out[x]
-        for z in range(x + 1, N_SWEEP):
-            total -= matrix[z, x] * out[z]
-        out[x] = total / matrix[x, x]
+        if not work.held[x]:
+            total = out[x]
+            for z in range(x + 1, N_SWEEP):
+                if not work.held[z]:
+                    total -= matrix[z, x] * out[z]
+            out[x] = total / matrix[x, x]
 
 # %% ../../../nbs/physics/losscone/11_descent.ipynb #26a775d5
 LOWEST_U = -5000.0  # V
 LOWEST_RATIO, HIGHEST_RATIO = math.log(0.02), math.log(2.0)
-LOWER_LIMIT = np.array([LOWEST_U, LOWEST_RATIO, 0, -0.5, -0.05, -1, -6, -1, 0, 0, -3, -1])
+LOWER_LIMIT = np.array(
+    [LOWEST_U, LOWEST_RATIO, 0, -0.5, -0.05, -1, -6, -1, 0, 0, -3, -1]
+)
 UPPER_LIMIT = np.array([0, HIGHEST_RATIO, 30, 0.5, 0.05, 2, 0, 2, 5, 10, 3, 1.0])
 
 
@@ -229,14 +248,40 @@ def _step_sweep(p, step, held, out):
     "A step within the limits; U and the ratio move a bounded way."
     for q in range(N_SWEEP):
         move = step[q]
-        if q == U:
+        if q == U and not held[U]:
             far = 30 + 0.5 * abs(p[U])
             move = min(max(move, -far), far)
         if q == LOG_RATIO:
             move = min(max(move, -0.5), 0.5)
         out[q] = min(max(p[q] + move, LOWER_LIMIT[q]), UPPER_LIMIT[q])
-        if q < held:
-            out[q] = p[q]
+
+
+@compiled(error_model="numpy")
+def _bounded_step(work, p, step):
+    "Step to the best point within the limits, linearly; `held` and its steps are set."
+    right = np.empty(N_SWEEP)
+    for _ in range(3):
+        right[:] = work.normal[:, N_SWEEP]
+        solve_sweep(work, right, step)
+        inside = True
+        for q in range(N_SWEEP):
+            aim = p[q] + step[q]
+            if not (work.held[q] or LOWER_LIMIT[q] <= aim <= UPPER_LIMIT[q]):
+                step[q] = min(max(aim, LOWER_LIMIT[q]), UPPER_LIMIT[q]) - p[q]
+                work.held[q], inside = True, False
+        if inside:
+            break
+
+
+@compiled(error_model="numpy")
+def _promised(normal, step):
+    "How far a step would lower the misfit if all were linear."
+    total = 0.0
+    for x in range(N_SWEEP):
+        total += (2 * normal[x, N_SWEEP] - normal[x, x] * step[x]) * step[x]
+        for y in range(x + 1, N_SWEEP):
+            total -= 2 * normal[x, y] * step[x] * step[y]
+    return total
 
 
 @compiled(error_model="numpy")
@@ -271,11 +316,11 @@ def _shorten(p, own, moved, trial, n):
 @compiled(error_model="numpy")
 def _propose(work, p, own, free, fall, step, moved):
     "Sets moved and work.trial to the next point; returns the expected fall."
-    right = work.normal[:, N_SWEEP]
-    solve_sweep(work, right, free, step)
-    for q in range(free, N_SWEEP):
-        fall += right[q] * step[q]
-    _step_sweep(p, step, free, moved)
+    for q in range(N_SWEEP):
+        work.held[q], step[q] = q < free, 0.0
+    _bounded_step(work, p, step)
+    fall += _promised(work.normal, step)
+    _step_sweep(p, step, work.held, moved)
     _step_rows(work, own, p, moved)
     return fall
 
@@ -319,11 +364,11 @@ def move_potential(
     own: np.ndarray,  # (C, N_ROW) the same
 ) -> None:
     "Sets the potential, and all else to what the equations make best there."
-    right, step, moved = np.empty(N_SWEEP), np.empty(N_SWEEP), np.empty(N_SWEEP)
-    for q in range(N_SWEEP):
-        right[q] = work.normal[q, N_SWEEP] - work.normal[0, q] * (u - p[U])
-    solve_sweep(work, right, 1, step)
-    _step_sweep(p, step, 1, moved)
+    step, moved = np.zeros(N_SWEEP), np.empty(N_SWEEP)
+    work.held[:] = False
+    work.held[U], step[U] = True, u - p[U]
+    _bounded_step(work, p, step)
+    _step_sweep(p, step, work.held, moved)
     moved[U] = u
     _step_rows(work, own, p, moved)
     p[:] = moved

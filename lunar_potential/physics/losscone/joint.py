@@ -52,8 +52,8 @@ OWN_BACK, OWN_YIELD, OWN_SHIFT = HATS, HATS + 1, HATS + 2  # after the hats of a
 N_ROW = HATS + 3
 
 NODES = 11  # energies of the band
-PRIOR = np.array([0, 0, 0.5, 0, 0, 0.3, math.log(0.08), 0.3, 0, 0, 0, 0])
-PRIOR_SD = np.array([np.inf, np.inf, 2, 0.15, 0.01, 0.5, 0.8, 0.3, 1, 2, 1, 0.2])
+PRIOR = np.array([0, 0, 0.5, 0, 0, 0, math.log(0.08), 0.3, 0, 0, 0, 0])
+PRIOR_SD = np.array([np.inf, np.inf, 2, 0.15, 0.01, 0.4, 0.8, 0.3, 1, 2, 1, 0.2])
 PRIOR_WEIGHT = 1 / PRIOR_SD**2
 HAT_WEIGHT = 1 / np.array([3.0, 1.5, 0.7, 0.4, 0.3]) ** 2  # of neighbours' differences
 OWN_WEIGHT = 1 / np.array([0.15, 0.7, 0.01]) ** 2  # of a row's own departures
@@ -66,7 +66,9 @@ class Joint(NamedTuple):
     variance: np.ndarray  # (C, BINS)
     weight: np.ndarray  # (ANGLES,) share of the band at each angle of the cone
     reach: np.ndarray  # (2,) first angle with a share, and the one after the last
-    change: np.ndarray  # (N_CONE, ANGLES) its derivatives, in the order of the parameters
+    change: (
+        np.ndarray
+    )  # (N_CONE, ANGLES) its derivatives, in the order of the parameters
     node: np.ndarray  # (2, NODES) energies of the band and their shares
     slopes: np.ndarray  # (N_CONE,) derivatives of one angle or bin
     emptied: np.ndarray  # (BINS,) what the cone takes of an isotropic flux
@@ -75,7 +77,8 @@ class Joint(NamedTuple):
     by_sweep: np.ndarray  # (BINS, N_SWEEP) derivatives of the expected counts
     by_row: np.ndarray  # (BINS, N_ROW) derivatives with respect to the row's own
     normal: np.ndarray  # (N_SWEEP, N_SWEEP + 1) normal equations of the sweep
-    held: np.ndarray  # (N_SWEEP, N_SWEEP) their matrix with some parameters held
+    matrix: np.ndarray  # (N_SWEEP, N_SWEEP) their matrix with some parameters held
+    held: np.ndarray  # (N_SWEEP,) which parameters are held
     factor: np.ndarray  # (C, N_ROW, N_ROW) Cholesky factors of the rows' equations
     coupling: np.ndarray  # (C, N_ROW, N_SWEEP + 1) rows' equations, forward solved
     trial: np.ndarray  # (C, N_ROW) parameters that a step would give
@@ -102,6 +105,7 @@ def make_joint(
         np.zeros((BINS, N_ROW)),
         np.zeros((N_SWEEP, N_SWEEP + 1)),
         np.zeros((N_SWEEP, N_SWEEP)),
+        np.zeros(N_SWEEP, np.bool_),
         np.zeros((c, N_ROW, N_ROW)),
         np.zeros((c, N_ROW, N_SWEEP + 1)),
         np.zeros((c, N_ROW)),

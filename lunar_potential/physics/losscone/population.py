@@ -38,49 +38,40 @@ __all__ = ['INSTRUMENT', 'SPREAD', 'LEAST_SD', 'LEAST_SPREAD', 'CLEAR_MISFIT', '
 
 # %% ../../../nbs/physics/losscone/15_population.ipynb #74c447eb
 @compiled(error_model="numpy")
-def _variances_of(work, out):
-    "Variances of the parameters of the sweep, from its normal equations."
-    matrix = np.empty((N_SWEEP, N_SWEEP))
-    for x in range(N_SWEEP):
-        for y in range(x, N_SWEEP):
-            matrix[x, y] = matrix[y, x] = work.normal[x, y]
-    inverse = np.linalg.inv(matrix)
-    for q in range(N_SWEEP):
-        out[q] = inverse[q, q]
-
-
-@compiled(error_model="numpy")
 def _learn_sweep(work, sweep, half_width, scatter, out):
-    "Best values, variances, misfit of a bin and gain of one sweep; rows of `out`."
+    "First rows of `out`: best values; misfit of a bin, and gain. Others: covariance."
     velocity, p = np.empty(3), np.empty(N_SWEEP)
     own = np.zeros((sweep.energy.size, N_ROW))
     if read_rows(work.rows, sweep, half_width, velocity) < LEAST_CHANNELS:
         return
     least, bins = fit_rows(work, scatter, p, own)
     form_equations(work, p, own)
-    _variances_of(work, out[1])
-    out[0] = p
-    out[2, 0], out[2, 1] = least / bins, cone_gain(work, p, own, least) / least
+    matrix = np.empty((N_SWEEP, N_SWEEP))
+    for x in range(N_SWEEP):
+        for y in range(x, N_SWEEP):
+            matrix[x, y] = matrix[y, x] = work.normal[x, y]
+    out[0], out[2:] = p, np.linalg.inv(matrix)
+    out[1, 0], out[1, 1] = least / bins, cone_gain(work, p, own, least) / least
 
 # %% ../../../nbs/physics/losscone/15_population.ipynb #cb0ee953
 INSTRUMENT = (WIDTH, SHIFT, SKEW)  # the same in all sweeps
 SPREAD = (SMEAR, LOG_BACK, BACK_SLOPE)  # vary from sweep to sweep
-LEAST_SD = {WIDTH: 0.03, SHIFT: 0.005, SKEW: 0.1}
+LEAST_SD = np.array([0.03, 0.005, 0.1])  # of these
 LEAST_SPREAD = {SMEAR: 0.5, LOG_BACK: 0.3, BACK_SLOPE: 0.1}
 CLEAR_MISFIT, CLEAR_GAIN = 1.2, 0.4  # at most per bin; at least, over the misfit
 DOUBT = 4.0  # sweeps that the prior's spread counts for
 
 
-def _constant(best, variance, q):
-    "Mean and standard error of a parameter that all sweeps share."
-    prior = 1 / PRIOR_SD[q] ** 2
-    weight = np.maximum(1 / variance - prior, 1e-9)
-    said = (best / variance - prior * PRIOR[q]) / weight
-    far = 4 * PRIOR_SD[q]
-    said = np.clip(said, PRIOR[q] - far, PRIOR[q] + far)
-    total = weight.sum() + prior
-    mean = (weight @ said + prior * PRIOR[q]) / total
-    return mean, math.hypot(total**-0.5, LEAST_SD[q])
+def _constants(best, covariance):
+    "Means and standard errors of the parameters that all sweeps share."
+    q = list(INSTRUMENT)
+    prior = np.diag(1 / PRIOR_SD[q] ** 2)
+    single = np.linalg.inv(covariance[:, q][:, :, q])
+    total = prior + (single - prior).sum(axis=0)
+    said = np.einsum("sxy,sy->x", single, best[:, q])
+    said += (1 - len(best)) * prior @ PRIOR[q]
+    error = np.sqrt(np.diag(np.linalg.inv(total)))
+    return np.linalg.solve(total, said), np.hypot(error, LEAST_SD)
 
 
 def _spread(best, variance, q):
@@ -150,14 +141,15 @@ def _learn_all(sweeps, work, half_width, scatter, out):
 
 def pool_sweeps(
     best: np.ndarray,  # (n, N_SWEEP) best values of n sweeps
-    variance: np.ndarray,  # (n, N_SWEEP) their variances
+    covariance: np.ndarray,  # (n, N_SWEEP, N_SWEEP) of these values
 ) -> Population:  # the nominal one without sweeps
     "Population of parameters that n sweeps show."
     mean, sd = PRIOR.copy(), PRIOR_SD.copy()
     if len(best):
-        for estimate, which in ((_constant, INSTRUMENT), (_spread, SPREAD)):
-            for q in which:
-                mean[q], sd[q] = estimate(best[:, q], variance[:, q], q)
+        shared = list(INSTRUMENT)
+        mean[shared], sd[shared] = _constants(best, covariance)
+        for q in SPREAD:
+            mean[q], sd[q] = _spread(best[:, q], covariance[:, q, q], q)
     return Population(tuple(mean.tolist()), tuple(sd.tolist()), len(best))
 
 
@@ -168,10 +160,11 @@ def learn_population(
 ) -> Population:
     "What the sweeps of a day have in common."
     full, _, _ = ready_sweeps(sweeps, 0.0)
-    out = np.full((len(full.energy), 3, N_SWEEP), np.nan)
+    out = np.full((len(full.energy), 2 + N_SWEEP, N_SWEEP), np.nan)
     work = make_joint(full.energy.shape[1])
     _learn_all(full, work, half_width, scatter, out)
-    misfit, gain = out[:, 2, 0], out[:, 2, 1]
+    best, (misfit, gain), covariance = out[:, 0], out[:, 1, :2].T, out[:, 2:]
     clear = (misfit < CLEAR_MISFIT) & (gain > CLEAR_GAIN)
-    clear &= np.isfinite(out[:, :2]).all(axis=(1, 2)) & (out[:, 1] > 0).all(axis=1)
-    return pool_sweeps(out[clear, 0], out[clear, 1])
+    clear &= np.isfinite(covariance).all(axis=(1, 2))
+    clear &= (np.diagonal(covariance, axis1=1, axis2=2) > 0).all(axis=1)
+    return pool_sweeps(best[clear], covariance[clear])

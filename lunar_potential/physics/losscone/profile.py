@@ -16,6 +16,7 @@ from lunar_potential.physics.losscone.descent import (
     descend_joint,
     fit_rows,
     form_equations,
+    joint_misfit,
     move_potential,
     solve_sweep,
 )
@@ -27,18 +28,29 @@ from lunar_potential.physics.losscone.joint import (
     N_SWEEP,
     Joint,
     U,
+    expect_row,
+    landing_flux,
     make_joint,
 )
 from .model import LEAST_CHANNELS
-from .rows import BINS, EASE, HATS, KNOTS, read_rows
+from lunar_potential.physics.losscone.rows import (
+    BINS,
+    EASE,
+    HATS,
+    KNOTS,
+    UNIT_SPEED,
+    density_ratio,
+    read_rows,
+)
 from ...run.compiled import compiled
 
 # %% auto #0
-__all__ = ['ROOT_95', 'ROOT_68', 'USUAL_MISFIT', 'JOINT_COLUMNS', 'misfit_rise', 'follow_side', 'cone_gain', 'spacecraft_slope',
-           'standard_error', 'fit_joint']
+__all__ = ['ROOT_95', 'ROOT_68', 'BETTER', 'USUAL_MISFIT', 'ALONG', 'ALONG_SD', 'JOINT_COLUMNS', 'misfit_rise', 'follow_side',
+           'cone_gain', 'spacecraft_slope', 'standard_error', 'fit_joint']
 
 # %% ../../../nbs/physics/losscone/12_profile.ipynb #0c912aa3
-ROOT_95, ROOT_68 = 1.96, 1.0  # of the rise of the misfit
+ROOT_95, ROOT_68 = 1.96, 0.8  # of the rise of the misfit
+BETTER = 0.3  # fall of the misfit that makes a new best value
 USUAL_MISFIT = 0.75  # per bin of a sweep that the model describes
 
 
@@ -50,11 +62,11 @@ def misfit_rise(
     scale: float,  # misfit over the usual one, at least 1
     p: np.ndarray,  # (N_SWEEP,) point of the equations; becomes the best at u
     own: np.ndarray,  # (C, N_ROW) the same
-) -> float:  # square root of the rise
-    "Root of the scaled rise of the misfit at a potential."
+) -> float:  # square root of the rise; the rise itself where it is negative
+    "Scaled rise of the misfit at a potential, its root if it is positive."
     move_potential(work, u, p, own)
     rise = descend_joint(work, p, own, 1, 3, 0.1) - least
-    return math.sqrt(max(rise / scale, 0.0))
+    return math.sqrt(rise / scale) if rise > 0 else rise / scale
 
 
 @compiled(error_model="numpy")
@@ -66,12 +78,12 @@ def _crossing(u0, root0, u1, root1, level):
 @compiled(error_model="numpy")
 def follow_side(
     work: Joint,  # with data and variances
-    p: np.ndarray,  # (N_SWEEP,) best parameters, not changed
+    p: np.ndarray,  # (N_SWEEP,) best parameters; replaced where better ones are met
     own: np.ndarray,  # (C, N_ROW) the same
     fit: tuple,  # least misfit, scale, first step (V)
     sign: float,  # -1: towards lower potentials, 1: towards higher ones
     out: np.ndarray,  # (2,) is filled: ends of the 95 % and the 68 % set, V; inf: open
-) -> None:
+) -> bool:  # whether better parameters were met, and the ends are not known
     "Ends of the sets on one side."
     least, scale, step = fit
     moved, rows = p.copy(), own.copy()
@@ -81,63 +93,89 @@ def follow_side(
     for _ in range(12):
         u1 = min(max(u0 + sign * step, LOWEST_U), 0.0)
         root1 = misfit_rise(work, u1, least, scale, moved, rows)
+        if root1 < -BETTER:
+            p[:], own[:] = moved, rows
+            return True
+        root1 = max(root1, 0.0)
         if math.isinf(out[1]) and root1 >= ROOT_68:
             out[1] = _crossing(u0, root0, u1, root1, ROOT_68)
         if root1 >= ROOT_95:
             out[0] = _crossing(u0, root0, u1, root1, ROOT_95)
             if root1 > 2.3 and abs(u1 - u0) > 0.5:
-                root = misfit_rise(work, out[0], least, scale, moved, rows)
+                root = max(misfit_rise(work, out[0], least, scale, moved, rows), 0.0)
                 if root < ROOT_95:
                     u0, root0 = out[0], root
                 else:
                     u1, root1 = out[0], root
                 out[0] = _crossing(u0, root0, u1, root1, ROOT_95)
-            return
+            if sign * out[1] > sign * out[0]:
+                out[1] = out[0]
+            return False
         if u1 == 0 or u1 == LOWEST_U:
-            return
+            return False
         wanted = 1.05 * step * (ROOT_95 - root1) / max(root1 - root0, 0.2)
         step = min(max(wanted, 0.3 * step), 2.5 * step)
         u0, root0 = u1, root1
+    return False
 
 # %% ../../../nbs/physics/losscone/12_profile.ipynb #ad545bde
-@compiled(error_model="numpy")
-def _plasma_bases(work, j, b, own, out):
-    "Upgoing counts of a plasma without strahl: level, and level times cosine."
-    out[0] = out[1] = 0.0
-    for h in range(HATS):
-        level = min(own[h], own[HATS - 2])
-        counts = work.rows.flux[j] * level * work.rows.returned[j, b, h, 0]
-        out[0] += counts
-        out[1] += counts * math.cos(math.radians(KNOTS[h]))
+ALONG = np.array(
+    [-7.0, -5.0, -3.5, -2.0, -1.0, 0.0, 1.0, 2.0, 3.5, 5.0, 7.0]
+)  # 100 km/s
+ALONG_SD = 3.0  # 100 km/s, prior
 
 
 @compiled(error_model="numpy")
-def _row_without_moon(work, j, own, bases):
-    "Misfit of the upgoing bins of a row if the plasma itself comes up."
-    rows = work.rows
-    aa, ab, bb, ay, by, yy = (
-        4.0,
-        0.0,
-        4.0,
-        4.0,
-        0.0,
-        4.0,
-    )  # level 1 +- 0.5, slope 0 +- 0.5
+def _upgoing_hats(shape, energy, own, along, out):
+    "Hats of the upgoing flux of a plasma that moves along the field; no strahl."
+    least = math.inf
+    for h in range(HATS - 2, -1, -1):
+        cosine = math.cos(math.radians(KNOTS[h]))
+        move = 2 * math.sqrt(UNIT_SPEED / energy) * along * cosine
+        square = along**2 * UNIT_SPEED / energy
+        down = density_ratio(shape, energy * max(1 - move + square, 0.3))
+        up = density_ratio(shape, energy * max(1 + move + square, 0.3))
+        least = min(own[h] / down, least) if h == HATS - 2 else least
+        out[h] = min(own[h] / down, least) * up
+    out[HATS - 1] = own[HATS - 1]
+
+
+@compiled(error_model="numpy")
+def _row_without_moon(rows, variance, j, own, upgoing):
+    "Misfit of the upgoing bins of a row, level and slope with the cosine being free."
+    aa, ab, bb, ay, by, yy = 4.0, 0.0, 4.0, 4.0, 0.0, 4.0  # 1 +- 0.5 and 0 +- 0.5
+    flux = rows.flux[j]
     for b in range(BINS):
-        if rows.cells[j, b] > 0:
-            rest = rows.counts[j, b] - rows.noise[j, b]
+        if rows.cells[j, b] > 0 and rows.up[j, b] > 0:
+            rest, level, slope = rows.counts[j, b] - rows.noise[j, b], 0.0, 0.0
             for h in range(HATS):
-                rest -= rows.flux[j] * own[h] * rows.incident[j, b, h]
-            _plasma_bases(work, j, b, own, bases)
-            weight = 1 / work.variance[j, b]
-            aa += weight * bases[0] * bases[0]
-            ab += weight * bases[0] * bases[1]
-            bb += weight * bases[1] * bases[1]
-            ay += weight * bases[0] * rest
-            by += weight * bases[1] * rest
+                rest -= flux * own[h] * rows.incident[j, b, h]
+                counts = flux * upgoing[h] * rows.returned[j, b, h, 0]
+                level += counts
+                slope += counts * math.cos(math.radians(KNOTS[h]))
+            weight = 1 / variance[j, b]
+            aa += weight * level * level
+            ab += weight * level * slope
+            bb += weight * slope * slope
+            ay += weight * level * rest
+            by += weight * slope * rest
             yy += weight * rest * rest
     det = aa * bb - ab * ab
     return yy - (ay * ay * bb - 2 * ay * by * ab + by * by * aa) / det
+
+
+@compiled(error_model="numpy")
+def _incident_misfit(work, p, own):
+    "Misfit of the bins that look towards incident electrons only, and of the priors."
+    rows, total = work.rows, joint_misfit(work, p, own)
+    landing = landing_flux(rows, p[U])
+    for j in range(rows.size[0]):
+        expect_row(work, j, p, own[j], landing, False)
+        for b in range(BINS):
+            if rows.cells[j, b] > 0 and rows.up[j, b] > 0:
+                miss = rows.counts[j, b] - work.expected[b]
+                total -= miss**2 / work.variance[j, b]
+    return total
 
 
 @compiled(error_model="numpy")
@@ -150,11 +188,16 @@ def cone_gain(
     "Misfit of the best explanation without a loss cone, minus that of the fit."
     closed, rows = p.copy(), own.copy()
     closed[U], closed[LOG_RATIO] = LOWEST_U, LOWEST_RATIO
-    returning = descend_joint(work, closed, rows, N_SWEEP, 3, 0.5)
-    passing, bases = 0.0, np.empty(2)
-    for j in range(work.rows.size[0]):
-        passing += _row_without_moon(work, j, own[j], bases)
-    return min(returning, passing) - least
+    best = descend_joint(work, closed, rows, N_SWEEP, 3, 0.5)
+    upgoing, known = np.empty(HATS), _incident_misfit(work, p, own)
+    for along in ALONG:
+        passing = known + (along / ALONG_SD) ** 2
+        for j in range(work.rows.size[0]):
+            shape, energy = work.rows.shape[j], work.rows.ambient[j]
+            _upgoing_hats(shape, energy, own[j], along, upgoing)
+            passing += _row_without_moon(work.rows, work.variance, j, own[j], upgoing)
+        best = min(best, passing)
+    return best - least
 
 # %% ../../../nbs/physics/losscone/12_profile.ipynb #f463edd9
 @compiled(error_model="numpy")
@@ -173,12 +216,13 @@ def spacecraft_slope(
     own: np.ndarray,  # (C, N_ROW) the same
 ) -> float:  # V per volt
     "Change of the best potential with that of the spacecraft."
-    before, after = np.empty(N_SWEEP), np.empty(N_SWEEP)
+    before, after = np.zeros(N_SWEEP), np.zeros(N_SWEEP)
+    work.held[:] = False
     for moved in (0.0, 1.0):
         _shift_spacecraft(work.rows, moved)
         form_equations(work, p, own)
-        right = work.normal[:, N_SWEEP]
-        solve_sweep(work, right, 0, after if moved else before)
+        right = work.normal[:, N_SWEEP].copy()
+        solve_sweep(work, right, after if moved else before)
     _shift_spacecraft(work.rows, -1.0)
     return min(max(after[U] - before[U], -3.0), 3.0)
 
@@ -191,9 +235,9 @@ def standard_error(
 ) -> float:  # V
     "Standard deviation of the potential in the linear approximation."
     form_equations(work, p, own)
-    unit, out = np.zeros(N_SWEEP), np.empty(N_SWEEP)
-    unit[U] = 1.0
-    solve_sweep(work, unit, 0, out)
+    unit, out = np.zeros(N_SWEEP), np.zeros(N_SWEEP)
+    unit[U], work.held[:] = 1.0, False
+    solve_sweep(work, unit, out)
     return math.sqrt(max(out[U], 0.01))
 
 # %% ../../../nbs/physics/losscone/12_profile.ipynb #b27592c9
@@ -215,6 +259,21 @@ JOINT_COLUMNS = (
 
 
 @compiled(error_model="numpy")
+def _find_sets(work, p, own, least, bins, ends):
+    "Fills the ends of both sets, (2, 2); returns the least misfit, which may be lower."
+    for _ in range(3):
+        step = ROOT_95 * standard_error(work, p, own)
+        fit = least, max(least / bins / USUAL_MISFIT, 1.0), step
+        if not (
+            follow_side(work, p, own, fit, -1.0, ends[0])
+            or follow_side(work, p, own, fit, 1.0, ends[1])
+        ):
+            break
+        least = descend_joint(work, p, own, 0, 6, 0.02)
+    return least
+
+
+@compiled(error_model="numpy")
 def fit_joint(
     work: Joint,  # workspace
     sweep: Sweep,  # with all its arrays
@@ -230,14 +289,11 @@ def fit_joint(
     if out[0] < LEAST_CHANNELS:
         return
     least, bins = fit_rows(work, scatter, p, own)
+    if sets:
+        ends = np.empty((2, 2))
+        least = _find_sets(work, p, own, least, bins, ends)
+        out[8], out[9], out[10], out[11] = ends.T.copy().ravel()
     out[1], out[2], out[3] = p[U], math.exp(p[LOG_RATIO]), math.exp(p[LOG_BACK])
     out[4], out[5], out[7] = p[BEAM_HEIGHT], least, bins
     out[6] = cone_gain(work, p, own, least)
-    if sets:
-        step = ROOT_95 * standard_error(work, p, own)
-        scale, ends = max(least / bins / USUAL_MISFIT, 1.0), np.empty(2)
-        for side in range(2):
-            sign = 2.0 * side - 1.0
-            follow_side(work, p, own, (least, scale, step), sign, ends)
-            out[8 + side], out[10 + side] = ends[0], ends[1]
     out[12] = spacecraft_slope(work, p, own)
