@@ -254,6 +254,7 @@ def joint_profile(
     for side in (above, np.flatnonzero(u < fitted.p[U])[::-1]):
         p, own = fitted.p.copy(), fitted.own.copy()
         for k in side:
-            root = misfit_rise(fitted.work, u[k], fitted.least, fitted.scale, p, own)
-            rise[k] = root**2
+            for _ in range(2):  # the steps of the second call smooth the profile
+                arguments = u[k], fitted.least, fitted.scale, p, own
+                rise[k] = misfit_rise(fitted.work, *arguments) ** 2
     return rise
