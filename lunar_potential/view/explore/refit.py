@@ -284,6 +284,8 @@ class SweepView:
     fitter: object  # LossConeFitter or JointFitter with the settings of the run
     trouble: str = ""  # why there is no fit; empty where there is one
     reference: str = "plasma"  # zero of the potential: plasma, or spacecraft
+    names = ("u", "ratio", "backscatter", "beam")  # of the model's parameters
+    domain = U_BOUNDS  # potentials that the method allows, V
 
     @property
     def method(self) -> str:
@@ -338,6 +340,8 @@ class JointView(SweepView):
     "One sweep as its figure needs it, with the joint model."
 
     joint: FittedSweep | None = None  # the fit; None where there is none
+    names = (*SweepView.names, "secondaries", "smear")  # of the model's parameters
+    domain = (LOWEST_U, 0.0)  # potentials that the method allows, V
 
     @property
     def method(self) -> str:
@@ -429,8 +433,7 @@ def _domain(view):
     low, high = (
         float(getattr(fit, f"u_surface_{end}_95")[0]) for end in ("lower", "upper")
     )
-    joint = isinstance(view, JointView)
-    return profile_grid(low, high, bounds=(LOWEST_U, 0.0) if joint else U_BOUNDS)
+    return profile_grid(low, high, bounds=view.domain)
 
 # %% ../../../nbs/view/explore/02_refit.ipynb #38e106d1
 def drawn_with(
