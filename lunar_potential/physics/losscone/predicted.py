@@ -16,7 +16,6 @@ from lunar_potential.physics.losscone.descent import (
     UPPER_LIMIT,
     descend_joint,
     fit_rows,
-    joint_misfit,
 )
 from .fitter import ready_sweeps
 from lunar_potential.physics.losscone.joint import (
@@ -149,10 +148,10 @@ _TRIES = 10, 0.01  # Gauss-Newton steps, and tolerance of the misfit
 def _descended(fitted, values, rest):
     "Parameters of sweep and rows, and their misfit; `rest` as in misfit_above."
     p, own = _moved(fitted, values), fitted.own.copy()
-    held = HELD if rest else N_SWEEP
-    before = joint_misfit(fitted.work, p, own)
-    after = descend_joint(fitted.work, p, own, held, *_TRIES)
-    return p, own, min(before, after)
+    misfit = descend_joint(fitted.work, p, own, N_SWEEP, *_TRIES)
+    if rest:
+        misfit = descend_joint(fitted.work, p, own, HELD, *_TRIES)
+    return p, own, misfit
 
 
 def misfit_above(
@@ -244,17 +243,24 @@ def predict_sweep(
     )
 
 # %% ../../../nbs/physics/losscone/14_predicted.ipynb #f7e159c9
+def _follow(fitted, u, order, rise):
+    "Lowers the profile along potentials in an order, each from the one before."
+    p, own = fitted.p.copy(), fitted.own.copy()
+    for k in order:
+        for _ in range(2):  # the steps of the second call smooth the profile
+            arguments = u[k], fitted.least, fitted.scale, p, own
+            root = misfit_rise(fitted.work, *arguments)
+        rise[k] = min(rise[k], root**2)
+
+
 def joint_profile(
     fitted: FittedSweep,  # of open_joint
     u: np.ndarray,  # (N,) potentials, V, ascending, up to 0
 ) -> np.ndarray:  # (N,) misfit above that of the fit, scaled
     "Profile of the misfit of one sweep over the potential."
-    u, rise = np.asarray(u, float), np.empty(len(u))
+    u, rise = np.asarray(u, float), np.full(len(u), np.inf)
     above = np.flatnonzero(u >= fitted.p[U])
-    for side in (above, np.flatnonzero(u < fitted.p[U])[::-1]):
-        p, own = fitted.p.copy(), fitted.own.copy()
-        for k in side:
-            for _ in range(2):  # the steps of the second call smooth the profile
-                arguments = u[k], fitted.least, fitted.scale, p, own
-                rise[k] = misfit_rise(fitted.work, *arguments) ** 2
+    below = np.flatnonzero(u < fitted.p[U])[::-1]
+    for side in (above, below):
+        _follow(fitted, u, [*side, *side[::-1]], rise)
     return rise

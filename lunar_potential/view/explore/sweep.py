@@ -49,7 +49,6 @@ _SLIDERS = {  # name: label, least, most, step, what it is
 
 def model_sliders() -> dict:  # name -> FloatSlider
     "Sliders for all parameters that a model can have."
-    half = ipw.Layout(width="48%")
     return {
         name: ipw.FloatSlider(
             min=least,
@@ -58,7 +57,7 @@ def model_sliders() -> dict:  # name -> FloatSlider
             description=label,
             tooltip=tip,
             readout_format=".2f",
-            layout=half,
+            layout=ipw.Layout(width="48%"),
         )
         for name, (label, least, most, step, tip) in _SLIDERS.items()
     }
