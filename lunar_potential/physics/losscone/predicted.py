@@ -38,7 +38,7 @@ from lunar_potential.physics.losscone.joint import (
 )
 from .jointfit import JointFitter
 from .model import LEAST_CHANNELS, one_sweep
-from .profile import USUAL_MISFIT, misfit_rise
+from .profile import USUAL_MISFIT
 from lunar_potential.physics.losscone.rows import (
     ANGLES,
     BIN,
@@ -247,17 +247,18 @@ def _follow(fitted, u, order, rise):
     "Lowers the profile along potentials in an order, each from the one before."
     p, own = fitted.p.copy(), fitted.own.copy()
     for k in order:
-        for _ in range(2):  # the steps of the second call smooth the profile
-            arguments = u[k], fitted.least, fitted.scale, p, own
-            root = misfit_rise(fitted.work, *arguments)
-        rise[k] = min(rise[k], root**2)
+        p[U] = u[k]
+        misfit = descend_joint(fitted.work, p, own, 1, *_TRIES)
+        rise[k] = min(rise[k], (misfit - fitted.least) / fitted.scale)
 
 
 def joint_profile(
     fitted: FittedSweep,  # of open_joint
     u: np.ndarray,  # (N,) potentials, V, ascending, up to 0
 ) -> np.ndarray:  # (N,) misfit above that of the fit, scaled
-    "Profile of the misfit of one sweep over the potential."
+    """Profile of the misfit of one sweep over the potential.
+
+    It is negative where a lower valley was missed by the fit."""
     u, rise = np.asarray(u, float), np.full(len(u), np.inf)
     above = np.flatnonzero(u >= fitted.p[U])
     below = np.flatnonzero(u < fitted.p[U])[::-1]

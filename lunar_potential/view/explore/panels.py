@@ -225,7 +225,7 @@ def _profile_traces(view, top):
     "The profile, and the 95 % and 68 % sets below it."
     yield go.Scatter(
         x=view.u,
-        y=np.clip(view.rise, 0, 4 * top),
+        y=np.minimum(view.rise, 4 * top),
         mode="lines",
         line={"color": "#2166ac", "width": 2},
         name="profile",
@@ -286,7 +286,8 @@ def _draw_profile(figure, view, u, height):
     name = "lowest" if isinstance(view, JointView) else "surface"
     title = f"{name} potential relative to {view.reference} (V)"
     figure.update_xaxes(title=title, range=reach, row=2, col=2)
-    figure.update_yaxes(title="misfit above minimum", range=[0, top], row=2, col=2)
+    least = min(0.0, 1.2 * np.min(view.rise))
+    figure.update_yaxes(title="misfit above the fit", range=[least, top], row=2, col=2)
 
 # %% ../../../nbs/view/explore/03_panels.ipynb #55c76e32
 def _add_edges(figure, view, p, binned):
