@@ -12,7 +12,12 @@ import numpy as np
 
 from .cells import Cells, Sweep
 from .descent import HIGHEST_RATIO, LOWEST_RATIO
-from .fitter import LossConeFit, ready_sweeps
+from lunar_potential.physics.losscone.fitter import (
+    LossConeFit,
+    limit_flags,
+    ready_sweeps,
+    stated_potential,
+)
 from .joint import make_joint
 from .model import LEAST_CHANNELS, one_sweep
 from lunar_potential.physics.losscone.profile import (
@@ -21,7 +26,7 @@ from lunar_potential.physics.losscone.profile import (
     ROOT_95,
     fit_joint,
 )
-from .sets import set_kinds, widen_bound
+from .sets import open_above, set_kinds, widen_bound
 from ..response import Response
 from ...run.compiled import compiled
 from ...units import Flag
@@ -43,18 +48,19 @@ GAIN_OF_MISFIT = 0.4
 
 
 def _bounds(c, error, whole):
-    "Ends of both sets, (S,) each."
-    ends = []
+    "Ends of both sets, (S,) each; NaN where nothing was fitted."
+    slope = np.nan_to_num(np.abs(c["shift"]), nan=np.inf)
+    moved, ends = np.where(error > 0, error * slope, 0.0), []
     for name, root in (
         ("lower_95", ROOT_95),
         ("upper_95", ROOT_95),
         ("lower_68", ROOT_68),
         ("upper_68", ROOT_68),
     ):
-        widened = widen_bound(c["u"], c[name], error * np.abs(c["shift"]), root)
-        side = -np.inf if name.startswith("lower") else np.inf
-        open_end = whole | (name.startswith("upper") & ~(widened < 0))
-        ends.append(np.where(open_end, side, widened))
+        end = widen_bound(c["u"], c[name], moved, root)
+        side = np.inf if name.startswith("upper") else -np.inf
+        end = open_above(end) if side > 0 else np.minimum(end, 0.0)
+        ends.append(np.where(whole, side, end))
     return ends
 
 
@@ -88,18 +94,18 @@ def _as_record(raw, error, relative, sets):
         np.where(known, c[name], np.nan)
         for name in ("u", "bs_over_bm", "backscatter", "beam_amp")
     ]
+    bounds = bounds if sets else [np.full(len(raw), np.nan)] * 4
+    stated = stated_potential(value[0], bounds, components, kind, relative)
     return LossConeFit(
-        *value,
-        *(bounds if sets else [np.full(len(raw), np.nan)] * 4),
-        components,
-        kind,
-        known,
-        at_ratio,
-        c["misfit"] / c["n_cells"],
-        c["gain"],
-        np.nan_to_num(c["n_channels"]).astype(np.int8),
-        c["shift"],
-        _flags(few, failed, known, at_ratio, relative),
+        **stated,
+        **dict(zip(("bs_over_bm", "backscatter", "beam_amp"), value[1:])),
+        identified=known & ~relative,
+        bound_hit=at_ratio,
+        fit_quality=c["misfit"] / c["n_cells"],
+        gain=c["gain"],
+        n_channels=np.nan_to_num(c["n_channels"]).astype(np.int8),
+        du_duspacecraft=c["shift"],
+        flags=_flags(few, failed, known, at_ratio, relative) | limit_flags(stated),
     )
 
 # %% ../../../nbs/physics/losscone/13_jointfit.ipynb #b9a58ce1
