@@ -408,8 +408,10 @@ def _add_config_options(add):
     )
     add(
         "--constants-error",
-        action="store_true",
-        help="include the uncertainty of the charging constants in the confidence sets",
+        action=argparse.BooleanOptionalAction,
+        default=Config().constants_error,
+        help="include the uncertainty of the charging constants in the confidence sets "
+        "(default: they are)",
     )
 
 # %% ../nbs/09_batch.ipynb #bafc3f62

@@ -52,7 +52,8 @@ def _accuracy(injection, mask):
         row[f"covered_{level}"], row[f"covered_{level}_se"] = share
     closed = known & injection.has_set
     row["covered_95_identified"] = _share(injection.covered(95)[closed])[0]
-    return row | {"width_95": _median((upper - lower)[closed])}
+    width = np.minimum(upper, 0) - lower  # what a lower limit leaves open ends at 0
+    return row | {"width_95": _median(width[closed])}
 
 # %% ../../../nbs/quality/study/03_coverage.ipynb #35bd6361
 def group_labels(
