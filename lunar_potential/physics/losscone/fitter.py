@@ -138,7 +138,7 @@ class LossConeFit:
 
     Kinds of sets: two-sided, upper limit, lower limit, disconnected, whole domain, and
     none. A sweep is identified if it has a loss cone that bounds the potential on at
-    least one side. Without a spacecraft potential there is only `u_surface_relative`."""
+    least one side. Without a spacecraft potential it has `u_surface_relative` only."""
 
     u_surface: np.ndarray  # lowest potential, relative to the ambient plasma, V; <= 0
     bs_over_bm: np.ndarray  # field at the spacecraft over field at the surface

@@ -32,7 +32,7 @@ from ...run.compiled import compiled
 from ...units import Flag
 
 # %% auto #0
-__all__ = ['LEAST_GAIN', 'GAIN_OF_MISFIT', 'JointFitter']
+__all__ = ['LEAST_GAIN', 'GAIN_OF_MISFIT', 'SLOPE_GROWTH', 'JointFitter']
 
 # %% ../../../nbs/physics/losscone/13_jointfit.ipynb #8589674e
 @compiled(error_model="numpy")
@@ -45,18 +45,21 @@ def _fit_all(sweeps, work, half_width, scatter, sets, out):
 # %% ../../../nbs/physics/losscone/13_jointfit.ipynb #81643547
 LEAST_GAIN = 100.0
 GAIN_OF_MISFIT = 0.4
+SLOPE_GROWTH = 60.0  # V of potential over which dU/dU_sc grows by 1
 
 
 def _bounds(c, error, whole):
     "Ends of both sets, (S,) each; NaN where nothing was fitted."
-    slope = np.nan_to_num(np.abs(c["shift"]), nan=np.inf)
-    moved, ends = np.where(error > 0, error * slope, 0.0), []
+    slope, ends = np.nan_to_num(np.abs(c["shift"]), nan=np.inf), []
     for name, root in (
         ("lower_95", ROOT_95),
         ("upper_95", ROOT_95),
         ("lower_68", ROOT_68),
         ("upper_68", ROOT_68),
     ):
+        there = slope + np.maximum(c["u"] - c[name], 0.0) / SLOPE_GROWTH
+        there = np.minimum(there, np.maximum(slope, 1.0))
+        moved = np.multiply(error, there, out=np.zeros(len(slope)), where=error > 0)
         end = widen_bound(c["u"], c[name], moved, root)
         side = np.inf if name.startswith("upper") else -np.inf
         end = open_above(end) if side > 0 else np.minimum(end, 0.0)

@@ -228,7 +228,7 @@ def median_by_width(
 ) -> tuple:  # half-width of the set and |error|, (groups,) each, V
     "Typical error of the sweeps with narrow to wide sets."
     lower, upper = injection.bounds(95)
-    half, error = (upper - lower) / 2, np.abs(injection.error)
+    half, error = (np.minimum(upper, 0) - lower) / 2, np.abs(injection.error)
     closed = np.flatnonzero(injection.identified & np.isfinite(half))
     parts = np.array_split(closed[np.argsort(half[closed])], groups)
     return tuple(
@@ -246,7 +246,8 @@ def plot_widths(
 
     ax = ax or plt.gca()
     lower, upper = injection.bounds(95)
-    half, error = (upper - lower) / 2, np.maximum(np.abs(injection.error), 0.01)
+    half = (np.minimum(upper, 0) - lower) / 2  # a lower limit ends at 0
+    error = np.maximum(np.abs(injection.error), 0.01)
     closed = injection.identified & np.isfinite(half)
     for name in dict.fromkeys(injection.truth.regime):
         here = (injection.truth.regime == name) & closed

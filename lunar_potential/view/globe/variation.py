@@ -203,12 +203,12 @@ def _sun_strip(ax, time, lit):
 def _draw_band(ax, time, values, lower, upper, label, colour):
     "A potential in time with its band, V, on axes of potentials."
     low, high = lower.to_numpy(float), upper.to_numpy(float)
+    ax.plot(time, values.to_numpy(float), ".-", color=colour, ms=2.5, lw=0.9)
     _wide_axis(ax, values)
     bottom, top = ax.get_ylim()
     low = np.where(np.isneginf(low), bottom, low)
     high = np.where(np.isposinf(high), top, high)
     ax.fill_between(time, low, high, color=colour, alpha=0.3, lw=0)
-    ax.plot(time, values.to_numpy(float), ".-", color=colour, ms=2.5, lw=0.9)
     ax.set_ylabel(f"{label}\npotential (V)")
     ax.margins(x=0.01)
 
