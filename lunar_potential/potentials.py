@@ -49,8 +49,8 @@ def _ordered(values, percent):
     place = np.asarray(percent) / 100 * (len(values) - 1)
     below = np.floor(place).astype(int)
     a, b = values[below], values[np.ceil(place).astype(int)]
-    inner = np.where(np.isfinite(a), b - a, 0.0)
-    return a + (place - below) * np.where(np.isfinite(inner), inner, 0.0)
+    inner = np.subtract(b, a, out=np.zeros(len(a)), where=np.isfinite(a))
+    return a + (place - below) * inner
 
 # %% ../nbs/03_potentials.ipynb #1b4a12db
 def sweep_table(
