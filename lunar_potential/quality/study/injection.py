@@ -105,7 +105,7 @@ def light_of_rows(
 
 def fit_day(
     er: ERData,  # S sweeps of one day
-    truth: Truth,  # polarity and sunlight at the spacecraft are used, nothing else
+    truth: Truth,  # polarity and sunlight are used, nothing else
     config: Config = Config(),  # settings of the pipeline
     u_shift=0.0,  # added to the spacecraft potential before the surface fit, V
 ) -> tuple:  # name -> (S,) results; Calibration
@@ -128,7 +128,7 @@ def fit_day(
 # %% ../../../nbs/quality/study/02_injection.ipynb #4e9717e0
 def fit_measured(
     sweeps: Sweeps,  # S sweeps of one day
-    truth: Truth,  # polarity and sunlight at the spacecraft are used, nothing else
+    truth: Truth,  # polarity and sunlight are used, nothing else
     config: Config = Config(),  # settings of the pipeline
     u_shift=0.0,  # added to the spacecraft potential before the surface fit, V
 ) -> tuple:  # name -> (S,) results; Calibration
