@@ -390,7 +390,7 @@ def _add_work_options(add):
 def _add_config_options(add):
     add(
         "--fit-method",
-        default="likelihood",
+        default=Config().fit_method,
         choices=FIT_METHODS,
         help="surface fit (default: %(default)s)",
     )
