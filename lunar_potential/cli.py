@@ -21,6 +21,7 @@ from lunar_potential.data.download.session import (
     download_command,
 )
 from .fast.cli import add_fast_arguments, fast_command
+from .potentials import limited_percentiles
 from .quality.doctor.report import add_doctor_arguments, doctor_command
 from lunar_potential.quality.validate.report import (
     add_validate_arguments,
@@ -120,7 +121,8 @@ def error_table(
 ):  # DataFrame, one row for each plasma regime and one for all; volts
     """Counts, medians, errors and coverage of the potentials, by plasma regime.
 
-    The truth is the lowest potential on the path."""
+    The truth is the lowest potential on the path. The median surface potential is the
+    least that lower limits allow, with the greatest beside it."""
     import pandas as pd
 
     wanted = ["day", "spec_no", "regime", "connected", "u_sc", "u_lowest"]
@@ -145,10 +147,13 @@ def _error_row(group):
     surface = (group["fit_surface"] - group["u_lowest"]).abs()
     fitted = group[group["fit_surface"].notna() & group["connected"]]
     held = fitted["u_lowest"].between(fitted["lower"], fitted["upper"])
+    found = (group[name].to_numpy(float) for name in ("fit_surface", "lower", "upper"))
+    least, most = limited_percentiles(*found)
     volts = {
         "U_sc": group["fit_sc"].median(),
         "U_sc |error|": sc.median(),
-        "U_surface": group["fit_surface"].median(),
+        "U_surface": least[0],
+        "U_surface at most": most[0],
         "U_surface |error|": surface.median(),
         "95 % below": surface.quantile(0.95),
         "set holds": held.mean() if len(held) else float("nan"),
