@@ -390,7 +390,7 @@ def _add_work_options(add):
 def _add_config_options(add):
     add(
         "--fit-method",
-        default="likelihood",
+        default=Config().fit_method,
         choices=FIT_METHODS,
         help="surface fit (default: %(default)s)",
     )
@@ -408,8 +408,10 @@ def _add_config_options(add):
     )
     add(
         "--constants-error",
-        action="store_true",
-        help="include the uncertainty of the charging constants in the confidence sets",
+        action=argparse.BooleanOptionalAction,
+        default=Config().constants_error,
+        help="include the uncertainty of the charging constants in the confidence sets "
+        "(default: they are)",
     )
 
 # %% ../nbs/09_batch.ipynb #bafc3f62

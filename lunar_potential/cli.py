@@ -21,6 +21,7 @@ from lunar_potential.data.download.session import (
     download_command,
 )
 from .fast.cli import add_fast_arguments, fast_command
+from .potentials import limited_percentiles
 from .quality.doctor.report import add_doctor_arguments, doctor_command
 from lunar_potential.quality.validate.report import (
     add_validate_arguments,
@@ -29,7 +30,6 @@ from lunar_potential.quality.validate.report import (
 from .report import print_outcome
 from .run.command import parse_options, run_command
 from .run.log import say
-from .units import Flag
 from .view.movie.movie import add_movie_arguments, movie_command
 
 # %% ../nbs/10_cli.ipynb #98a01693
@@ -121,8 +121,8 @@ def error_table(
 ):  # DataFrame, one row for each plasma regime and one for all; volts
     """Counts, medians, errors and coverage of the potentials, by plasma regime.
 
-    The truth is the lowest potential on the path, relative to the spacecraft where the
-    result is."""
+    The truth is the lowest potential on the path. The median surface potential is the
+    least that lower limits allow, with the greatest beside it."""
     import pandas as pd
 
     wanted = ["day", "spec_no", "regime", "connected", "u_sc", "u_lowest"]
@@ -134,12 +134,9 @@ def error_table(
         "u_surface": "fit_surface",
         "u_surface_lower_95": "lower",
         "u_surface_upper_95": "upper",
-        "flags": "flags",
     }
     fit = pd.DataFrame({column: results.spec[name] for name, column in names.items()})
     both = true.merge(fit, on=["day", "spec_no"], how="left", validate="one_to_one")
-    relative = both["flags"].fillna(0).astype(int) & int(Flag.RELATIVE_TO_SPACECRAFT)
-    both["target"] = both["u_lowest"] - both["u_sc"].where(relative != 0, 0.0)
     groups = dict([*both.groupby("regime", sort=False), ("all", both)])
     rows = [_error_row(group) for group in groups.values()]
     return pd.DataFrame(rows, index=list(groups))
@@ -147,13 +144,16 @@ def error_table(
 
 def _error_row(group):
     sc = (group["fit_sc"] - group["u_sc"]).abs()
-    surface = (group["fit_surface"] - group["target"]).abs()
+    surface = (group["fit_surface"] - group["u_lowest"]).abs()
     fitted = group[group["fit_surface"].notna() & group["connected"]]
-    held = fitted["target"].between(fitted["lower"], fitted["upper"])
+    held = fitted["u_lowest"].between(fitted["lower"], fitted["upper"])
+    found = (group[name].to_numpy(float) for name in ("fit_surface", "lower", "upper"))
+    least, most = limited_percentiles(*found)
     volts = {
         "U_sc": group["fit_sc"].median(),
         "U_sc |error|": sc.median(),
-        "U_surface": group["fit_surface"].median(),
+        "U_surface": least[0],
+        "U_surface at most": most[0],
         "U_surface |error|": surface.median(),
         "95 % below": surface.quantile(0.95),
         "set holds": held.mean() if len(held) else float("nan"),

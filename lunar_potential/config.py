@@ -18,7 +18,7 @@ from . import __version__
 from .data.archive import Archive, file_hash, file_state
 
 # %% ../nbs/01_config.ipynb #a87d066c
-FIT_METHODS = ("likelihood", "joint", "halekas", "lillis")
+FIT_METHODS = ("joint", "likelihood", "halekas", "lillis")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,13 +27,13 @@ class Config:
 
     Raises ValueError for a value that makes no sense."""
 
-    fit_method: str = "likelihood"  # surface fit, one of FIT_METHODS
+    fit_method: str = "joint"  # surface fit, one of FIT_METHODS
     u_spacecraft: float | None = None  # V, for every sweep; None: estimated for each
     direction: str = "travel"  # of (phi, theta): electrons "travel", instrument "look"
     flat_field: bool = True  # estimate relative cell gains from the incident electrons
     field_error: float = 0.3  # standard error of the magnetic field direction, deg
-    choose_response: bool = True  # let the sweeps of a day choose width and blur
-    constants_error: bool = False  # confidence sets include the charging constants
+    choose_response: bool = True  # "likelihood": sweeps of a day choose width and blur
+    constants_error: bool = True  # confidence sets include the charging constants
 
     def __post_init__(self):
         _check_choice("fit_method", self.fit_method, FIT_METHODS)

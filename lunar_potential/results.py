@@ -27,9 +27,12 @@ from .data.archive import file_date
 from .potentials import PotentialResults, number_sweeps
 from .run.files import atomic_file, strict_json
 from lunar_potential.schema import (
+    ADDED,
     DIGEST,
     FILE_LISTS,
     JSON_KEYS,
+    OF_VERSION_2,
+    OLDEST_VERSION,
     OWN_META,
     REJECTED,
     ROWS,
@@ -39,6 +42,7 @@ from lunar_potential.schema import (
     meta_arrays,
     schema,
     to_arrays,
+    upgrade,
 )
 
 # %% ../nbs/06_results.ipynb #b4824545
@@ -127,24 +131,58 @@ def _check_version(path, arrays):
             f"{path} was written by a later version of lunar_potential (schema version "
             f"{version}; this one reads {SCHEMA_VERSION}); upgrade to read it"
         )
-    if version != SCHEMA_VERSION:
+    if version < OLDEST_VERSION:
         raise CacheError(
-            f"{path} has schema version {version}; this package reads {SCHEMA_VERSION}"
+            f"{path} has schema version {version}; this package reads "
+            f"{OLDEST_VERSION} to {SCHEMA_VERSION}"
         )
 
 # %% ../nbs/06_results.ipynb #f394446b
+_RENEWED = {  # group: name in it -> name in upgrade
+    "spec": {
+        name: name
+        for name in (
+            *OF_VERSION_2,
+            "has_fit",
+            "identified",
+            *(key.removeprefix("spec_") for key in ADDED),
+        )
+    },
+    "rows": {"projected_potential": "u_surface"}
+    | {name: name for name in (*OF_VERSION_2, "identified") if name in ROWS},
+}
+
+
 class _Arrays:
     "The arrays of an open file, read when they are asked for."
 
     def __init__(self, container):
-        self.container, self.lengths = container, {}
+        self.container, self.lengths, self.renewed = container, {}, None
 
     def __contains__(self, key):
         return f"{key}.npy" in self.container.NameToInfo
 
     def __getitem__(self, key):
+        group, _, name = key.partition("_")
+        if name in _RENEWED.get(group, ()) and self.version < SCHEMA_VERSION:
+            return self._renewed(group, _RENEWED[group][name])
+        return self._stored(key)
+
+    def _stored(self, key):
         with self.container.open(f"{key}.npy") as member:
             return np.lib.format.read_array(member, allow_pickle=False)
+
+    def _renewed(self, group, name):
+        "An array of an older file as this version would have written it."
+        if self.renewed is None:
+            names = (*OF_VERSION_2, "projection_in_sun")
+            self.renewed = upgrade({n: self._stored(f"spec_{n}") for n in names})
+        new = self.renewed[name]
+        return new if group == "spec" else np.repeat(new, self["spec_row_count"])
+
+    @property
+    def version(self):
+        return int(self._stored("meta_schema_version"))
 
     def header(self, key):
         "Type and shape; raises ValueError if they claim other bytes than are there."
@@ -181,6 +219,8 @@ def _check_headers(path, arrays):
     for key, field in schema().items():
         if key == DIGEST and key not in arrays:
             continue  # a file from before there was one
+        if ADDED.get(key, 0) > arrays.version:
+            continue
         dtype, shape = arrays.header(key)
         group, _, name = key.partition("_")
         many = group != "meta" or name in FILE_LISTS

@@ -72,6 +72,8 @@ class Flag(enum.IntFlag):
     ENERGY_INVALID = 32768
     POOR_FIT = 65536
     PARTLY_LIT = 131072
+    LOWER_LIMIT = 262144
+    BARRIER_OR_NEGATIVE = 524288
 
 # %% ../nbs/00_units.ipynb #0eca7615
 FLAG_TEXT = {
@@ -89,8 +91,8 @@ FLAG_TEXT = {
     ),
     Flag.SEVERAL_ROOTS: "the current balance has more than one stable root",
     Flag.RELATIVE_TO_SPACECRAFT: (
-        "the surface potential is relative to the spacecraft, whose own potential is "
-        "unknown"
+        "potential known only relative to the spacecraft (u_surface_relative), whose "
+        "own is unknown"
     ),
     Flag.TOO_FEW_CHANNELS: "fewer than three usable energies for the loss cone",
     Flag.NOT_IDENTIFIED: "the loss cone does not constrain the surface potential",
@@ -103,7 +105,15 @@ FLAG_TEXT = {
     ),
     Flag.POOR_FIT: "the model of the loss cone does not describe the sweep",
     Flag.PARTLY_LIT: (
-        "the spacecraft is in penumbra, where its potential changes within seconds"
+        "sunlight on the spacecraft, and so its potential, changes within the sweep"
+    ),
+    Flag.LOWER_LIMIT: (
+        "the 95 % set of the lowest potential reaches 0, above which nothing can be "
+        "seen: a lower limit"
+    ),
+    Flag.BARRIER_OR_NEGATIVE: (
+        "below -10 V above sunlit ground: a barrier of photoelectrons, or negative "
+        "ground"
     ),
 }
 

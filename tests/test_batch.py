@@ -520,11 +520,10 @@ def test_days_that_choose_their_response_are_the_same_on_any_number_of_workers(
         scenario="plain",
         response_fwhm=0.58,
     )
-    written = set()
+    written, config = set(), Config(fit_method="likelihood")
     for n_jobs in (1, 2, 3):
-        result = run_all(
-            tmp_path / "data", tmp_path / str(n_jobs), n_jobs=n_jobs, quiet=True
-        )
+        how = {"n_jobs": n_jobs, "quiet": True, "config": config}
+        result = run_all(tmp_path / "data", tmp_path / str(n_jobs), **how)
         assert all(
             day["response"]["fwhm"] > 0.53
             for day in read_results(result.paths[0]).meta["calibration"].values()

@@ -86,7 +86,8 @@ def test_every_sweep_and_every_row_is_accounted_for(simulated):
 def test_a_fit_is_there_if_and_only_if_the_potential_is_a_number(spec):
     np.testing.assert_array_equal(spec["has_fit"], np.isfinite(spec["u_surface"]))
     np.testing.assert_array_equal(
-        np.isfinite(spec["u_surface"]), np.isfinite(spec["bs_over_bm"])
+        np.isfinite(spec["u_surface"]) | np.isfinite(spec["u_surface_relative"]),
+        np.isfinite(spec["bs_over_bm"]),
     )
     assert (spec["flags"][~spec["has_fit"]] != 0).all()
 
@@ -140,8 +141,9 @@ def test_surface_potential_within_six_volts_and_rarely_far_off(simulated, spec):
 
 def test_nothing_piles_up(simulated, spec):
     truth = simulated[1]
-    u = spec["u_surface"][truth.connected & spec["has_fit"]]
-    assert len(np.unique(u.round(4))) == len(u)
+    values = spec["has_fit"] & (spec["set_kind"] != "lower limit")
+    u = spec["u_surface"][truth.connected & values]
+    assert len(np.unique(u.round(4))) == len(u) > 50
     assert (u > U_BOUNDS[0] + 1).all() and (u < U_BOUNDS[1] - 1).all()
     assert ((spec["flags"][truth.connected] & Flag.AT_BOUND) != 0).mean() < 0.02
 

@@ -160,10 +160,10 @@ def test_a_file_twice(archive, results, tmp_path):
         count_sweeps(turned)
 
 
-@pytest.mark.parametrize("version", [3, 99, 1, 0, -1, 2**62])
+@pytest.mark.parametrize("version", [4, 99, 1, 0, -1, 2**62])
 def test_other_versions_are_refused_and_later_ones_say_so(whole, tmp_path, version):
     path = with_changed(whole, tmp_path / "v.npz", meta_schema_version=version)
-    word = "later version" if version > 2 else f"schema version {version}"
+    word = "later version" if version > 3 else f"schema version {version}"
     refused(path, word)
     for wrong in (1.0, "1", [1], True):
         path = with_changed(whole, tmp_path / "v.npz", meta_schema_version=wrong)

@@ -77,7 +77,7 @@ def test_round_trip_and_provenance(results, archive, tmp_path):
     }
     assert (
         meta["config"] == Config().to_dict()
-        and meta["schema_version"] == 2
+        and meta["schema_version"] == 3
         and meta["units"]["spec_u_surface"] == "V"
     )
     assert (

@@ -11,6 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lunar_potential.potentials import limited_percentiles
+
 folder = Path(__file__).resolve().parent.parent / "nbs" / "tutorials"
 SECTIONS = {
     "a_day": [
@@ -47,7 +49,7 @@ def cells(name, kind):
 
 def defined(name):
     "The functions that a tutorial defines, from its own cells."
-    space = {"np": np, "pd": pd}
+    space = {"np": np, "pd": pd, "limited_percentiles": limited_percentiles}
     for source in cells(name, "code"):
         if re.search(r"^def ", source, re.MULTILINE):
             exec(source, space)
@@ -125,8 +127,7 @@ def test_interval_of_days_holds_the_true_median_and_that_of_sweeps_does_not():
 
 def test_few_days_get_no_interval():
     few, many = (
-        correlated(np.random.default_rng(2), days=4),
-        correlated(np.random.default_rng(2), days=5),
+        with_sets(correlated(np.random.default_rng(2), days=days)) for days in (4, 5)
     )
     assert np.isnan(month["describe"](few)[["median from", "to"]].astype(float)).all()
     row = month["describe"](many)
@@ -134,7 +135,24 @@ def test_few_days_get_no_interval():
         row["days"] == 5
         and row["sweeps"] == 100
         and row["median from"] <= row["median"] <= row["to"]
+        and row["median"] == row["median at most"] == many["u_surface"].median()
     )
+
+
+def with_sets(volts, limited=()):
+    "Potentials with 95 % sets of ±10 V; those named are lower limits."
+    table = pd.DataFrame({"u_surface": volts, "u_surface_lower_95": volts - 10})
+    upper = np.array(volts + 10)
+    upper[list(limited)] = np.inf
+    return table.assign(u_surface_upper_95=upper)
+
+
+def test_a_median_of_limits_says_so():
+    volts = correlated(np.random.default_rng(2), days=5) - 300
+    all_limits = with_sets(volts, range(len(volts)))
+    row = month["describe"](all_limits)
+    assert row["median"] == pytest.approx(volts.median() - 10)
+    assert row["median at most"] == 0
 
 
 @settings(max_examples=60, deadline=None)

@@ -109,7 +109,7 @@ def test_hover_says_what_is_known(moon):
     assert (
         "below −40 V" in texts[2]
         and "no 95 % set" in texts[3]
-        and "above −90 V" in texts[4]
+        and "<b>above −90 V</b> (95 %: above −90 V, a lower limit)" in texts[4]
     )
 
 

@@ -155,3 +155,21 @@ def test_files_are_whole_or_as_before(tmp_path, figures):
     assert path.read_bytes() == before and [p.name for p in path.parent.iterdir()] == [
         "map.png"
     ]
+
+
+def test_lower_limits_have_markers_of_their_own(moon, figures):
+    spec = sweeps()
+    limit = (np.arange(600) % 2 == 0) & np.isfinite(spec["u_surface"])
+    spec["u_surface_upper_95"] = np.where(limit, np.inf, spec["u_surface_upper_95"])
+    ax = plot_map(spec, texture=moon)
+    points = footpoints(spec)
+    paths = ax.collections[0].get_paths()
+    assert len(paths) == len(points)
+    triangle = [len(path.vertices) < 10 for path in paths]
+    np.testing.assert_array_equal(triangle, np.isposinf(points["upper"]))
+    texts = " ".join(text.get_text() for text in ax.texts)
+    assert f"{limit.sum()} of them lower limits" in texts
+    labels = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert "lower limit" in labels
+    plain = plot_map(sweeps(), texture=moon)
+    assert "lower limit" not in [t.get_text() for t in plain.get_legend().get_texts()]

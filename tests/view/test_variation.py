@@ -39,12 +39,41 @@ def test_local_time_map_bins_by_sun(figures):
 def test_zenith_angle_curve_reads_back(figures):
     spec = sweeps(3000)
     ax = potential_vs_sza(spec)
-    angle, median = ax.lines[1].get_data()
+    angle, median = {line.get_label(): line for line in ax.lines}["median"].get_data()
     points = footpoints(spec, max_points=None)
     truth = great_circle_angle(points["latitude"], points["longitude"], 0, 25)
     inside = (truth >= angle[4] - 3.75) & (truth < angle[4] + 3.75)
     assert median[4] == pytest.approx(np.median(points["u_surface"][inside]))
     assert np.nanmin(median[angle < 90]) > 0 > np.nanmax(median[angle > 90])
+
+
+def limited(count):
+    "The invented sweeps with all potentials by day as lower limits."
+    spec = sweeps(count)
+    day = spec["u_surface"] > 0
+    spec["u_surface"] = np.where(day, -1.0, spec["u_surface"])
+    spec["u_surface_lower_95"] = np.where(day, -9.0, spec["u_surface_lower_95"])
+    spec["u_surface_upper_95"] = np.where(day, np.inf, spec["u_surface_upper_95"])
+    return spec
+
+
+def test_a_median_of_limits_is_drawn_as_one(figures):
+    ax = potential_vs_sza(limited(3000))
+    lines = {line.get_label(): line for line in ax.lines}
+    angle, median = lines["median"].get_data()
+    assert (median[angle < 86] == -9).all() and (median[angle > 94] < -60).all()
+    assert (lines["lower limits"].get_ydata() == -9).all()
+    top = ax.collections[-1].get_paths()[0].vertices
+    assert top[top[:, 0] < 86][:, 1].max() == 0
+    ax = local_time_map(limited(3000), hours=6, degrees=90, least=1)
+    hours = ax.lines[0].get_xdata()
+    assert sorted(hours.tolist()) == [9, 9, 15, 15] and "lower limits" in ax.get_title()
+
+
+def test_a_lower_limit_reaches_the_top_of_the_time_series(figures):
+    surface = plot_timeseries(limited(60))[1]
+    band = np.concatenate([p.vertices for p in surface.collections[0].get_paths()])
+    assert np.isfinite(band).all() and band[:, 1].max() == surface.get_ylim()[1]
 
 
 def test_time_series_breaks_at_gaps(figures):

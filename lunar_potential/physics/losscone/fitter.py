@@ -43,6 +43,7 @@ from lunar_potential.physics.losscone.sets import (
     ROOT_68,
     ROOT_95,
     confidence_set,
+    open_above,
     set_kinds,
     spacecraft_shift,
     widen_bound,
@@ -52,8 +53,8 @@ from ...run.compiled import compiled
 from ...units import Flag
 
 # %% auto #0
-__all__ = ['IDENTIFIED', 'POOR_FIT', 'HOPELESS_FIT', 'COLUMNS', 'METHODS', 'LossConeFit', 'sweep_potential', 'ready_sweeps',
-           'LossConeFitter']
+__all__ = ['IDENTIFIED', 'POOR_FIT', 'HOPELESS_FIT', 'COLUMNS', 'METHODS', 'LossConeFit', 'stated_potential', 'limit_flags',
+           'sweep_potential', 'ready_sweeps', 'LossConeFitter']
 
 # %% ../../../nbs/physics/losscone/06_fitter.ipynb #f0498717
 IDENTIFIED = 30.0  # gain in misfit over an isotropic distribution
@@ -137,9 +138,9 @@ class LossConeFit:
 
     Kinds of sets: two-sided, upper limit, lower limit, disconnected, whole domain, and
     none. A sweep is identified if it has a loss cone that bounds the potential on at
-    least one side."""
+    least one side. Without a spacecraft potential it has `u_surface_relative` only."""
 
-    u_surface: np.ndarray  # surface potential relative to the ambient plasma, V
+    u_surface: np.ndarray  # lowest potential, relative to the ambient plasma, V; <= 0
     bs_over_bm: np.ndarray  # field at the spacecraft over field at the surface
     backscatter: np.ndarray  # share of the lost electrons that returns
     beam_amp: np.ndarray  # beam over the incident flux at its energy
@@ -150,6 +151,9 @@ class LossConeFit:
     n_components: np.ndarray  # disjoint intervals in the 95 % set
     set_kind: np.ndarray  # kind of the 95 % set
     identified: np.ndarray  # whether the data constrain the potential
+    u_surface_relative: np.ndarray  # relative to a spacecraft of unknown potential, V
+    u_surface_relative_lower_95: np.ndarray  # lower end of its 95 % set, V
+    u_surface_relative_upper_95: np.ndarray  # upper end, V
     bound_hit: np.ndarray  # best value at a bound of the search
     fit_quality: np.ndarray  # misfit per cell
     gain: np.ndarray  # misfit of an isotropic distribution minus misfit of the fit
@@ -190,10 +194,12 @@ def _judge(c, with_sets):
     return _Verdict(few, failed, poor, cone, identified, at_u | at_ratio)
 
 # %% ../../../nbs/physics/losscone/06_fitter.ipynb #79b26777
-def _widened_bounds(c, u_error, whole):
-    "Ends of both sets, (S,) each, of the whole domain where `whole`."
+def _widened_bounds(c, u_error, whole, relative):
+    """Ends of both sets, (S,) each, of the whole domain where `whole`.
+
+    Those relative to the plasma are at most 0, and open above where they reach it."""
     error = np.nan_to_num(u_error * np.abs(c["shift"]))
-    return [
+    ends = [
         np.where(whole, limit, widen_bound(c["u"], c[name], error, root))
         for name, root, limit in (
             ("lower_95", ROOT_95, -np.inf),
@@ -202,6 +208,10 @@ def _widened_bounds(c, u_error, whole):
             ("upper_68", ROOT_68, np.inf),
         )
     ]
+    for k, end in enumerate(ends):
+        seen = open_above(end) if k % 2 else np.minimum(end, 0.0)
+        ends[k] = np.where(relative, end, seen)
+    return ends
 
 
 def _verdict_flags(verdict, relative):
@@ -216,13 +226,46 @@ def _verdict_flags(verdict, relative):
         | np.where(poor, int(Flag.POOR_FIT), 0)
     )
 
+# %% ../../../nbs/physics/losscone/06_fitter.ipynb #ce81e947
+def stated_potential(
+    value: np.ndarray,  # (S,) best potentials, V; NaN: not identified
+    bounds: list,  # four (S,): lower and upper end of the 95 % and the 68 % set, V
+    components: np.ndarray,  # (S,) disjoint intervals
+    kind: np.ndarray,  # (S,) of set_kinds, or "none"
+    relative: np.ndarray,  # (S,) bool: relative to a spacecraft of unknown potential
+) -> dict:  # name -> (S,), arrays of LossConeFit
+    "Potential and sets under the names of what they are relative to."
+    names = [f"u_surface_{end}_{level}" for level in (95, 68) for end in _ENDS]
+    own = dict(zip(["u_surface", *names], [value, *bounds]))
+    apart = {f"u_surface_relative_{end}_95": b for end, b in zip(_ENDS, bounds)}
+    apart |= {"u_surface_relative": value}
+    return {
+        **{name: np.where(relative, np.nan, a) for name, a in own.items()},
+        **{name: np.where(relative, a, np.nan) for name, a in apart.items()},
+        "n_components": np.where(relative, 0, components).astype(np.int8),
+        "set_kind": np.where(relative, "none", kind),
+    }
+
+
+_ENDS = ("lower", "upper")
+
+
+def limit_flags(
+    stated: dict,  # of stated_potential
+) -> np.ndarray:  # (S,) Flag.LOWER_LIMIT or 0
+    "Flags of sets that reach 0, and of values there that have no set."
+    limit = (stated["set_kind"] == "lower limit") | (stated["u_surface"] >= 0)
+    return np.where(limit, int(Flag.LOWER_LIMIT), 0)
+
 # %% ../../../nbs/physics/losscone/06_fitter.ipynb #b68a8d76
 def _as_fit(raw, u_error, relative, with_sets):
     "A LossConeFit from the raw columns."
     c = {name: raw[:, k] for k, name in enumerate(COLUMNS)}
     verdict = _judge(c, with_sets)
     whole = ~verdict.few & ~verdict.failed & ~verdict.cone
-    bounds = _widened_bounds(c, u_error, whole)
+    bounds = _widened_bounds(c, u_error, whole, relative)
+    open_set = np.isneginf(bounds[0]) & np.isposinf(bounds[1])
+    verdict = verdict._replace(identified=verdict.identified & ~open_set)
     kind = set_kinds(bounds[0], bounds[1], c["n_components"], verdict.cone)
     kind = np.where(verdict.few | verdict.failed | (not with_sets), "none", kind)
     if not with_sets:
@@ -231,18 +274,19 @@ def _as_fit(raw, u_error, relative, with_sets):
         np.where(verdict.identified, c[name], np.nan)
         for name in ("u", "bs_over_bm", "backscatter", "beam_amp")
     ]
+    value[0] = np.where(relative, value[0], np.minimum(value[0], 0.0))
+    components = np.where(whole, 1, np.nan_to_num(c["n_components"])).astype(np.int8)
+    stated = stated_potential(value[0], bounds, components, kind, relative)
     return LossConeFit(
-        *value,
-        *bounds,
-        np.where(whole, 1, np.nan_to_num(c["n_components"])).astype(np.int8),
-        kind,
-        verdict.identified,
-        verdict.bound_hit,
-        c["misfit"] / c["n_cells"],
-        c["gain"],
-        np.nan_to_num(c["n_channels"]).astype(np.int8),
-        c["shift"],
-        _verdict_flags(verdict, relative),
+        **stated,
+        **dict(zip(("bs_over_bm", "backscatter", "beam_amp"), value[1:])),
+        identified=verdict.identified & ~relative,
+        bound_hit=verdict.bound_hit,
+        fit_quality=c["misfit"] / c["n_cells"],
+        gain=c["gain"],
+        n_channels=np.nan_to_num(c["n_channels"]).astype(np.int8),
+        du_duspacecraft=c["shift"],
+        flags=_verdict_flags(verdict, relative) | limit_flags(stated),
     )
 
 # %% ../../../nbs/physics/losscone/06_fitter.ipynb #ad933579

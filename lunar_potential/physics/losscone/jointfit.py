@@ -12,7 +12,12 @@ import numpy as np
 
 from .cells import Cells, Sweep
 from .descent import HIGHEST_RATIO, LOWEST_RATIO
-from .fitter import LossConeFit, ready_sweeps
+from lunar_potential.physics.losscone.fitter import (
+    LossConeFit,
+    limit_flags,
+    ready_sweeps,
+    stated_potential,
+)
 from .joint import make_joint
 from .model import LEAST_CHANNELS, one_sweep
 from lunar_potential.physics.losscone.profile import (
@@ -21,13 +26,13 @@ from lunar_potential.physics.losscone.profile import (
     ROOT_95,
     fit_joint,
 )
-from .sets import set_kinds, widen_bound
+from .sets import open_above, set_kinds, widen_bound
 from ..response import Response
 from ...run.compiled import compiled
 from ...units import Flag
 
 # %% auto #0
-__all__ = ['LEAST_GAIN', 'GAIN_OF_MISFIT', 'JointFitter']
+__all__ = ['LEAST_GAIN', 'GAIN_OF_MISFIT', 'SLOPE_GROWTH', 'JointFitter']
 
 # %% ../../../nbs/physics/losscone/13_jointfit.ipynb #8589674e
 @compiled(error_model="numpy")
@@ -40,21 +45,25 @@ def _fit_all(sweeps, work, half_width, scatter, sets, out):
 # %% ../../../nbs/physics/losscone/13_jointfit.ipynb #81643547
 LEAST_GAIN = 100.0
 GAIN_OF_MISFIT = 0.4
+SLOPE_GROWTH = 60.0  # V of potential over which dU/dU_sc grows by 1
 
 
 def _bounds(c, error, whole):
-    "Ends of both sets, (S,) each."
-    ends = []
+    "Ends of both sets, (S,) each; NaN where nothing was fitted."
+    slope, ends = np.nan_to_num(np.abs(c["shift"]), nan=np.inf), []
     for name, root in (
         ("lower_95", ROOT_95),
         ("upper_95", ROOT_95),
         ("lower_68", ROOT_68),
         ("upper_68", ROOT_68),
     ):
-        widened = widen_bound(c["u"], c[name], error * np.abs(c["shift"]), root)
-        side = -np.inf if name.startswith("lower") else np.inf
-        open_end = whole | (name.startswith("upper") & ~(widened < 0))
-        ends.append(np.where(open_end, side, widened))
+        there = slope + np.maximum(c["u"] - c[name], 0.0) / SLOPE_GROWTH
+        there = np.minimum(there, np.maximum(slope, 1.0))
+        moved = np.multiply(error, there, out=np.zeros(len(slope)), where=error > 0)
+        end = widen_bound(c["u"], c[name], moved, root)
+        side = np.inf if name.startswith("upper") else -np.inf
+        end = open_above(end) if side > 0 else np.minimum(end, 0.0)
+        ends.append(np.where(whole, side, end))
     return ends
 
 
@@ -88,18 +97,18 @@ def _as_record(raw, error, relative, sets):
         np.where(known, c[name], np.nan)
         for name in ("u", "bs_over_bm", "backscatter", "beam_amp")
     ]
+    bounds = bounds if sets else [np.full(len(raw), np.nan)] * 4
+    stated = stated_potential(value[0], bounds, components, kind, relative)
     return LossConeFit(
-        *value,
-        *(bounds if sets else [np.full(len(raw), np.nan)] * 4),
-        components,
-        kind,
-        known,
-        at_ratio,
-        c["misfit"] / c["n_cells"],
-        c["gain"],
-        np.nan_to_num(c["n_channels"]).astype(np.int8),
-        c["shift"],
-        _flags(few, failed, known, at_ratio, relative),
+        **stated,
+        **dict(zip(("bs_over_bm", "backscatter", "beam_amp"), value[1:])),
+        identified=known & ~relative,
+        bound_hit=at_ratio,
+        fit_quality=c["misfit"] / c["n_cells"],
+        gain=c["gain"],
+        n_channels=np.nan_to_num(c["n_channels"]).astype(np.int8),
+        du_duspacecraft=c["shift"],
+        flags=_flags(few, failed, known, at_ratio, relative) | limit_flags(stated),
     )
 
 # %% ../../../nbs/physics/losscone/13_jointfit.ipynb #b9a58ce1

@@ -22,7 +22,7 @@ from ...run.compiled import compiled
 
 # %% auto #0
 __all__ = ['ROOT_95', 'ROOT_68', 'FLOOR', 'curvature_in_u', 'profile_at', 'follow_profile', 'confidence_set', 'spacecraft_shift',
-           'widen_bound', 'set_kinds']
+           'widen_bound', 'open_above', 'set_kinds']
 
 # %% ../../../nbs/physics/losscone/05_sets.ipynb #190146d3
 @compiled(error_model="numpy")
@@ -276,6 +276,13 @@ def widen_bound(
     return np.where(np.isfinite(bound), centre + side * distance, bound)
 
 
+def open_above(
+    upper: np.ndarray,  # (S,) upper ends of sets, V
+) -> np.ndarray:  # (S,) V; inf where the set reaches 0
+    "Upper ends, open where the set holds 0, above which nothing can be seen."
+    return np.where(upper >= 0, np.inf, upper)
+
+
 def set_kinds(
     lower: np.ndarray,  # (S,) V; -inf: open
     upper: np.ndarray,  # (S,) V; inf: open
@@ -285,7 +292,7 @@ def set_kinds(
     "Kind of each set."
     open_low, open_high = np.isneginf(lower), np.isposinf(upper)
     return np.select(
-        [~identified | (open_low & open_high), components > 1, open_low, open_high],
-        ["whole domain", "disconnected", "upper limit", "lower limit"],
+        [~identified | (open_low & open_high), open_high, components > 1, open_low],
+        ["whole domain", "lower limit", "disconnected", "upper limit"],
         "two-sided",
     )

@@ -52,7 +52,8 @@ def _accuracy(injection, mask):
         row[f"covered_{level}"], row[f"covered_{level}_se"] = share
     closed = known & injection.has_set
     row["covered_95_identified"] = _share(injection.covered(95)[closed])[0]
-    return row | {"width_95": _median((upper - lower)[closed])}
+    width = np.minimum(upper, 0) - lower  # what a lower limit leaves open ends at 0
+    return row | {"width_95": _median(width[closed])}
 
 # %% ../../../nbs/quality/study/03_coverage.ipynb #35bd6361
 def group_labels(
@@ -227,7 +228,7 @@ def median_by_width(
 ) -> tuple:  # half-width of the set and |error|, (groups,) each, V
     "Typical error of the sweeps with narrow to wide sets."
     lower, upper = injection.bounds(95)
-    half, error = (upper - lower) / 2, np.abs(injection.error)
+    half, error = (np.minimum(upper, 0) - lower) / 2, np.abs(injection.error)
     closed = np.flatnonzero(injection.identified & np.isfinite(half))
     parts = np.array_split(closed[np.argsort(half[closed])], groups)
     return tuple(
@@ -245,7 +246,8 @@ def plot_widths(
 
     ax = ax or plt.gca()
     lower, upper = injection.bounds(95)
-    half, error = (upper - lower) / 2, np.maximum(np.abs(injection.error), 0.01)
+    half = (np.minimum(upper, 0) - lower) / 2  # a lower limit ends at 0
+    error = np.maximum(np.abs(injection.error), 0.01)
     closed = injection.identified & np.isfinite(half)
     for name in dict.fromkeys(injection.truth.regime):
         here = (injection.truth.regime == name) & closed

@@ -20,7 +20,7 @@ QUALITY_FIGURES = {  # figure -> function of the spec, larger is worse
     "small gain of the cone": lambda spec: -spec["fit_gain"],
     "few channels": lambda spec: -spec["n_channels"].astype(float),
     "width of the set": lambda spec: (
-        spec["u_surface_upper_95"] - spec["u_surface_lower_95"]
+        np.minimum(spec["u_surface_upper_95"], 0) - spec["u_surface_lower_95"]
     ),
     "error of U_sc": lambda spec: np.hypot(
         spec["u_spacecraft_error"], spec["u_spacecraft_constants_error"]

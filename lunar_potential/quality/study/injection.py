@@ -15,13 +15,13 @@ from ...data.er.counts import count_factor
 from ...data.er.erdata import ERData
 from ...physics.losscone.cells import Sweep, make_cells
 from ...physics.response import NOMINAL_BACKGROUND
-from ...pipeline import fit_sweeps
+from ...pipeline import barrier_flags, fit_sweeps
 from .truths import number_sweeps, split_days
 from ...run.jobs import map_items
 from ...synthetic.instrument import SimulationOptions
 from ...synthetic.sweeps import Sweeps, Truth, simulate_sweeps
 from ...synthetic.truth import row_light
-from ...units import N_CELLS, Flag
+from ...units import N_CELLS
 
 # %% ../../../nbs/quality/study/02_injection.ipynb #bc54d010
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -40,9 +40,7 @@ class Injection:
     @property
     def target(self) -> np.ndarray:  # (S,) V; NaN where the field line misses the Moon
         "The lowest potential on the path, which the fit should find."
-        relative = (self.spec["flags"] & int(Flag.RELATIVE_TO_SPACECRAFT)) != 0
-        u = self.truth.u_lowest - np.where(relative, self.truth.u_sc, 0.0)
-        return np.where(self.truth.connected, u, np.nan)
+        return np.where(self.truth.connected, self.truth.u_lowest, np.nan)
 
     @property
     def error(self) -> np.ndarray:  # (S,) V; NaN where there is no value
@@ -107,7 +105,7 @@ def light_of_rows(
 
 def fit_day(
     er: ERData,  # S sweeps of one day
-    truth: Truth,  # polarity and sunlight at the spacecraft are used, nothing else
+    truth: Truth,  # polarity and sunlight are used, nothing else
     config: Config = Config(),  # settings of the pipeline
     u_shift=0.0,  # added to the spacecraft potential before the surface fit, V
 ) -> tuple:  # name -> (S,) results; Calibration
@@ -123,13 +121,14 @@ def fit_day(
         er.flags
         | charged["flags"].astype(np.uint32)
         | fitted["flags"].astype(np.uint32)
+        | barrier_flags(fitted["u_surface"], truth.foot_sun)
     )
     return {**charged, **fitted, "flags": flags}, calibration
 
 # %% ../../../nbs/quality/study/02_injection.ipynb #4e9717e0
 def fit_measured(
     sweeps: Sweeps,  # S sweeps of one day
-    truth: Truth,  # polarity and sunlight at the spacecraft are used, nothing else
+    truth: Truth,  # polarity and sunlight are used, nothing else
     config: Config = Config(),  # settings of the pipeline
     u_shift=0.0,  # added to the spacecraft potential before the surface fit, V
 ) -> tuple:  # name -> (S,) results; Calibration

@@ -61,14 +61,15 @@ def scenario_row(
     known = reached & injection.informative
     error = np.abs(injection.error[reached & injection.identified])
     lower, upper = injection.bounds(95)
-    closed = known & np.isfinite(upper - lower) & ~injection.truth.foot_sun
+    closed = known & np.isfinite(lower) & ~injection.truth.foot_sun
+    width = np.minimum(upper, 0) - lower  # what a lower limit leaves open ends at 0
     return {
         "sweeps": len(injection),
         "says": _mean(injection.informative[reached]),
         "error": _percentile(error, 50),
         "error_p95": _percentile(error, 95),
         **_coverages(injection, known),
-        "width_shade": _percentile((upper - lower)[closed], 50),
+        "width_shade": _percentile(width[closed], 50),
         "false": _mean(injection.identified[~reached]),
         **_spacecraft_row(injection),
     }

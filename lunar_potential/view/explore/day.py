@@ -20,6 +20,7 @@ from lunar_potential.view.explore.refit import (
 )
 from .sweep import Listener, show_below
 from .widgets import html_warning, json_picture, redraw
+from ..globe.footpoints import lower_limits
 from ..spectrogram.cells import cell_values
 from ..spectrogram.cells import make_cells as spectrogram_cells
 from ..spectrogram.overview import LPDay, lp_day
@@ -100,22 +101,23 @@ def _spacecraft_trace(day):
 
 
 def _surface_trace(day):
-    "Potential of the surface with its 95 % set, cut off at 2,000 V."
+    "Potential of the surface with its 95 % set, cut off at 2,000 V; limits end at 0."
     table = day.table
     u = table["u_surface"].to_numpy(float)
     known = np.isfinite(u)
     ends = {
         "symmetric": False,
-        "array": (table["upper"] - u).clip(upper=2000)[known],
+        "array": (table["upper"].clip(upper=0) - u).clip(upper=2000)[known],
         "arrayminus": (u - table["lower"]).clip(upper=2000)[known],
         "color": "#6baed6",
         **_BARS,
     }
+    symbol = np.where(lower_limits(table)[known], "triangle-up", "circle")
     return go.Scatter(
         x=_dates(day.span.mean(1))[known],
         y=u[known],
         mode="markers",
-        marker={"size": 6, "color": "#2166ac"},
+        marker={"size": 6, "color": "#2166ac", "symbol": symbol},
         error_y=ends,
     )
 

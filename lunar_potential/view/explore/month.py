@@ -18,6 +18,7 @@ from .widgets import html_warning, redraw
 from lunar_potential.view.globe.footpoints import (
     PotentialScale,
     footpoints,
+    lower_limits,
     potential_scale,
     sweep_table,
 )
@@ -85,6 +86,7 @@ def month_map(
     figure.add_layout_image(_ground(texture))
     marker = {
         "size": size,
+        "symbol": np.where(lower_limits(points), "triangle-up", "circle"),
         "color": scale(points["u_surface"]),
         "coloraxis": "coloraxis",
         "line": {"color": "black", "width": 0.7},
@@ -128,14 +130,15 @@ def choose_points(
     first=None,  # first day, UTC; None: from the beginning
     last=None,  # last day, inclusive; None: to the end
     regimes=tuple(REGIMES),  # keys of REGIMES
-    widest: float = np.inf,  # widest 95 % set, V
+    widest: float = np.inf,  # widest 95 % set, V; that of a lower limit ends at 0
     max_points: int | None = 2500,  # largest number drawn, evenly chosen; None: all
 ):  # DataFrame of footpoints
     "The sweeps with a potential that pass the filters."
     spec = results.spec
     keep = in_regimes(spec, regimes)
     if np.isfinite(widest):
-        keep &= spec["u_surface_upper_95"] - spec["u_surface_lower_95"] <= widest
+        ends = spec["u_surface_upper_95"], spec["u_surface_lower_95"]
+        keep &= np.minimum(ends[0], 0) - ends[1] <= widest  # a lower limit ends at 0
     chosen = {name: values[keep] for name, values in spec.items()}
     return footpoints(chosen, first, last, max_points)
 

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['UNTRUSTED', 'SUN_COLOURS', 'example_sweeps', 'sweep_table', 'downsample', 'footpoints', 'subsolar_at',
-           'PotentialScale', 'potential_scale', 'volt_label', 'confidence_weight', 'potential_bar', 'potential_axis',
-           'period_label', 'count_label']
+           'PotentialScale', 'potential_scale', 'volt_label', 'lower_limits', 'confidence_weight', 'potential_bar',
+           'potential_axis', 'period_label', 'count_label']
 
 # %% ../../../nbs/view/globe/01_footpoints.ipynb #8ac8c221
 import math
@@ -27,6 +27,7 @@ def example_sweeps(
     latitude, longitude, sun = _example_orbit(days, rng)
     height = np.cos(np.radians(latitude)) * np.cos(np.radians(longitude - sun))
     u, width = _example_potential(height, sun, rng)
+    upper = np.where(u + 0.8 * width < 0, u + 0.8 * width, np.inf)
     met = _smooth_noise(rng, days.size, 40) > -0.4  # the field line meets the Moon
     gone = np.where(met, 0.0, np.nan)
     craft = height > -0.35
@@ -38,7 +39,7 @@ def example_sweeps(
         "projection_in_sun": np.where(met, height > 0, -1),
         "u_surface": u + gone,
         "u_surface_lower_95": u - width + gone,
-        "u_surface_upper_95": u + 0.8 * width + gone,
+        "u_surface_upper_95": upper + gone,
         "spacecraft_in_sun": craft.astype(int),
         "u_spacecraft_error": np.full(days.size, 3.0),
         "u_spacecraft": np.where(craft, 12, -45)
@@ -70,7 +71,7 @@ def _example_potential(height, sun, rng):
     night = 1 / (1 + np.exp(height / 0.06))
     scatter = np.exp(0.3 * rng.standard_normal(sun.size))
     u = (6 - 110 * night * (1 - 0.4 * height)) * scatter
-    u = u - 500 * tail * (0.15 + 0.85 * night)
+    u = np.minimum(u - 500 * tail * (0.15 + 0.85 * night), -0.3 * scatter)
     return u, (3 + 0.12 * np.abs(u)) * np.exp(0.5 * rng.standard_normal(sun.size))
 
 # %% ../../../nbs/view/globe/01_footpoints.ipynb #4e024b4d
@@ -113,7 +114,11 @@ def _sweep_arrays(results):
 
 # %% ../../../nbs/view/globe/01_footpoints.ipynb #98b6f505
 UNTRUSTED = (
-    Flag.AT_BOUND | Flag.NOT_IDENTIFIED | Flag.FIT_FAILED | Flag.RELATIVE_TO_SPACECRAFT
+    Flag.AT_BOUND
+    | Flag.NOT_IDENTIFIED
+    | Flag.FIT_FAILED
+    | Flag.RELATIVE_TO_SPACECRAFT
+    | Flag.PARTLY_LIT
 )
 
 
@@ -269,6 +274,14 @@ def volt_label(
     sign = "+" if signed else ""
     return f"{value:{sign}g}".replace("-", "−") if value else "0"
 
+# %% ../../../nbs/view/globe/01_footpoints.ipynb #00b451b1
+def lower_limits(
+    points,  # table with the upper ends of the 95 % sets, V
+) -> np.ndarray:  # bool, one for each point
+    "Which potentials are lower limits."
+    known = np.isfinite(points["u_surface"].to_numpy(float))
+    return known & np.isposinf(points["upper"].to_numpy(float))
+
 # %% ../../../nbs/view/globe/01_footpoints.ipynb #c04c92cc
 def confidence_weight(
     points,  # table with the ends of the 95 % sets, V
@@ -276,7 +289,7 @@ def confidence_weight(
 ) -> np.ndarray:  # 0.2 to 1, one for each point; all 1 when no point has a set
     "Weight of each point by the width of its 95 % set on the colour scale."
     lower, upper = points["lower"].to_numpy(float), points["upper"].to_numpy(float)
-    width = scale(upper) - scale(lower)
+    width = scale(np.where(np.isposinf(upper), 0.0, upper)) - scale(lower)
     if not np.isfinite(width).any():
         return np.ones(len(points))
     return 0.2 + 0.8 * (1 - np.nan_to_num(np.clip(width, 0, 1), nan=1.0))
@@ -299,7 +312,7 @@ def potential_bar(
     bar = figure.colorbar(
         ScalarMappable(scale.norm(), "RdBu_r"),
         extend=extend.get(beyond, "neither"),
-        label="surface potential relative to the ambient plasma (V)",
+        label="lowest potential on the path, against the ambient plasma (V)",
         **placing,
     )
     bar.set_ticks(scale.ticks(), labels=[volt_label(v) for v in scale.ticks()])
@@ -344,4 +357,7 @@ def count_label(
     found = points.attrs.get("found", len(points))
     sweeps = points.attrs.get("sweeps", len(points))
     note = "; small markers: wide 95 % sets" if weight else ""
-    return f"{len(points):,} of {found:,} potentials drawn; {sweeps:,} sweeps{note}"
+    limits = int(lower_limits(points).sum())
+    of_them = f", {limits:,} of them lower limits" if limits else ""
+    drawn = f"{len(points):,} of {found:,} potentials drawn{of_them}"
+    return f"{drawn}; {sweeps:,} sweeps{note}"

@@ -13,11 +13,13 @@ from pathlib import Path
 import numpy as np
 
 from ...run.text import html_text
+from ...units import Flag
 from lunar_potential.view.globe.footpoints import (
     PotentialScale,
     confidence_weight,
     count_label,
     footpoints,
+    lower_limits,
     period_label,
     potential_scale,
     volt_label,
@@ -90,7 +92,23 @@ def _set_text(lower, upper):
         return "no 95 % set"
     if low is None:
         return f"95 %: below {high} V"
-    return f"95 %: above {low} V" if high is None else f"95 %: {low} to {high} V"
+    if high is None:
+        return f"95 %: above {low} V, a lower limit"
+    return f"95 %: {low} to {high} V"
+
+
+def _volts_text(point):
+    "The lowest potential in words: a number, or its lower limit."
+    limit = np.isposinf(point.upper)
+    volts = f"{point.lower if limit else point.u_surface:.0f} V".replace("-", "−")
+    return f"above {volts}" if limit else volts
+
+
+def _barrier_text(flags):
+    "What a negative potential above sunlit ground may be; empty without the flag."
+    if int(flags) & int(Flag.BARRIER_OR_NEGATIVE):
+        return ["barrier above sunlit ground, or negative ground"]
+    return []
 
 
 def _spacecraft_text(volts):
@@ -109,9 +127,9 @@ def hover_text(
         place = f"{degree_label(p.latitude, 'NS')}, {degree_label(p.longitude, 'EW')}"
         number = f", sweep {p.spec_no}" if p.spec_no >= 0 else ""
         regime = [SUN_STYLE[int(p.in_sun)][0], html_text(p.regime)]
-        volts = f"{p.u_surface:.0f} V".replace("-", "−")
         lines = [
-            f"<b>{volts}</b> ({_set_text(p.lower, p.upper)})",
+            f"<b>{_volts_text(p)}</b> ({_set_text(p.lower, p.upper)})",
+            *_barrier_text(p.flags),
             _spacecraft_text(p.u_spacecraft),
             ", ".join(filter(None, regime)),
             place,
@@ -128,6 +146,7 @@ def _cloud(group, scale, diameter, name, edge):
     place = unit_vectors(group["latitude"], group["longitude"])
     x, y, z = (MARKER_RADIUS * place).T
     marker = {
+        "symbol": np.where(lower_limits(group), "diamond", "circle").tolist(),
         "size": diameter.astype(np.float32),
         "color": scale(group["u_surface"]).astype(np.float32),
         "coloraxis": "coloraxis",

@@ -19,6 +19,7 @@ from lunar_potential.view.globe.footpoints import (
     confidence_weight,
     count_label,
     footpoints,
+    lower_limits,
     period_label,
     potential_bar,
     potential_scale,
@@ -170,13 +171,14 @@ def draw_points(
 ):  # the PathCollection, in the order of the visible points
     """Draws the visible points at 1.01 lunar radii, coloured by potential.
 
-    Edges show the sunlight; on the disc markers are smaller towards the limb.
+    Edges show the sunlight, triangles are lower limits; on the disc markers are
+    smaller towards the limb.
     """
     place = points["latitude"], points["longitude"]
     x, y, seen = project(*place, projection, lat0, lon0, radius=1.01)
     area = _marker_areas(points, scale, x, y, projection, size, weight)
     edge = np.array([SUN_STYLE[int(lit)][1] for lit in points["in_sun"]], dtype=object)
-    return ax.scatter(
+    drawn = ax.scatter(
         x[seen],
         y[seen],
         s=area[seen],
@@ -187,6 +189,18 @@ def draw_points(
         linewidths=np.clip(0.1 * np.sqrt(area[seen]), 0.25, 0.8),
         zorder=3,
     )
+    if (limits := lower_limits(points)[seen]).any():
+        paths = _marker_path(False), _marker_path(True)
+        drawn.set_paths([paths[int(limit)] for limit in limits])
+    return drawn
+
+
+def _marker_path(limit):
+    "Outline of the marker of a lower limit, or of a value."
+    from matplotlib.markers import MarkerStyle
+
+    style = MarkerStyle("^" if limit else "o")
+    return style.get_path().transformed(style.get_transform())
 
 # %% ../../../nbs/view/globe/04_maps.ipynb #ea24b957
 LEGEND_STYLE = {
@@ -201,7 +215,7 @@ def legend_handles(
     points,  # table of footpoints
     subsolar=None,  # sub-solar point, if night is drawn
 ) -> list:  # of Line2D
-    "Entries of the legend for sunlight and terminator."
+    "Entries of the legend for sunlight, lower limits and terminator."
     from matplotlib.lines import Line2D
 
     marker = {"ls": "", "marker": "o"}
@@ -210,6 +224,9 @@ def legend_handles(
         Line2D([], [], ms=8, mfc="#4393c3", mec=edge, mew=1.6, label=name, **marker)
         for name, edge in kinds
     ]
+    if lower_limits(points).any():
+        triangle = {"ls": "", "marker": "^", "ms": 8, "mfc": "white", "mec": "black"}
+        handles.append(Line2D([], [], label="lower limit", **triangle))
     if subsolar is not None:
         dashes = {"color": "black", "lw": 1.6, "ls": (0, (4, 2))}
         sun = {"ms": 10, "mfc": "#ffd92f", "mec": "black", **marker}

@@ -31,7 +31,7 @@ def example_sweeps(
     longitude = 20 - 13.176 * days + np.where(np.cos(phase) > 0, 0, 180)
     longitude = (longitude + 180) % 360 - 180
     lit = np.cos(np.radians(latitude)) * np.cos(np.radians(longitude + 30)) > 0
-    u = np.where(lit, 6, -100) * rng.lognormal(0, 0.4, count)
+    u = np.where(lit, -1, -100) * rng.lognormal(0, 0.4, count)
     return {
         "time_start": 891388800 + 86400 * days,
         "spec_no": np.arange(count),
@@ -39,7 +39,7 @@ def example_sweeps(
         "projection_longitude": longitude,
         "u_surface": u,
         "u_surface_lower_95": u - 8,
-        "u_surface_upper_95": u + 6,
+        "u_surface_upper_95": np.where(lit, np.inf, u + 6),  # by day a lower limit
         "projection_in_sun": lit.astype(int),
         "subsolar_latitude": np.full(count, 1.2),
         "subsolar_longitude": np.full(count, -30.0),

@@ -388,13 +388,20 @@ def test_an_unknown_spacecraft_gives_a_potential_relative_to_it_and_says_so(
         fit(truth, sweeps, u_spacecraft=unknown, u_error=5.0),
         fit(truth, sweeps, u_spacecraft=0.0),
     )
-    np.testing.assert_array_equal(relative.u_surface, at_zero.u_surface)
-    connected = truth.polarity != 0
+    found, connected = np.isfinite(at_zero.u_surface), truth.polarity != 0
+    assert np.isnan(relative.u_surface).all() and not relative.identified.any()
     np.testing.assert_array_equal(
-        relative.flags,
-        at_zero.flags | np.where(connected, int(Flag.RELATIVE_TO_SPACECRAFT), 0),
+        np.minimum(relative.u_surface_relative, 0)[found], at_zero.u_surface[found]
     )
-    assert relative.identified.any()
+    two_sided = found & (at_zero.set_kind == "two-sided")
+    for end in ("lower_95", "upper_95"):
+        np.testing.assert_array_equal(
+            getattr(relative, f"u_surface_relative_{end}")[two_sided],
+            getattr(at_zero, f"u_surface_{end}")[two_sided],
+        )
+    said = relative.flags & int(Flag.RELATIVE_TO_SPACECRAFT)
+    np.testing.assert_array_equal(said != 0, connected)
+    assert two_sided.any()
 
 
 def test_channels_below_the_spacecraft_are_not_seen():
