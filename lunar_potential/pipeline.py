@@ -164,11 +164,44 @@ def fit_sweeps(
         u_rows, charged = per_row(er, prepared.electrons, config, detector)
     with clock.stage("surface_fit"):
         arrays = _surface_input(prepared, charged, config, u_shift)
+        calibration = _with_population(arrays, prepared.cells, calibration, config)
         size = CHUNK if n_jobs == 1 else chunk_size(er.n_sweeps, n_jobs)
         settings = config, prepared.cells, calibration
         tasks = list(make_chunks(er, arrays, size, *settings))
         fitted = run_chunks(surface_potential_worker, tasks, SURFACE, n_jobs, progress)
     return u_rows, charged, fitted, calibration
+
+
+def _with_population(arrays, cells, calibration, config):
+    "The calibration, with what the joint fit learns from some of the file's sweeps."
+    from lunar_potential.physics.losscone.cells import Sweep
+    from lunar_potential.physics.losscone.population import (
+        LEARNING_SWEEPS,
+        learn_population,
+    )
+
+    if config.fit_method != "joint" or not config.choose_response:
+        return calibration
+    connected = np.isfinite(arrays["b_moonward"]).any(axis=(1, 2))
+    some = np.flatnonzero(connected & np.isfinite(arrays["u_spacecraft"]))
+    spread = np.linspace(0, len(some) - 1, min(len(some), LEARNING_SWEEPS))
+    a = {
+        name: values[some[spread.round().astype(int)]]
+        for name, values in arrays.items()
+    }
+    background = calibration.background * a["background_factor"]
+    sweeps = Sweep(
+        *(a[name] for name in ("energy", "flux", "phi")),
+        cells,
+        a["b_moonward"],
+        a["u_spacecraft"],
+        calibration.gain,
+        background / calibration.count_scale,
+    )
+    learned = learn_population(
+        sweeps, calibration.response.half_width, calibration.scatter
+    )
+    return dataclasses.replace(calibration, population=learned)
 
 
 def _surface_input(prepared, charged, config, u_shift):
@@ -413,7 +446,12 @@ def _masked(er, file):
 def _plain_calibration(calibration):
     "A calibration as plain values, for JSON."
     gain = None if calibration.gain is None else calibration.gain.tolist()
-    return vars(calibration) | {"gain": gain, "response": vars(calibration.response)}
+    known = calibration.population
+    return vars(calibration) | {
+        "gain": gain,
+        "response": vars(calibration.response),
+        "population": None if known is None else known.to_dict(),
+    }
 
 # %% ../nbs/04_pipeline.ipynb #32e7bdfe
 def table_hash(

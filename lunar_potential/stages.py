@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['log', 'LIGHT_CHANGE', 'SPACECRAFT', 'SURFACE', 'OF_THE_DATA', 'CHUNK', 'SPACECRAFT_CHUNK', 'moonward_field',
-           'row_field', 'without_sunlight', 'Clock', 'Detector', 'Prepared', 'prepare_sweeps', 'light_flags',
-           'spacecraft_stage', 'surface_fitter', 'surface_stage', 'run_stage', 'spacecraft_potential_worker',
-           'surface_potential_worker', 'chunk_size', 'make_chunks', 'run_chunks']
+           'row_field', 'without_sunlight', 'in_one_light', 'Clock', 'Detector', 'Prepared', 'prepare_sweeps',
+           'light_flags', 'spacecraft_stage', 'surface_fitter', 'surface_stage', 'run_stage',
+           'spacecraft_potential_worker', 'surface_potential_worker', 'chunk_size', 'make_chunks', 'run_chunks']
 
 # %% ../nbs/02_stages.ipynb #156ac774
 import contextlib
@@ -71,6 +71,24 @@ def without_sunlight(
     hidden = sun_cells(block["phi"], theta, sun_latitude, _brightest(lit), direction)
     return block | {"flux": np.where(hidden, np.nan, block["flux"])}
 
+# %% ../nbs/02_stages.ipynb #ec0086d6
+def in_one_light(
+    block: dict,  # of ERData.padded
+    lit,  # (S,) or (S, C) lit fraction of the Sun's disc; NaN: unknown, or no row
+) -> dict:  # the same block, flux NaN in the other rows
+    "The sweeps without the rows that are in another light than the rest."
+    from lunar_potential.physics.charging import rows_of_one_light
+
+    lit = np.asarray(lit, float)
+    if lit.ndim == 1:
+        return block
+    rows = np.isfinite(block["energy"]) & np.isfinite(lit)
+    changes = (rows & (lit >= 0.5)).any(axis=1) & (rows & (lit < 0.5)).any(axis=1)
+    if not changes.any():
+        return block
+    kept = rows_of_one_light(block["energy"], rows, lit) | ~changes[:, None]
+    return block | {"flux": np.where(kept[..., None], block["flux"], np.nan)}
+
 # %% ../nbs/02_stages.ipynb #32993f39
 class Clock:
     "Elapsed time of each stage of a run."
@@ -126,6 +144,7 @@ def prepare_sweeps(
     clock, polarity = clock or Clock(), np.asarray(polarity)[:, None]
     with clock.stage("coordinates"):
         block = without_sunlight(block, er.theta, sun_latitude, lit, config.direction)
+        block = in_one_light(block, lit)
         field = row_field(block)
         mu = cell_pitch(
             block["phi"],
@@ -248,7 +267,8 @@ def surface_fitter(
 
     response, scatter = calibration.response, calibration.scatter
     if config.fit_method == "joint":
-        return JointFitter(response, scatter)
+        known = calibration.population
+        return JointFitter(response, scatter, None if known is None else known.prior)
     return LossConeFitter(config.fit_method, response, scatter, config.field_error)
 
 # %% ../nbs/02_stages.ipynb #9372bf86

@@ -25,7 +25,7 @@ from ..units import N_CELLS
 class Calibration:
     """Relative calibration of the sweeps of a day.
 
-    The response is chosen later, from the loss cones."""
+    The response, or the population, is found later, from the loss cones."""
 
     background: float = NOMINAL_BACKGROUND  # counts of a ring in a row, all its cells
     background_sd: float = 0.7  # relative uncertainty of the background
@@ -34,6 +34,7 @@ class Calibration:
     response: Response = Response()  # blur in energy and angle
     count_scale: float = 1.0  # pseudo-counts per count: variance of counts over mean
     sweeps: int = 0  # number used in the estimate; 0: nominal values
+    population: object = None  # Population of the day's loss cones; None: nominal
 
 # %% ../../nbs/physics/10_calibration.ipynb #9be01c78
 MIN_RISE = 1.9  # from one channel to the next, for a tail with kappa of 2.5

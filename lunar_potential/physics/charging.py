@@ -6,7 +6,8 @@
 __all__ = ['GRID', 'ROOTS', 'POOR', 'UNBALANCED', 'WORTH_TWO', 'NEARLY_FLAT', 'HIGH_STARTS', 'NEARLY_CUT', 'CALM', 'FLOOR',
            'NARROWER', 'FEWEST_ROWS', 'NO_BALANCE', 'at_potential', 'curve_grid', 'balance_curve', 'balance_roots',
            'fit_one', 'fit_two', 'fit_populations', 'fit_calm', 'own_variance', 'constants_error', 'IncidentPlasma',
-           'plasma_of_fit', 'solve_sweeps', 'one_light', 'SpacecraftPotential', 'spacecraft_potential']
+           'plasma_of_fit', 'solve_sweeps', 'rows_of_one_light', 'one_light', 'SpacecraftPotential',
+           'spacecraft_potential']
 
 # %% ../../nbs/physics/15_charging.ipynb #454caf87
 from dataclasses import dataclass, fields, replace
@@ -493,6 +494,21 @@ def _join(parts):
 FEWEST_ROWS = 5  # rows after or before a change of light that can be fitted
 
 
+def rows_of_one_light(
+    energy: np.ndarray,  # (S, C) eV
+    rows: np.ndarray,  # (S, C) bool: rows with data
+    lit: np.ndarray,  # (S, C) lit fraction of the Sun's disc
+) -> np.ndarray:  # (S, C) bool
+    """Rows in the light of the row of lowest energy.
+
+    Those in the other light where fewer than `FEWEST_ROWS` are in that one."""
+    bright = lit >= 0.5
+    lowest = np.argmin(np.where(rows, energy, np.inf), axis=1)[:, None]
+    same = rows & (bright == np.take_along_axis(bright, lowest, 1))
+    enough = same.sum(1) >= np.minimum(FEWEST_ROWS, rows.sum(1))
+    return np.where(enough[:, None], same, rows & ~same)
+
+
 def one_light(
     incident: IncidentCounts,  # of S sweeps in C energies
     lit: np.ndarray,  # (S,) or (S, C) lit fraction of the Sun's disc, NaN unknown
@@ -502,11 +518,7 @@ def one_light(
     lit = np.asarray(lit, float)
     if lit.ndim == 1:
         return rows, lit, (lit > 0) & (lit < 1)
-    bright = lit >= 0.5
-    lowest = np.argmin(np.where(rows, incident.energy, np.inf), axis=1)[:, None]
-    same = rows & (bright == np.take_along_axis(bright, lowest, 1))
-    enough = same.sum(1) >= np.minimum(FEWEST_ROWS, rows.sum(1))
-    chosen = np.where(enough[:, None], same, rows & ~same)
+    chosen = rows_of_one_light(incident.energy, rows, lit)
     total = np.where(chosen, lit, 0.0).sum(1) / np.maximum(chosen.sum(1), 1)
     partial = (rows & (lit > 0) & (lit < 1)).any(1) | (rows & ~chosen).any(1)
     return chosen, np.where(chosen.any(1), total, np.nan), partial

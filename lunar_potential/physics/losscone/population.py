@@ -45,6 +45,8 @@ def _learn_sweep(work, sweep, half_width, scatter, out):
     if read_rows(work.rows, sweep, half_width, velocity) < LEAST_CHANNELS:
         return
     least, bins = fit_rows(work, scatter, p, own)
+    if not math.isfinite(least):
+        return
     form_equations(work, p, own)
     matrix = np.empty((N_SWEEP, N_SWEEP))
     for x in range(N_SWEEP):

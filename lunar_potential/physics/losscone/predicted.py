@@ -15,7 +15,6 @@ from lunar_potential.physics.losscone.descent import (
     LOWER_LIMIT,
     UPPER_LIMIT,
     descend_joint,
-    fit_rows,
 )
 from .fitter import ready_sweeps
 from lunar_potential.physics.losscone.joint import (
@@ -38,7 +37,7 @@ from lunar_potential.physics.losscone.joint import (
 )
 from .jointfit import JointFitter
 from .model import LEAST_CHANNELS, one_sweep
-from .profile import USUAL_MISFIT
+from .profile import USUAL_MISFIT, best_parameters
 from lunar_potential.physics.losscone.rows import (
     ANGLES,
     BIN,
@@ -129,11 +128,13 @@ def open_joint(
     one = one_sweep(ready_sweeps(many, 0.0)[0], 0)
     size = one.energy.size
     work, drift, p = make_joint(size), np.empty(3), np.empty(N_SWEEP)
+    if fitter.prior is not None:
+        work.prior[:] = fitter.prior
     own = np.zeros((size, N_ROW))
     n = read_rows(work.rows, one, fitter.response.half_width, drift)
     if n < LEAST_CHANNELS:
         raise ValueError(f"the sweep has {n} usable energies; a loss cone needs three")
-    least, bins = fit_rows(work, fitter.scatter, p, own)
+    least, bins = best_parameters(work, fitter.scatter, p, own, np.empty((2, 2)))
     scale = max(least / bins / USUAL_MISFIT, 1.0)
     noise = work.rows.noise[:n] * math.exp(p[LOG_NOISE])
     full, error = _full_counts(work, own), _plain_errors(work, p, own, fitter.scatter)

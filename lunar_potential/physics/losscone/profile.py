@@ -46,7 +46,7 @@ from ...run.compiled import compiled
 
 # %% auto #0
 __all__ = ['ROOT_95', 'ROOT_68', 'BETTER', 'USUAL_MISFIT', 'ALONG', 'ALONG_SD', 'JOINT_COLUMNS', 'misfit_rise', 'follow_side',
-           'cone_gain', 'spacecraft_slope', 'standard_error', 'fit_joint']
+           'cone_gain', 'spacecraft_slope', 'standard_error', 'best_parameters', 'fit_joint']
 
 # %% ../../../nbs/physics/losscone/12_profile.ipynb #0c912aa3
 ROOT_95, ROOT_68 = 1.96, 0.8  # of the rise of the misfit
@@ -260,7 +260,7 @@ JOINT_COLUMNS = (
 
 @compiled(error_model="numpy")
 def _find_sets(work, p, own, least, bins, ends):
-    "Fills the ends of both sets, (2, 2); returns the least misfit, which may be lower."
+    "Fills the ends of both sets; returns the least misfit, which may be lower."
     for _ in range(3):
         step = ROOT_95 * standard_error(work, p, own)
         fit = least, max(least / bins / USUAL_MISFIT, 1.0), step
@@ -271,6 +271,19 @@ def _find_sets(work, p, own, least, bins, ends):
             break
         least = descend_joint(work, p, own, 0, 6, 0.02)
     return least
+
+
+@compiled(error_model="numpy")
+def best_parameters(
+    work: Joint,  # with data; variance becomes that of the best fit
+    scatter: float,  # relative scatter of a cell beyond counting noise
+    p: np.ndarray,  # (N_SWEEP,) is filled
+    own: np.ndarray,  # (C, N_ROW) is filled
+    ends: np.ndarray,  # (2, 2) is filled: lower and upper ends of 95 % and 68 % sets, V
+) -> tuple:  # misfit, number of bins
+    "Best parameters of a sweep with the ends of its sets."
+    least, bins = fit_rows(work, scatter, p, own)
+    return _find_sets(work, p, own, least, bins, ends), bins
 
 
 @compiled(error_model="numpy")
@@ -288,11 +301,12 @@ def fit_joint(
     out[0] = read_rows(work.rows, sweep, half_width, velocity)
     if out[0] < LEAST_CHANNELS:
         return
-    least, bins = fit_rows(work, scatter, p, own)
     if sets:
         ends = np.empty((2, 2))
-        least = _find_sets(work, p, own, least, bins, ends)
+        least, bins = best_parameters(work, scatter, p, own, ends)
         out[8], out[9], out[10], out[11] = ends.T.copy().ravel()
+    else:
+        least, bins = fit_rows(work, scatter, p, own)
     out[1], out[2], out[3] = p[U], math.exp(p[LOG_RATIO]), math.exp(p[LOG_BACK])
     out[4], out[5], out[7] = p[BEAM_HEIGHT], least, bins
     out[6] = cone_gain(work, p, own, least)

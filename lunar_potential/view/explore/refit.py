@@ -26,6 +26,7 @@ from ...physics.calibration import Calibration
 from ...physics.losscone.cells import Sweep, make_cells
 from ...physics.losscone.descent import LOWEST_U
 from ...physics.losscone.fitter import METHODS
+from ...physics.losscone.population import Population
 from lunar_potential.physics.losscone.predicted import (
     FittedSweep,
     JointValues,
@@ -41,6 +42,7 @@ from ...pipeline import load_all_data, locate
 from ...results import read_results
 from ...run.text import printable
 from lunar_potential.stages import (
+    in_one_light,
     moonward_field,
     row_field,
     surface_fitter,
@@ -164,7 +166,10 @@ def _stored_calibration(meta, name):
     stored = dict(meta["calibration"][name])
     gain = None if stored["gain"] is None else np.array(stored["gain"])
     response = Response(**stored["response"])
-    return Calibration(**{**stored, "gain": gain, "response": response})
+    known = stored.get("population")
+    population = None if known is None else Population.from_dict(known)
+    objects = {"gain": gain, "response": response, "population": population}
+    return Calibration(**stored | objects)
 
 
 def _fit_arrays(er, archive, direction):
@@ -174,6 +179,7 @@ def _fit_arrays(er, archive, direction):
     rows, sweeps = locate(er, block, *places)
     lit = np.where(block["valid"], rows.sc_lit[block["row"]], np.nan)
     block = without_sunlight(block, er.theta, sweeps.sun_latitude, lit, direction)
+    block = in_one_light(block, lit)
     field = moonward_field(row_field(block), sweeps.polarity[:, None], direction)
     return block, field
 
