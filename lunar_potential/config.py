@@ -16,6 +16,7 @@ from pathlib import Path
 from . import __file__ as package_file
 from . import __version__
 from .data.archive import Archive, file_hash, file_state
+from .physics.constants import ChargingErrors, ChargingModel
 
 # %% ../nbs/01_config.ipynb #a87d066c
 FIT_METHODS = ("likelihood", "joint", "halekas", "lillis")
@@ -34,6 +35,8 @@ class Config:
     field_error: float = 0.3  # standard error of the magnetic field direction, deg
     choose_response: bool = True  # let the sweeps of a day choose width and blur
     constants_error: bool = False  # confidence sets include the charging constants
+    charging: ChargingModel = ChargingModel()  # constants of the current balance
+    charging_errors: ChargingErrors = ChargingErrors()  # their uncertainties
 
     def __post_init__(self):
         _check_choice("fit_method", self.fit_method, FIT_METHODS)
@@ -50,6 +53,16 @@ class Config:
     def to_dict(self) -> dict:
         "The settings as plain values, for JSON."
         return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(
+        cls,
+        values: dict,  # of to_dict; what is missing has its default
+    ) -> "Config":
+        "The settings that plain values stand for."
+        kinds = {"charging": ChargingModel, "charging_errors": ChargingErrors}
+        records = {name: kinds[name](**values[name]) for name in kinds.keys() & values}
+        return cls(**values | records)
 
 
 def _check_choice(name, value, choices):
