@@ -16,7 +16,13 @@ from pathlib import Path
 from . import __file__ as package_file
 from . import __version__
 from .data.archive import Archive, file_hash, file_state
-from .physics.constants import ChargingErrors, ChargingModel
+from lunar_potential.physics.constants import (
+    ChargingErrors,
+    ChargingModel,
+    calibrated_errors,
+    calibrated_model,
+    read_constants,
+)
 
 # %% ../nbs/01_config.ipynb #a87d066c
 FIT_METHODS = ("likelihood", "joint", "halekas", "lillis")
@@ -53,6 +59,18 @@ class Config:
     def to_dict(self) -> dict:
         "The settings as plain values, for JSON."
         return dataclasses.asdict(self)
+
+    def calibrated(
+        self,
+        path,  # file of `lunar-potential calibrate`
+    ) -> "Config":
+        """The same settings with the charging constants of a file.
+
+        Raises FileNotFoundError, or ValueError that names file and key."""
+        found = read_constants(path)
+        model = calibrated_model(found, self.charging)
+        errors = calibrated_errors(found, self.charging_errors)
+        return dataclasses.replace(self, charging=model, charging_errors=errors)
 
     @classmethod
     def from_dict(
