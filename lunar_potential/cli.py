@@ -29,7 +29,7 @@ from lunar_potential.quality.validate.report import (
 from .report import print_outcome
 from .run.command import parse_options, run_command
 from .run.log import say
-from .science.calibrate import add_calibrate_arguments, calibrate_command
+from .science.cli import add_calibrate_arguments, calibrate_command
 from .units import Flag
 from .view.movie.movie import add_movie_arguments, movie_command
 

@@ -5,11 +5,9 @@
 # %% auto #0
 __all__ = ['TAIL', 'COARSE', 'FINE', 'ENERGY_STEPS', 'AROUND', 'VALLEY', 'FEWEST', 'SHOWN', 'in_tail', 'crossings_of_day',
            'variations', 'searched_curve', 'Valley', 'valley', 'TooFewCrossings', 'lower_bound', 'is_closed',
-           'fixed_energy', 'free_energy', 'measured_yield', 'YieldStudy', 'yield_study', 'study_crossings', 'calibrate',
-           'describe_yield', 'add_calibrate_arguments', 'calibrate_command']
+           'fixed_energy', 'free_energy', 'measured_yield', 'YieldStudy', 'yield_study', 'study_crossings', 'calibrate']
 
-# %% ../../nbs/science/02_calibrate.ipynb #2449420c
-import argparse
+# %% ../../nbs/science/02_calibrate.ipynb #b087633a
 import dataclasses
 import datetime
 import functools
@@ -18,7 +16,6 @@ from pathlib import Path
 
 import numpy as np
 
-from ..batch import add_day_options
 from ..config import Config, hash_of, input_hashes
 from ..data.archive import Archive, default_data_dir, file_date
 from ..physics.charging import NARROWER
@@ -30,11 +27,9 @@ from lunar_potential.physics.constants import (
     write_constants,
 )
 from ..pipeline import load_all_data, locate, response_of_file
-from ..run.command import UsageError
 from ..run.files import absolute_path
 from ..run.jobs import default_workers, map_items, worker_count
 from ..run.log import progress_bar
-from ..run.text import printable
 from lunar_potential.science.eclipses import (
     YieldCurve,
     all_jumps,
@@ -48,7 +43,6 @@ from lunar_potential.science.eclipses import (
 )
 from ..shards import Period
 from ..stages import incident_sums, prepare_sweeps
-from ..view.globe.maps import save_figure
 
 # %% ../../nbs/science/02_calibrate.ipynb #300da4cc
 TAIL = 22.0  # deg from the axis of the tail, at most
@@ -384,75 +378,3 @@ def calibrate(
     used = [path for path, answer in zip(files, answers) if answer]
     hashes = {path.name: hash_of(path) for path in used} | input_hashes(archive)
     return study_crossings([day for found in answers for day in found], hashes, config)
-
-# %% ../../nbs/science/02_calibrate.ipynb #e64a20ff
-def describe_yield(
-    found: CalibratedYield,  # of a calibration
-    errors: ChargingErrors = ChargingErrors(),  # stated uncertainties
-) -> str:  # a few lines
-    "What a calibration found, in words."
-    largest, energy = found.yield_max, found.yield_energy
-    days = [name for name in found.inputs if name.upper().endswith(".TAB")]
-    days = [name for name in days if file_date(name)]
-    lines = [f"{found.crossings} crossings on {len(days)} days in the magnetotail"]
-    if largest.identified:
-        lines.append(
-            f"largest yield {largest.value:.3f} +- {largest.error:.3f} "
-            f"(95 %: {largest.lower:.3f} to {largest.upper:.3f})"
-        )
-    else:
-        lines.append(
-            f"largest yield at least {largest.lower:.3f} (95 %); no upper bound is "
-            f"identified, so {largest.value:.3f} is used, with the stated error of "
-            f"{errors.yield_max:.0%}"
-        )
-    word = "" if energy.identified else ", assumed: not identified"
-    lines.append(f"at {energy.value:.0f} +- {energy.error:.0f} eV{word}")
-    return "\n".join(lines)
-
-# %% ../../nbs/science/02_calibrate.ipynb #8cce4d3a
-def add_calibrate_arguments(
-    parser: argparse.ArgumentParser,  # receives the options
-):
-    "The options of the calibrate command."
-    add = parser.add_argument
-    add(
-        "archive",
-        type=Path,
-        nargs="?",
-        help="folder of the archive (default: $LUNAR_POTENTIAL_DATA, else ./data)",
-    )
-    add_day_options(parser.add_argument_group("days").add_argument)
-    add(
-        "-o",
-        "--output",
-        type=Path,
-        default=Path("constants.json"),
-        metavar="FILE",
-        help="file of constants for `batch --constants` (default: %(default)s)",
-    )
-    add(
-        "--figure", type=Path, metavar="FILE", help="draw jumps and misfit to this file"
-    )
-    add("--workers", type=int, metavar="N", help="worker processes")
-    add("--quiet", action="store_true", help="no progress bar")
-    add("-v", "--verbose", action="store_true", help="log at DEBUG level")
-
-
-def calibrate_command(
-    args: argparse.Namespace,  # parsed options
-) -> int:  # exit status
-    "Calibrates the yield, prints it and writes the file."
-    try:
-        period = Period(args.year, args.month, args.day, args.start, args.end)
-    except ValueError as error:
-        raise UsageError(error) from error
-    how = {"n_jobs": args.workers, "quiet": True if args.quiet else None}
-    study = calibrate(args.archive, period, args.limit, **how)
-    write_constants(study.found, args.output)
-    print(describe_yield(study.found))
-    if args.figure:
-        save_figure(study.plot(), args.figure, close=True)
-    for path in filter(None, (args.output, args.figure)):
-        print(printable(path))
-    return 0
