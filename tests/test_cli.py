@@ -405,6 +405,7 @@ VERBS = (
     "download",
     "doctor",
     "batch",
+    "calibrate",
     "simulate",
     "demo",
     "movie",
