@@ -14,6 +14,7 @@ from lunar_potential.results import read_results
 from lunar_potential.science.calibrate import (
     FEWEST,
     METHOD,
+    METHOD_ENERGY,
     TooFewCrossings,
     Valley,
     calibrate,
@@ -62,7 +63,7 @@ def constants(low, tmp_path_factory):
 def test_a_low_yield_is_found_within_two_errors(constants):
     found = json.loads(constants.read_text())
     largest, energy = found["yield_max"], found["yield_energy"]
-    assert abs(largest["value"] - 1.35) < 2 * largest["error"] < 0.14
+    assert abs(largest["value"] - 1.35) < 2 * largest["error"] < 0.16
     assert largest["lower"] < 1.35 < largest["upper"] < 1.5
     assert abs(energy["value"] - 500) < 2 * energy["error"] < 150
     assert found["crossings"] >= FEWEST
@@ -83,7 +84,7 @@ def test_a_high_yield_has_a_lower_bound_and_no_upper_one(high):
 def test_a_run_with_the_file_knows_the_potential_in_shade_better(
     low, constants, tmp_path
 ):
-    """Every twelfth sweep or so of the day; the file's constants against the defaults.
+    """Every twelfth sweep of the day; the file's constants against the defaults.
 
     They stand in the settings of the result, and other shards are made for them."""
     few, out = tmp_path / "few", tmp_path / "out"
@@ -114,7 +115,7 @@ def test_a_run_with_the_file_knows_the_potential_in_shade_better(
             lambda result: result.spec["u_spacecraft_constants_error"],
         )
     )
-    assert off[1] < 0.5 * off[0] and shared[1] < 0.7 * shared[0]
+    assert off[1] < 0.5 * off[0] and shared[1] < 0.85 * shared[0]
 
 
 def test_what_changed_is_named_by_constant(archive, constants, tmp_path, capsys):
@@ -213,7 +214,8 @@ def test_an_energy_that_the_data_know_is_identified():
     sharp = dict.fromkeys(found, line(rise=1e4, at=520.0))
     largest, energy, _ = measured_yield(found, sharp)
     assert energy.identified and energy.value == pytest.approx(520.0, rel=1e-3)
-    assert energy.error == pytest.approx(520.0 / 1e2, rel=1e-2)
+    expected = np.hypot(1e-2, METHOD_ENERGY)  # of a parabola that rises by 1
+    assert energy.error == pytest.approx(520.0 * expected, rel=1e-2)
     assert largest.value == pytest.approx(1.4 * 1.04**0.5, rel=1e-3)
     apart = sharp | {"ions": line(rise=1e4, at=450.0)}
     assert measured_yield(found, apart)[1].identified is False
