@@ -18,7 +18,12 @@ from pathlib import Path
 import numpy as np
 
 from ..config import Config, hash_of, input_hashes
-from ..data.archive import Archive, default_data_dir, file_date
+from lunar_potential.data.archive import (
+    Archive,
+    ArchiveError,
+    default_data_dir,
+    file_date,
+)
 from ..physics.charging import NARROWER
 from lunar_potential.physics.constants import (
     CalibratedYield,
@@ -280,10 +285,11 @@ def measured_yield(
         if identified
         else fixed_energy(curves, along, (np.log(model.yield_energy), stated))
     )
-    scale = np.diag([1.0, np.exp(x)])
+    energy = float(np.exp(x)) if identified else model.yield_energy
+    scale = np.diag([1.0, energy])
     matrix = scale @ matrix @ scale
     dy, de = np.sqrt(np.diag(matrix)).tolist()
-    largest, energy = float(y), float(np.exp(x))
+    largest = float(y)
     bounds = (energy - 2 * de, energy + 2 * de) if identified else (None, None)
     return (
         Measured(largest, dy, largest - 2 * dy, largest + 2 * dy),
@@ -310,7 +316,7 @@ class YieldStudy:
         "Draws jumps over energy for some yields, and misfit over yield."
         import matplotlib.pyplot as plt
 
-        fig, axes = plt.subplots(1, 2, figsize=(9, 3.4), layout="constrained")
+        fig, axes = plt.subplots(1, 2, figsize=(10, 3.4), layout="constrained")
         plot_jumps(np.round(self.yields, 2), self.jumps, axes[0])
         for what, curve in self.curves.items():
             plot_misfit(curve, axes[1], label=what, lw=2 if what == "crossings" else 1)
@@ -375,6 +381,11 @@ def calibrate(
     archive.check()
     kernels = furnish(archive.kernels)
     files = archive.files(**dataclasses.asdict(period), limit=limit)
+    if not files:
+        raise ArchiveError(
+            f"no file 3Dyymmdd.TAB below {archive.root} matches {period}; "
+            "`lunar-potential doctor` says which days are there"
+        )
     files = [path for path in files if in_tail(file_date(path), kernels)]
     work = functools.partial(crossings_of_day, archive=archive, config=config)
     jobs = default_workers() if n_jobs is None else worker_count(n_jobs)

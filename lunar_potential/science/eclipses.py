@@ -244,7 +244,8 @@ def plot_jumps(
     ax.set(xscale="log", xlabel="ambient energy (eV)", ylabel="jump of ln f")
     ax.set_xticks(ENERGIES, [f"{energy:g}" for energy in ENERGIES], minor=False)
     ax.minorticks_off()
-    ax.legend(title="largest yield", fontsize=8)
+    beside = dict(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
+    ax.legend(title="largest yield", fontsize=8, **beside)
     return ax
 
 # %% ../../nbs/science/01_eclipses.ipynb #7b18e05e

@@ -168,7 +168,7 @@ def test_days_outside_the_tail_are_not_read(low, tmp_path):
     assert inside == [10, 11, 12, 13] or inside == [9, 10, 11, 12, 13]
     with pytest.raises(TooFewCrossings):
         study_crossings([], {})
-    with pytest.raises(FileNotFoundError, match="1998-05"):
+    with pytest.raises(FileNotFoundError, match="start 1998-05-01"):
         calibrate(low, Period(start="1998-05-01"), quiet=True)
 
 
