@@ -33,8 +33,9 @@ from ...run.compiled import compiled
 
 # %% auto #0
 __all__ = ['LOWEST_U', 'LOWEST_RATIO', 'HIGHEST_RATIO', 'LOWER_LIMIT', 'UPPER_LIMIT', 'GRID_U', 'GRID_RATIO', 'COARSE_NODE',
-           'COARSE_WEIGHT', 'STARTS', 'WORTH', 'joint_misfit', 'factorize', 'form_equations', 'solve_sweep',
-           'descend_joint', 'move_potential', 'fit_incident', 'coarse_misfit', 'find_valleys', 'fit_rows']
+           'COARSE_WEIGHT', 'STARTS', 'WORTH', 'NEAR', 'FAR_OFF', 'UNCONVINCING', 'joint_misfit', 'factorize',
+           'form_equations', 'solve_sweep', 'descend_joint', 'move_potential', 'fit_incident', 'coarse_misfit',
+           'find_valleys', 'fit_rows']
 
 # %% ../../../nbs/physics/losscone/11_descent.ipynb #ff8b491f
 @compiled(error_model="numpy")
@@ -484,10 +485,11 @@ def _is_valley(misfit, a, r):
 @compiled(error_model="numpy")
 def find_valleys(
     misfit: np.ndarray,  # (31, 16) of coarse_misfit
+    limit: float,  # highest misfit of a start
     out: np.ndarray,  # (STARTS, 2) is filled: U and ln ratio, best first
 ) -> int:  # number
-    "Local minima of the coarse misfit that are not much worse than the best."
-    limit, number, last = 1.1 * misfit.min() + 40, 0, -math.inf
+    "Local minima of the coarse misfit below a limit."
+    number, last = 0, -math.inf
     while number < STARTS:
         best, at = math.inf, (-1, -1)
         for a in range(misfit.shape[0]):
@@ -503,6 +505,8 @@ def find_valleys(
 
 # %% ../../../nbs/physics/losscone/11_descent.ipynb #11d8f164
 WORTH = 30.0  # misfit above the best start up to which others are polished
+NEAR, FAR_OFF = 0.1, 40.0  # of the coarse misfit, above its minimum, for a start
+UNCONVINCING = 1.3  # misfit per bin above which every valley is a start
 
 
 @compiled(error_model="numpy")
@@ -520,20 +524,11 @@ def _first_descents(work, hats, starts, number, scatter, points, rows, scores):
 
 
 @compiled(error_model="numpy")
-def fit_rows(
-    work: Joint,  # with data; variance becomes that of the best fit
-    scatter: float,  # relative scatter of a cell beyond counting noise
-    p: np.ndarray,  # (N_SWEEP,) is filled
-    own: np.ndarray,  # (C, N_ROW) is filled
-) -> tuple:  # misfit, number of bins
-    "Best parameters of a sweep."
-    bins = fit_incident(work, own)
-    grid, starts = np.empty((GRID_U.size, GRID_RATIO.size)), np.empty((STARTS, 2))
-    coarse_misfit(work, own, grid)
-    number = find_valleys(grid, starts)
+def _best_start(work, hats, starts, number, scatter, p, own):
+    "Best parameters from the starts, and their variances; returns their misfit."
     points, scores = np.empty((number, N_SWEEP)), np.empty(number)
     rows = np.empty((number, own.shape[0], N_ROW))
-    _first_descents(work, own, starts, number, scatter, points, rows, scores)
+    _first_descents(work, hats, starts, number, scatter, points, rows, scores)
     best, limit, variance = math.inf, scores.min() + WORTH, work.variance.copy()
     for s in range(number):
         if scores[s] <= limit:
@@ -543,4 +538,25 @@ def fit_rows(
                 best = score
                 p[:], own[:], variance[:] = points[s], rows[s], work.variance
     work.variance[:] = variance
-    return joint_misfit(work, p, own), bins
+    return joint_misfit(work, p, own)
+
+
+@compiled(error_model="numpy")
+def fit_rows(
+    work: Joint,  # with data; variance becomes that of the best fit
+    scatter: float,  # relative scatter of a cell beyond counting noise
+    p: np.ndarray,  # (N_SWEEP,) is filled
+    own: np.ndarray,  # (C, N_ROW) is filled
+) -> tuple:  # misfit, number of bins
+    "Best parameters of a sweep."
+    hats = np.empty(own.shape)
+    bins = fit_incident(work, hats)
+    grid, starts = np.empty((GRID_U.size, GRID_RATIO.size)), np.empty((STARTS, 2))
+    coarse_misfit(work, hats, grid)
+    number = find_valleys(grid, (1 + NEAR) * grid.min() + FAR_OFF, starts)
+    least = _best_start(work, hats, starts, number, scatter, p, own)
+    if least > UNCONVINCING * bins:
+        more = find_valleys(grid, math.inf, starts)
+        if more > number:
+            least = _best_start(work, hats, starts, more, scatter, p, own)
+    return least, bins
