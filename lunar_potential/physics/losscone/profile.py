@@ -70,7 +70,7 @@ def misfit_rise(
 ) -> float:  # square root of the rise; the rise itself where it is negative
     "Scaled rise of the misfit at a potential, its root if it is positive."
     move_potential(work, u, p, own)
-    rise = descend_joint(work, p, own, 1, 3, 0.1) - least
+    rise = descend_joint(work, p, own, 1, 2, 0.2) - least
     return math.sqrt(rise / scale) if rise > 0 else rise / scale
 
 
@@ -276,15 +276,13 @@ def spacecraft_slope(
     own: np.ndarray,  # (C, N_ROW) the same
 ) -> float:  # V per volt
     "Change of the best potential with that of the spacecraft."
-    before, after = np.zeros(N_SWEEP), np.zeros(N_SWEEP)
+    step = np.zeros(N_SWEEP)
     work.held[:] = False
-    for moved in (0.0, 1.0):
-        _shift_spacecraft(work.rows, moved)
-        form_equations(work, p, own)
-        right = work.normal[:, N_SWEEP].copy()
-        solve_sweep(work, right, after if moved else before)
+    _shift_spacecraft(work.rows, 1.0)
+    form_equations(work, p, own)
+    solve_sweep(work, work.normal[:, N_SWEEP].copy(), step)
     _shift_spacecraft(work.rows, -1.0)
-    return min(max(after[U] - before[U], -3.0), 3.0)
+    return min(max(step[U], -3.0), 3.0)
 
 
 @compiled(error_model="numpy")
