@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['log', 'SWEEP_BYTES', 'process_day', 'peak_memory', 'process_days', 'run_batch', 'run_day', 'run_month', 'run_year',
-           'run_all', 'add_batch_arguments', 'batch_command', 'main']
+           'run_all', 'add_batch_arguments', 'add_day_options', 'batch_command', 'main']
 
 # %% ../nbs/09_batch.ipynb #e292b3a7
 import argparse
@@ -305,7 +305,7 @@ def add_batch_arguments(
     parser: argparse.ArgumentParser,  # receives the options
 ):
     "The options of the batch command."
-    _add_day_options(parser.add_argument_group("days").add_argument)
+    add_day_options(parser.add_argument_group("days").add_argument)
     _add_file_options(parser.add_argument_group("files").add_argument)
     processing = parser.add_argument_group("processing").add_argument
     _add_work_options(processing)
@@ -314,7 +314,10 @@ def add_batch_arguments(
     processing("-v", "--verbose", action="store_true", help="log at DEBUG level")
 
 
-def _add_day_options(add):
+def add_day_options(
+    add,  # add_argument of a parser or of a group of options
+):
+    "The options that choose days."
     add("--year", type=int, help="only this year")
     add(
         "--month",
@@ -413,6 +416,12 @@ def _add_config_options(add):
         help="include the uncertainty of the charging constants in the confidence sets "
         "(default: they are)",
     )
+    add(
+        "--constants",
+        type=Path,
+        metavar="FILE",
+        help="charging constants that `lunar-potential calibrate` wrote",
+    )
 
 # %% ../nbs/09_batch.ipynb #bafc3f62
 def batch_command(
@@ -451,9 +460,10 @@ def _period_and_config(args):
     names = ("fit_method", "u_spacecraft", "direction", "constants_error")
     try:
         period = Period(args.year, args.month, args.day, args.start, args.end)
-        return period, Config(**{name: getattr(args, name) for name in names})
+        config = Config(**{name: getattr(args, name) for name in names})
     except ValueError as error:
         raise UsageError(error) from error
+    return period, config.calibrated(args.constants) if args.constants else config
 
 # %% ../nbs/09_batch.ipynb #5b8cc7a2
 def _print_plan(args, period, config):

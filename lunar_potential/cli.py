@@ -30,6 +30,7 @@ from lunar_potential.quality.validate.report import (
 from .report import print_outcome
 from .run.command import parse_options, run_command
 from .run.log import say
+from .science.cli import add_calibrate_arguments, calibrate_command
 from .view.movie.movie import add_movie_arguments, movie_command
 
 # %% ../nbs/10_cli.ipynb #98a01693
@@ -460,6 +461,11 @@ VERBS = {  # verb -> what it does, function that adds its options, function of i
         doctor_command,
     ),
     "batch": ("daily tables to potentials", add_batch_arguments, batch_command),
+    "calibrate": (
+        "the secondary yield of the spacecraft, from crossings of the Moon's shadow",
+        add_calibrate_arguments,
+        calibrate_command,
+    ),
     "simulate": (
         "write an archive with known truth",
         add_simulate_arguments,

@@ -16,6 +16,13 @@ from pathlib import Path
 from . import __file__ as package_file
 from . import __version__
 from .data.archive import Archive, file_hash, file_state
+from lunar_potential.physics.constants import (
+    ChargingErrors,
+    ChargingModel,
+    calibrated_errors,
+    calibrated_model,
+    read_constants,
+)
 
 # %% ../nbs/01_config.ipynb #a87d066c
 FIT_METHODS = ("joint", "likelihood", "halekas", "lillis")
@@ -32,8 +39,10 @@ class Config:
     direction: str = "travel"  # of (phi, theta): electrons "travel", instrument "look"
     flat_field: bool = True  # estimate relative cell gains from the incident electrons
     field_error: float = 0.3  # standard error of the magnetic field direction, deg
-    choose_response: bool = True  # "likelihood": sweeps of a day choose width and blur
+    choose_response: bool = True  # learn the response, and the ground, from the day
     constants_error: bool = True  # confidence sets include the charging constants
+    charging: ChargingModel = ChargingModel()  # constants of the current balance
+    charging_errors: ChargingErrors = ChargingErrors()  # their uncertainties
 
     def __post_init__(self):
         _check_choice("fit_method", self.fit_method, FIT_METHODS)
@@ -50,6 +59,28 @@ class Config:
     def to_dict(self) -> dict:
         "The settings as plain values, for JSON."
         return dataclasses.asdict(self)
+
+    def calibrated(
+        self,
+        path,  # file of `lunar-potential calibrate`
+    ) -> "Config":
+        """The same settings with the charging constants of a file.
+
+        Raises FileNotFoundError, or ValueError that names file and key."""
+        found = read_constants(path)
+        model = calibrated_model(found, self.charging)
+        errors = calibrated_errors(found, self.charging_errors)
+        return dataclasses.replace(self, charging=model, charging_errors=errors)
+
+    @classmethod
+    def from_dict(
+        cls,
+        values: dict,  # of to_dict; what is missing has its default
+    ) -> "Config":
+        "The settings that plain values stand for."
+        kinds = {"charging": ChargingModel, "charging_errors": ChargingErrors}
+        records = {name: kinds[name](**values[name]) for name in kinds.keys() & values}
+        return cls(**values | records)
 
 
 def _check_choice(name, value, choices):

@@ -199,7 +199,25 @@ SPEC = {
     "backscatter": Field(
         "float64", "", "fraction of the precipitating electrons that is backscattered"
     ),
-    "fit_quality": Field("float64", "", "misfit of the surface fit per cell"),
+    "fit_quality": Field("float64", "", "misfit of the surface fit per bin or cell"),
+    "quality": Field(
+        "float64",
+        "",
+        "0 to 1: probability that u_surface is right if right and wrong answers were "
+        "equally frequent; joint fit only",
+    ),
+    "misfit_incident": Field(
+        "float64", "", "misfit of the incident electrons; joint fit only"
+    ),
+    "misfit_upgoing": Field(
+        "float64", "", "misfit of the upgoing electrons; joint fit only"
+    ),
+    "misfit_gyrophase": Field(
+        "float64", "", "misfit among incident cells of one pitch angle; joint fit only"
+    ),
+    "misfit_edge": Field(
+        "float64", "", "misfit of the edge of the loss cone by energy; joint fit only"
+    ),
     "fit_gain": Field(
         "float64",
         "",

@@ -212,12 +212,22 @@ def _changes(item, meta):
     for name in sorted({**inputs, **before}):
         if inputs.get(name) != before.get(name):
             changed.append(name)
-    for name, value in item.config.to_dict().items():
-        if settings.get(name) != value:
-            changed.append(f"setting {name} ({value}, was {settings.get(name)})")
+    now, then = _flat(item.config.to_dict()), _flat(settings)
+    for name, value in now.items():
+        if then.get(name) != value:
+            changed.append(f"setting {name} ({value}, was {then.get(name)})")
     if version != __version__:
         changed.append(f"version ({__version__}, was {version})")
     return changed
+
+
+def _flat(settings):
+    "Settings by name, those of a record by its name and theirs."
+    flat = {}
+    for name, value in settings.items():
+        inside = value.items() if isinstance(value, dict) else ()
+        flat |= {f"{name}.{key}": one for key, one in inside} or {name: value}
+    return flat
 
 # %% ../nbs/07_shards.ipynb #80a1c075
 def is_current(

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['log', 'LIGHT_CHANGE', 'SPACECRAFT', 'SURFACE', 'OF_THE_DATA', 'CHUNK', 'SPACECRAFT_CHUNK', 'moonward_field',
            'row_field', 'without_sunlight', 'in_one_light', 'Clock', 'Detector', 'Prepared', 'prepare_sweeps',
-           'light_flags', 'spacecraft_stage', 'surface_fitter', 'surface_stage', 'run_stage',
+           'light_flags', 'incident_sums', 'spacecraft_stage', 'surface_fitter', 'surface_stage', 'run_stage',
            'spacecraft_potential_worker', 'surface_potential_worker', 'chunk_size', 'make_chunks', 'run_chunks']
 
 # %% ../nbs/02_stages.ipynb #156ac774
@@ -215,6 +215,22 @@ def light_flags(
     return np.where(partial | changed, int(Flag.PARTLY_LIT), 0)
 
 # %% ../nbs/02_stages.ipynb #206207ed
+def incident_sums(
+    detector: Detector,  # what turns flux into counts
+    energy,  # (S, C) recorded energies, eV
+    counts,  # (S, C, 88) pseudo-counts of the cells; NaN: no data
+    phi,  # (S, C, 88) azimuth of the cells, deg
+    axis,  # (S, C, 3) unit vectors, SCD: direction of incident electrons
+    bound,  # (S,) whether that is along a field line to the Moon
+):  # RobustCounts of the S sweeps
+    "Sums of the incident electrons of each sweep."
+    from lunar_potential.physics.incident import incident_cells, sum_cells
+
+    place = detector.theta, axis, detector.factor, detector.background
+    cells = incident_cells(energy, counts, phi, *place)
+    return sum_cells(energy, cells, bound, detector.background_sd)
+
+
 def spacecraft_stage(
     config: Config,  # settings
     detector: Detector,  # what turns flux into counts
@@ -227,15 +243,13 @@ def spacecraft_stage(
 ) -> dict:  # name -> (S,) array
     "Spacecraft potential and incident plasma of each sweep."
     from lunar_potential.physics.charging import spacecraft_potential
-    from lunar_potential.physics.incident import incident_cells, sum_cells
 
-    place = detector.theta, axis, detector.factor, detector.background
-    cells = incident_cells(energy, counts, phi, *place)
-    incident = sum_cells(energy, cells, bound, detector.background_sd)
+    incident = incident_sums(detector, energy, counts, phi, axis, bound)
     held = None
     if config.u_spacecraft is not None:
         held = np.full(len(energy), float(config.u_spacecraft))
-    found = spacecraft_potential(incident, lit, response=detector.response, held=held)
+    constants = config.charging, detector.response, config.charging_errors
+    found = spacecraft_potential(incident, lit, *constants, held)
     names = "u_spacecraft", "u_spacecraft_error", "u_spacecraft_constants_error"
     potential = found.u, found.error, found.constants_error
     if held is not None:
@@ -336,6 +350,11 @@ SURFACE = {  # the same for `surface_stage`
     "beam_amp": np.nan,
     "backscatter": np.nan,
     "fit_quality": np.nan,
+    "quality": np.nan,
+    "misfit_incident": np.nan,
+    "misfit_upgoing": np.nan,
+    "misfit_gyrophase": np.nan,
+    "misfit_edge": np.nan,
     "fit_gain": np.nan,
     "n_channels": 0,
     "du_duspacecraft": np.nan,

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['J2000_UNIX', 'TOLERANCES', 'unix_seconds', 'unix_to_et', 'covered', 'utc_minute', 'Ephemeris', 'ephemeris',
-           'disagreements']
+           'disagreements', 'tail_angle']
 
 # %% ../../nbs/physics/01_ephemeris.ipynb #7e2cb05d
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ import numpy as np
 
 from ..data.archive import ArchiveError
 from ..data.kernels import wrong_leap_second
-from .pool import MOON, SPACECRAFT, SUN, furnish
+from .pool import EARTH, MOON, SPACECRAFT, SUN, furnish
 from ..units import R_MOON_KM
 
 # %% ../../nbs/physics/01_ephemeris.ipynb #c23c8251
@@ -256,3 +256,20 @@ def _ask(et, kernels):
             f"{names} in {kernels.paths[0].parent} is damaged"
         ) from error
     return result
+
+# %% ../../nbs/physics/01_ephemeris.ipynb #5f457202
+def tail_angle(
+    unix,  # unix seconds; (n,)
+    kernels,  # of furnish, or paths of kernels
+) -> np.ndarray:  # (n,) deg; NaN where the kernels hold no Earth, Sun or Moon
+    "Angle at the Earth between the Moon and the axis of the magnetotail."
+    kernels = furnish(kernels)
+    et = unix_to_et(np.asarray(unix, float), kernels)
+    inside = covered(et, kernels)
+    earth, sun = np.full((2, len(et), 3), np.nan)
+    with kernels.loaded():
+        earth[inside] = _positions(EARTH, et[inside])
+        sun[inside] = _positions(SUN, et[inside])
+    moon, away = -earth, earth - sun
+    along = np.sum(moon * away, axis=1)
+    return np.degrees(np.arctan2(np.linalg.norm(np.cross(moon, away), axis=1), along))

@@ -16,7 +16,11 @@ from scipy.special import ndtr
 
 from .electrons import strahl_direction
 from .orbit import locate
-from .plasma import shaded_potential, sunlit_potential
+from lunar_potential.synthetic.plasma import (
+    NOMINAL_YIELD,
+    shaded_potential,
+    sunlit_potential,
+)
 from lunar_potential.synthetic.scenario import (
     REGIMES,
     Scenario,
@@ -131,6 +135,7 @@ def _draw_spacecraft(rng, place, plasma, scenario):
     "Potential of the spacecraft, before and after a change of light."
     n = len(place["sc_sun"])
     photo, released = 1 + 0.1 * scenario.constants * rng.normal(size=(2, n))
+    released = released * (scenario.yield_max / NOMINAL_YIELD)
     crosses = place["light_change"] < MAX_ROWS
     wanted = place["sc_sun"] | crosses, ~place["sc_sun"] | crosses
     sun, shade = spacecraft_potentials(plasma, wanted, photo, released)

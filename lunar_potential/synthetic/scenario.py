@@ -15,6 +15,7 @@ import numpy as np
 
 from . import kernels
 from .instrument import SimulationOptions
+from .plasma import NOMINAL_YIELD
 
 # %% ../../nbs/synthetic/09_scenario.ipynb #7dd25ad2
 def smooth_noise(
@@ -132,6 +133,7 @@ class Scenario:
     smear: tuple = (0.0, 0.0)  # spread of the loss-cone angle at low energy, deg
     misses: float = 0.0  # share of straight rays to the Moon whose line misses it
     constants: float = 0.0  # charging constants off by this many stated errors
+    yield_max: float = NOMINAL_YIELD  # largest secondary yield of the spacecraft
     photoelectrons: bool = False  # those of the spacecraft are seen below U_sc
     background: tuple = (1.0, 1.0)  # factor while particles arrive; log-uniform
     particles: float = 1.0  # share of the time in which they do

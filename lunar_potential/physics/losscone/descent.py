@@ -33,8 +33,9 @@ from ...run.compiled import compiled
 
 # %% auto #0
 __all__ = ['LOWEST_U', 'LOWEST_RATIO', 'HIGHEST_RATIO', 'LOWER_LIMIT', 'UPPER_LIMIT', 'GRID_U', 'GRID_RATIO', 'COARSE_NODE',
-           'COARSE_WEIGHT', 'STARTS', 'WORTH', 'joint_misfit', 'factorize', 'form_equations', 'solve_sweep',
-           'descend_joint', 'move_potential', 'fit_incident', 'coarse_misfit', 'find_valleys', 'fit_rows']
+           'COARSE_WEIGHT', 'STARTS', 'WORTH', 'NEAR', 'FAR_OFF', 'UNCONVINCING', 'joint_misfit', 'factorize',
+           'form_equations', 'solve_sweep', 'descend_joint', 'move_potential', 'fit_incident', 'coarse_misfit',
+           'find_valleys', 'fit_rows']
 
 # %% ../../../nbs/physics/losscone/11_descent.ipynb #ff8b491f
 @compiled(error_model="numpy")
@@ -88,7 +89,7 @@ def _start_row(matrix, coupling, own):
         matrix[q, q] += 1e-6
 
 
-@compiled(error_model="numpy")
+@compiled(error_model="numpy", inline="always")
 def _add_bin(row, sweep, miss, inverse, first, matrix, coupling, normal):
     "Adds a bin to the normal equations; the sweep's derivatives start at `first`."
     for x in range(N_ROW):
@@ -161,14 +162,14 @@ def _start_sweep(normal, prior, p):
 def _add_row(work, j, own):
     "Adds the bins of a row to the normal equations; returns their misfit."
     rows, total = work.rows, 0.0
-    equations = work.factor[j], work.coupling[j], work.normal
+    matrix, coupling, normal = work.factor[j], work.coupling[j], work.normal
     for b in range(BINS):
         if rows.cells[j, b] > 0:
             first = 0 if rows.up[j, b] > 0 else LOG_NOISE
             miss = rows.counts[j, b] - work.expected[b]
             inverse = 1 / work.variance[j, b]
-            bin = work.by_row[b], work.by_sweep[b], miss, inverse, first
-            _add_bin(*bin, *equations)
+            row, sweep = work.by_row[b], work.by_sweep[b]
+            _add_bin(row, sweep, miss, inverse, first, matrix, coupling, normal)
             total += miss**2 * inverse
     return total
 
@@ -383,8 +384,8 @@ GRID_RATIO = np.log(
     [0.03, 0.05, 0.075, 0.1, 0.14, 0.19, 0.25, 0.33, 0.42, 0.54, 0.68, 0.84]
     + [1.0, 1.2, 1.5, 1.9]
 )
-COARSE_NODE = np.array([0.80, 0.97, 1.18])  # over the energy of the row
-COARSE_WEIGHT = np.array([0.3, 0.45, 0.25])
+COARSE_NODE = np.array([0.85, 1.13])  # over the energy of the row
+COARSE_WEIGHT = np.array([0.52, 0.48])
 STARTS = 4
 
 
@@ -408,7 +409,7 @@ def fit_incident(
                 weightless = 1e12 if rows.up[j, b] > 0 else 1.0
                 work.variance[j, b] = variance * weightless
                 bins += 1
-    descend_joint(work, p, own, N_SWEEP, 3, 0.5)
+    descend_joint(work, p, own, N_SWEEP, 2, 2.0)
     return bins
 
 # %% ../../../nbs/physics/losscone/11_descent.ipynb #9196b690
@@ -447,13 +448,13 @@ def coarse_misfit(
     "Misfit of the upgoing bins on the coarse grid; far bins count less."
     out[:] = 0.0
     table, rest, inverse = np.empty((BINS, ANGLES)), np.empty(BINS), np.empty(BINS)
-    place, cell = np.empty(3), np.empty(3, np.int64)
+    place, cell = np.empty(2), np.empty(2, np.int64)
     for j in range(work.rows.size[0]):
         filled = _fill_tables(work, j, own[j], table, rest, inverse)
         for a in range(GRID_U.size):
             for r in range(GRID_RATIO.size):
                 ratio = math.exp(GRID_RATIO[r])
-                for q in range(3):
+                for q in range(2):
                     measured = work.rows.energy[j] * COARSE_NODE[q]
                     ambient = max(measured - work.rows.u_sc[0], 0.5)
                     at = critical_angle(ratio * (1 + GRID_U[a] / ambient)) / STEP
@@ -461,7 +462,7 @@ def coarse_misfit(
                     place[q] = at - cell[q]
                 for b in range(filled):
                     back = 0.0
-                    for q in range(3):
+                    for q in range(2):
                         k, part = cell[q], place[q]
                         value = table[b, k] * (1 - part) + table[b, k + 1] * part
                         back += COARSE_WEIGHT[q] * value
@@ -484,10 +485,11 @@ def _is_valley(misfit, a, r):
 @compiled(error_model="numpy")
 def find_valleys(
     misfit: np.ndarray,  # (31, 16) of coarse_misfit
+    limit: float,  # highest misfit of a start
     out: np.ndarray,  # (STARTS, 2) is filled: U and ln ratio, best first
 ) -> int:  # number
-    "Local minima of the coarse misfit that are not much worse than the best."
-    limit, number, last = 1.1 * misfit.min() + 40, 0, -math.inf
+    "Local minima of the coarse misfit below a limit."
+    number, last = 0, -math.inf
     while number < STARTS:
         best, at = math.inf, (-1, -1)
         for a in range(misfit.shape[0]):
@@ -503,20 +505,38 @@ def find_valleys(
 
 # %% ../../../nbs/physics/losscone/11_descent.ipynb #11d8f164
 WORTH = 30.0  # misfit above the best start up to which others are polished
+NEAR, FAR_OFF = 0.1, 40.0  # of the coarse misfit, above its minimum, for a start
+UNCONVINCING = 1.3  # misfit per bin above which every valley is a start
 
 
 @compiled(error_model="numpy")
-def _first_descents(work, hats, starts, number, scatter, points, rows, scores):
-    "Descends from each start with wide, then nominal variances."
+def _first_descents(work, hats, starts, number, points, rows, scores):
+    "Descends from each start, with wide variances."
     for s in range(number):
         p, own = points[s], rows[s]
         p[:] = work.prior[0]
         p[U], p[LOG_RATIO] = min(starts[s, 0], -2.0), starts[s, 1]
         own[:] = hats
-        set_variances(work, p, own, 0.06, False)
-        descend_joint(work, p, own, 0, 3, 2.0)
-        logs = set_variances(work, p, own, scatter, False)
-        scores[s] = descend_joint(work, p, own, 0, 3, 2.0) + logs
+        logs = set_variances(work, p, own, 0.06, False)
+        scores[s] = descend_joint(work, p, own, 0, 4, 3.0) + logs
+
+
+@compiled(error_model="numpy")
+def _best_start(work, hats, starts, number, scatter, p, own):
+    "Best parameters from the starts, and their variances; returns their misfit."
+    points, scores = np.empty((number, N_SWEEP)), np.empty(number)
+    rows = np.empty((number, own.shape[0], N_ROW))
+    _first_descents(work, hats, starts, number, points, rows, scores)
+    best, limit, variance = math.inf, scores.min() + WORTH, work.variance.copy()
+    for s in range(number):
+        if scores[s] <= limit:
+            logs = set_variances(work, points[s], rows[s], scatter, True)
+            score = logs + descend_joint(work, points[s], rows[s], 0, 8, 0.02)
+            if score < best:
+                best = score
+                p[:], own[:], variance[:] = points[s], rows[s], work.variance
+    work.variance[:] = variance
+    return joint_misfit(work, p, own)
 
 
 @compiled(error_model="numpy")
@@ -527,20 +547,14 @@ def fit_rows(
     own: np.ndarray,  # (C, N_ROW) is filled
 ) -> tuple:  # misfit, number of bins
     "Best parameters of a sweep."
-    bins = fit_incident(work, own)
+    hats = np.empty(own.shape)
+    bins = fit_incident(work, hats)
     grid, starts = np.empty((GRID_U.size, GRID_RATIO.size)), np.empty((STARTS, 2))
-    coarse_misfit(work, own, grid)
-    number = find_valleys(grid, starts)
-    points, scores = np.empty((number, N_SWEEP)), np.empty(number)
-    rows = np.empty((number, own.shape[0], N_ROW))
-    _first_descents(work, own, starts, number, scatter, points, rows, scores)
-    best, limit, variance = math.inf, scores.min() + WORTH, work.variance.copy()
-    for s in range(number):
-        if scores[s] <= limit:
-            logs = set_variances(work, points[s], rows[s], scatter, True)
-            score = logs + descend_joint(work, points[s], rows[s], 0, 8, 0.02)
-            if score < best:
-                best = score
-                p[:], own[:], variance[:] = points[s], rows[s], work.variance
-    work.variance[:] = variance
-    return joint_misfit(work, p, own), bins
+    coarse_misfit(work, hats, grid)
+    number = find_valleys(grid, (1 + NEAR) * grid.min() + FAR_OFF, starts)
+    least = _best_start(work, hats, starts, number, scatter, p, own)
+    if least > UNCONVINCING * bins:
+        more = find_valleys(grid, math.inf, starts)
+        if more > number:
+            least = _best_start(work, hats, starts, more, scatter, p, own)
+    return least, bins

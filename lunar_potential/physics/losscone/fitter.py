@@ -53,8 +53,8 @@ from ...run.compiled import compiled
 from ...units import Flag
 
 # %% auto #0
-__all__ = ['IDENTIFIED', 'POOR_FIT', 'HOPELESS_FIT', 'COLUMNS', 'METHODS', 'LossConeFit', 'stated_potential', 'limit_flags',
-           'sweep_potential', 'ready_sweeps', 'LossConeFitter']
+__all__ = ['IDENTIFIED', 'POOR_FIT', 'HOPELESS_FIT', 'COLUMNS', 'QUALITY', 'METHODS', 'LossConeFit', 'stated_potential',
+           'limit_flags', 'sweep_potential', 'ready_sweeps', 'LossConeFitter']
 
 # %% ../../../nbs/physics/losscone/06_fitter.ipynb #f0498717
 IDENTIFIED = 30.0  # gain in misfit over an isotropic distribution
@@ -132,6 +132,15 @@ def _fit_many(sweeps, u_error, half_width, index, offset, response, work, out, s
                 _fit_sweep(work, u_error[s], index, offset, response, out[s], sets)
 
 # %% ../../../nbs/physics/losscone/06_fitter.ipynb #43c9711a
+QUALITY = (  # of the joint fit alone
+    "quality",
+    "misfit_incident",
+    "misfit_upgoing",
+    "misfit_gyrophase",
+    "misfit_edge",
+)
+
+
 @dataclass(frozen=True)
 class LossConeFit:
     """Loss cone fits of S sweeps; arrays are (S,), NaN where there is no value.
@@ -156,6 +165,11 @@ class LossConeFit:
     u_surface_relative_upper_95: np.ndarray  # upper end, V
     bound_hit: np.ndarray  # best value at a bound of the search
     fit_quality: np.ndarray  # misfit per cell
+    quality: np.ndarray  # 0 to 1, of the joint fit: odds of a right answer, see there
+    misfit_incident: np.ndarray  # of the bins of incident electrons, joint fit only
+    misfit_upgoing: np.ndarray  # of the bins of upgoing electrons, joint fit only
+    misfit_gyrophase: np.ndarray  # of cells of one pitch angle, joint fit only
+    misfit_edge: np.ndarray  # of the edge of the cone by row, joint fit only
     gain: np.ndarray  # misfit of an isotropic distribution minus misfit of the fit
     n_channels: np.ndarray  # usable energies
     du_duspacecraft: np.ndarray  # change of u_surface with the spacecraft potential
@@ -283,6 +297,7 @@ def _as_fit(raw, u_error, relative, with_sets):
         identified=verdict.identified & ~relative,
         bound_hit=verdict.bound_hit,
         fit_quality=c["misfit"] / c["n_cells"],
+        **dict.fromkeys(QUALITY, np.full(len(raw), np.nan)),
         gain=c["gain"],
         n_channels=np.nan_to_num(c["n_channels"]).astype(np.int8),
         du_duspacecraft=c["shift"],

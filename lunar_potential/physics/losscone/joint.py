@@ -51,7 +51,7 @@ N_CONE = 6  # the first of them decide the angle of the cone
 OWN_BACK, OWN_YIELD, OWN_SHIFT = HATS, HATS + 1, HATS + 2  # after the hats of a row
 N_ROW = HATS + 3
 
-NODES = 11  # energies of the band
+NODES = 9  # energies of the band
 PRIOR = np.array([0, 0, 0.5, 0, 0, 0, math.log(0.08), 0.3, 0, 0, 0, 0])
 PRIOR_SD = np.array([np.inf, np.inf, 2, 0.15, 0.01, 0.4, 0.8, 0.3, 1, 2, 1, 0.2])
 PRIOR_WEIGHT = 1 / PRIOR_SD**2
@@ -116,12 +116,12 @@ def make_joint(
 RESPONSE_SD = 0.185  # of the energy response, in ln E
 NODE = (2 * np.arange(NODES) + 1 - NODES) / NODES * 2.5  # in standard deviations
 NODE_WEIGHT = np.exp(-0.5 * NODE**2) / np.exp(-0.5 * NODE**2).sum()
-SPREAD, SPREAD_WEIGHT = roots_hermitenorm(5)
+SPREAD, SPREAD_WEIGHT = roots_hermitenorm(3)
 SPREAD_WEIGHT = SPREAD_WEIGHT / SPREAD_WEIGHT.sum()
 SMEAR_ENERGY = 500.0  # eV
 
 
-@compiled(error_model="numpy")
+@compiled(error_model="numpy", inline="always")
 def _add_angle(cone, angle, share, slopes):
     "Adds a node at an angle to the weights, and its slopes to their derivatives."
     weight, change, reach = cone
@@ -227,7 +227,7 @@ def landing_flux(
     return 0.433 * total  # width of a row in ln E
 
 
-@compiled(error_model="numpy")
+@compiled(error_model="numpy", inline="always")
 def _band_place(prior, measured, energy):
     "Distance of an energy from the centre of a band, in standard deviations."
     width = RESPONSE_SD * math.exp(prior[0, WIDTH])
@@ -292,7 +292,7 @@ def _row_backscatter(ambient, p, own):
     return min(math.exp(min(log, 3.0)), MOST_BACK), log_energy
 
 
-@compiled(error_model="numpy")
+@compiled(error_model="numpy", inline="always")
 def _cone_slopes(table, cone, own, span, lost, slopes):
     "Derivatives of what returns of a bin with respect to the cone's parameters."
     _, change, reach = cone
@@ -305,7 +305,7 @@ def _cone_slopes(table, cone, own, span, lost, slopes):
             slopes[q] += change[q, k] * value
 
 
-@compiled(error_model="numpy")
+@compiled(error_model="numpy", inline="always")
 def _returned(table, cone):
     "What returns of one table of a bin."
     weight, _, reach = cone
@@ -315,7 +315,7 @@ def _returned(table, cone):
     return total
 
 # %% ../../../nbs/physics/losscone/10_joint.ipynb #5ddf741b
-@compiled(error_model="numpy")
+@compiled(error_model="numpy", inline="always")
 def _line_derivatives(sweep, row, p, own_yield, lines, flux, unit):
     "Derivatives of secondaries and beam in one bin."
     narrow, wide, narrow_below, wide_below = lines
@@ -358,7 +358,7 @@ def _row_derivatives(work, j, p, own, state):
             _line_derivatives(sweep, row, p, own_yield, lines, flux, unit)
 
 # %% ../../../nbs/physics/losscone/10_joint.ipynb #5b3b22ee
-@compiled(error_model="numpy")
+@compiled(error_model="numpy", inline="always")
 def _bin_flux(incident, table, span, own, cone, flux, row):
     "Incident flux in a bin and what returns of it; fills the hats' sensitivities."
     weight, _, reach = cone
@@ -384,6 +384,7 @@ def expect_row(
 ) -> None:
     "Expected counts of the bins of a row, and their derivatives."
     rows, ratio, mean = work.rows, math.exp(p[LOG_RATIO]), 0.0
+    flux = rows.flux[j]
     set_cone(work, j, p, own[OWN_SHIFT])
     back, log_energy = _row_backscatter(rows.ambient[j], p, own)
     for h in range(HATS):
@@ -397,16 +398,20 @@ def expect_row(
         work.expected[b] = work.emptied[b] = 0.0
         if rows.cells[j, b] == 0:
             continue
-        bin = rows.incident[j, b], rows.returned[j, b], rows.span[j, b]
-        total = _bin_flux(*bin, own, cone, rows.flux[j], work.by_row[b])
+        incident, table, span = (
+            rows.incident[j, b],
+            rows.returned[j, b],
+            rows.span[j, b],
+        )
+        total = _bin_flux(incident, table, span, own, cone, flux, work.by_row[b])
         if rows.up[j, b] > 0:
-            left = _returned(rows.returned[j, b, HATS], cone)
+            left = _returned(table[HATS], cone)
             work.emptied[b] = rows.up[j, b] - left
             total += back * mean * work.emptied[b]
         if seen:
             lines = p[YIELD] * work.line[0, b] + p[BEAM_HEIGHT] * work.line[1, b]
             total += (1 + own[OWN_YIELD]) * lines
-        work.expected[b] = rows.noise[j, b] * noise + rows.flux[j] * total
+        work.expected[b] = rows.noise[j, b] * noise + flux * total
     if derivatives:
         _row_derivatives(work, j, p, own, (back, log_energy, mean, seen, noise))
 
@@ -416,7 +421,7 @@ EDGE_BLUR = 0.065  # standard deviation of T at which the band smooths the edge
 LINE_ERROR, BEAM_ERROR = 0.4, 0.3  # relative errors of the shapes of lines
 
 
-@compiled(error_model="numpy")
+@compiled(error_model="numpy", inline="always")
 def _edge_shape(table, cone, own, span):
     "Full counts per flux of a bin, slope of its edge, and spread over the band."
     weight, _, reach = cone
@@ -437,7 +442,7 @@ def _edge_shape(table, cone, own, span):
     return full, abs(slope), max(second - first**2, 0.0)
 
 
-@compiled(error_model="numpy")
+@compiled(error_model="numpy", inline="always")
 def _edge_variance(table, cone, own, span, flux, cells):
     "Variance of the tables of a bin, in counts, if all of it is upgoing."
     full, slope, blur = _edge_shape(table, cone, own, span)
@@ -464,8 +469,12 @@ def set_variances(
                 m = max(work.expected[b], 0.0)
                 variance = m + 0.1 * cells + 0.25 + (scatter * m) ** 2 / cells
                 if rows.up[j, b] > 0:
-                    bin = rows.returned[j, b], cone, own[j], rows.span[j, b]
-                    edge = _edge_variance(*bin, rows.flux[j], cells)
+                    table, span, flux = (
+                        rows.returned[j, b],
+                        rows.span[j, b],
+                        rows.flux[j],
+                    )
+                    edge = _edge_variance(table, cone, own[j], span, flux, cells)
                     variance += edge * rows.up[j, b] / rows.full[j, b]
                 narrow = LINE_ERROR * work.by_sweep[b, YIELD] * p[YIELD]
                 wide = BEAM_ERROR * work.by_sweep[b, BEAM_HEIGHT] * p[BEAM_HEIGHT]

@@ -9,6 +9,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import expit
 
 from .cells import Cells, Sweep
 from .descent import HIGHEST_RATIO, LOWEST_RATIO
@@ -24,6 +25,7 @@ from lunar_potential.physics.losscone.profile import (
     JOINT_COLUMNS,
     ROOT_68,
     ROOT_95,
+    USUAL_MISFIT,
     fit_joint,
 )
 from .sets import open_above, set_kinds, widen_bound
@@ -32,7 +34,7 @@ from ...run.compiled import compiled
 from ...units import Flag
 
 # %% auto #0
-__all__ = ['LEAST_GAIN', 'GAIN_OF_MISFIT', 'SLOPE_GROWTH', 'JointFitter']
+__all__ = ['POOR_MISFIT', 'POOR_EDGE', 'LEAST_GAIN', 'GAIN_OF_MISFIT', 'SLOPE_GROWTH', 'fit_quality_of', 'JointFitter']
 
 # %% ../../../nbs/physics/losscone/13_jointfit.ipynb #8589674e
 @compiled(error_model="numpy")
@@ -41,6 +43,20 @@ def _fit_all(sweeps, work, half_width, scatter, sets, out):
     for s in range(sweeps.energy.shape[0]):
         if math.isfinite(sweeps.u_spacecraft[s]):
             fit_joint(work, one_sweep(sweeps, s), half_width, scatter, sets, out[s])
+
+# %% ../../../nbs/physics/losscone/13_jointfit.ipynb #9dc253f9
+POOR_MISFIT, POOR_EDGE = 1.5, 5.0  # per bin; mean square of the rows
+
+
+def fit_quality_of(
+    misfit,  # per bin, (S,)
+    edge,  # misfit of the edge, (S,)
+    gain,  # gain of the cone over the misfit of the fit, (S,)
+) -> np.ndarray:  # (S,) 0 to 1
+    "Probability of a right answer if right and wrong ones were equally frequent."
+    excess = np.log(np.maximum(np.asarray(misfit) / USUAL_MISFIT, 1.0))
+    score = 1.75 + 0.3 * excess + 2.6 * np.log1p(edge)
+    return expit(0.93 * np.log(np.maximum(gain, 1e-3)) - score)
 
 # %% ../../../nbs/physics/losscone/13_jointfit.ipynb #81643547
 LEAST_GAIN = 100.0
@@ -67,10 +83,11 @@ def _bounds(c, error, whole):
     return ends
 
 
-def _flags(few, failed, known, at_bound, relative):
+def _flags(few, failed, poor, known, at_bound, relative):
     "The flags of each sweep, (S,)."
     return (
-        np.where(few, int(Flag.TOO_FEW_CHANNELS), 0)
+        np.where(poor, int(Flag.POOR_FIT), 0)
+        | np.where(few, int(Flag.TOO_FEW_CHANNELS), 0)
         | np.where(failed, int(Flag.FIT_FAILED), 0)
         | np.where(~few & ~failed & ~known, int(Flag.NOT_IDENTIFIED), 0)
         | np.where(~few & at_bound, int(Flag.AT_BOUND), 0)
@@ -98,17 +115,24 @@ def _as_record(raw, error, relative, sets):
         for name in ("u", "bs_over_bm", "backscatter", "beam_amp")
     ]
     bounds = bounds if sets else [np.full(len(raw), np.nan)] * 4
+    parts = {f"misfit_{n}": c[n] for n in ("incident", "upgoing", "gyrophase", "edge")}
+    misfit = c["misfit"] / c["n_cells"]
+    poor = (misfit > POOR_MISFIT) | (c["edge"] > POOR_EDGE)
+    quality = fit_quality_of(misfit, c["edge"], c["gain"] / c["misfit"])
+    flags = _flags(few, failed, poor, known, at_ratio, relative)
     stated = stated_potential(value[0], bounds, components, kind, relative)
     return LossConeFit(
         **stated,
         **dict(zip(("bs_over_bm", "backscatter", "beam_amp"), value[1:])),
         identified=known & ~relative,
         bound_hit=at_ratio,
-        fit_quality=c["misfit"] / c["n_cells"],
+        fit_quality=misfit,
+        quality=np.where(cone, quality, np.nan),
+        **parts,
         gain=c["gain"],
         n_channels=np.nan_to_num(c["n_channels"]).astype(np.int8),
         du_duspacecraft=c["shift"],
-        flags=_flags(few, failed, known, at_ratio, relative) | limit_flags(stated),
+        flags=flags | limit_flags(stated),
     )
 
 # %% ../../../nbs/physics/losscone/13_jointfit.ipynb #b9a58ce1

@@ -34,19 +34,24 @@ from lunar_potential.physics.losscone.joint import (
 )
 from .model import LEAST_CHANNELS
 from lunar_potential.physics.losscone.rows import (
+    BIN,
     BINS,
     EASE,
     HATS,
+    INCIDENT_COSINE,
     KNOTS,
+    OUTLIER,
     UNIT_SPEED,
     density_ratio,
+    drift_factor,
     read_rows,
 )
 from ...run.compiled import compiled
+from ...units import N_CELLS
 
 # %% auto #0
 __all__ = ['ROOT_95', 'ROOT_68', 'BETTER', 'USUAL_MISFIT', 'ALONG', 'ALONG_SD', 'JOINT_COLUMNS', 'misfit_rise', 'follow_side',
-           'cone_gain', 'spacecraft_slope', 'standard_error', 'best_parameters', 'fit_joint']
+           'cone_gain', 'misfit_parts', 'spacecraft_slope', 'standard_error', 'best_parameters', 'fit_joint']
 
 # %% ../../../nbs/physics/losscone/12_profile.ipynb #0c912aa3
 ROOT_95, ROOT_68 = 1.96, 0.8  # of the rise of the misfit
@@ -65,7 +70,7 @@ def misfit_rise(
 ) -> float:  # square root of the rise; the rise itself where it is negative
     "Scaled rise of the misfit at a potential, its root if it is positive."
     move_potential(work, u, p, own)
-    rise = descend_joint(work, p, own, 1, 3, 0.1) - least
+    rise = descend_joint(work, p, own, 1, 2, 0.2) - least
     return math.sqrt(rise / scale) if rise > 0 else rise / scale
 
 
@@ -199,6 +204,61 @@ def cone_gain(
         best = min(best, passing)
     return best - least
 
+# %% ../../../nbs/physics/losscone/12_profile.ipynb #e9caf6e8
+@compiled(error_model="numpy")
+def _cell_misfit(rows, j, velocity, scatter, sums):
+    "Squared residuals of a row's cells from the mean of their bin, and their number."
+    total, number = 0.0, 0
+    sums[:] = 0.0
+    for step in range(2):
+        for c in range(N_CELLS):
+            cosine, data = rows.cosine[j, c], rows.data[j, c]
+            if math.isfinite(cosine):
+                angle = math.degrees(math.acos(min(max(cosine, -1.0), 1.0)))
+                b = min(int((180 - angle) / BIN), BINS - 1)
+                shape, across = rows.shape[j], rows.across[j, c]
+                drift = drift_factor(shape, rows.ambient[j], velocity, across)
+                if step == 0:
+                    sums[b, 0] += data[0] - data[1]
+                    sums[b, 1] += data[2] * drift
+                elif cosine > INCIDENT_COSINE and sums[b, 0] > 0:
+                    m = data[2] * drift * sums[b, 0] / sums[b, 1] + data[1]
+                    square = (data[0] - m) ** 2 / (m + 0.35 + (scatter * m) ** 2)
+                    total, number = total + min(square, OUTLIER), number + 1
+    return total, number
+
+
+@compiled(error_model="numpy")
+def misfit_parts(
+    work: Joint,  # with data and variances
+    p: np.ndarray,  # (N_SWEEP,) best parameters
+    own: np.ndarray,  # (C, N_ROW) the same
+    velocity: np.ndarray,  # (3,) motion across the field, 100 km/s, SCD
+    scatter: float,  # relative scatter of a cell beyond counting noise
+    out: np.ndarray,  # (4,) is filled: incident, upgoing, gyrophase, edge
+) -> None:
+    "Mean squared standardized residuals of the parts of a sweep."
+    rows, landing = work.rows, landing_flux(work.rows, p[U])
+    total, number, sums = np.zeros(4), np.zeros(4), np.empty((BINS, 2))
+    for j in range(rows.size[0]):
+        expect_row(work, j, p, own[j], landing, True)
+        score = weight = 0.0
+        for b in range(BINS):
+            if rows.cells[j, b] > 0:
+                miss, part = rows.counts[j, b] - work.expected[b], 0
+                if rows.up[j, b] > 0:
+                    part, slope = 1, work.by_sweep[b, LOG_RATIO]
+                    score += miss * slope / work.variance[j, b]
+                    weight += slope * slope / work.variance[j, b]
+                total[part] += miss**2 / work.variance[j, b]
+                number[part] += 1
+        squares, cells = _cell_misfit(rows, j, velocity, scatter, sums)
+        total[2], number[2] = total[2] + squares, number[2] + cells
+        if weight > 0:
+            total[3], number[3] = total[3] + score**2 / weight, number[3] + 1
+    for part in range(4):
+        out[part] = total[part] / max(number[part], 1.0)
+
 # %% ../../../nbs/physics/losscone/12_profile.ipynb #f463edd9
 @compiled(error_model="numpy")
 def _shift_spacecraft(rows, moved):
@@ -216,15 +276,13 @@ def spacecraft_slope(
     own: np.ndarray,  # (C, N_ROW) the same
 ) -> float:  # V per volt
     "Change of the best potential with that of the spacecraft."
-    before, after = np.zeros(N_SWEEP), np.zeros(N_SWEEP)
+    step = np.zeros(N_SWEEP)
     work.held[:] = False
-    for moved in (0.0, 1.0):
-        _shift_spacecraft(work.rows, moved)
-        form_equations(work, p, own)
-        right = work.normal[:, N_SWEEP].copy()
-        solve_sweep(work, right, after if moved else before)
+    _shift_spacecraft(work.rows, 1.0)
+    form_equations(work, p, own)
+    solve_sweep(work, work.normal[:, N_SWEEP].copy(), step)
     _shift_spacecraft(work.rows, -1.0)
-    return min(max(after[U] - before[U], -3.0), 3.0)
+    return min(max(step[U], -3.0), 3.0)
 
 
 @compiled(error_model="numpy")
@@ -255,6 +313,10 @@ JOINT_COLUMNS = (
     "lower_68",
     "upper_68",
     "shift",
+    "incident",
+    "upgoing",
+    "gyrophase",
+    "edge",
 )
 
 
@@ -293,7 +355,7 @@ def fit_joint(
     half_width: float,  # of a part's ramp, deg
     scatter: float,  # relative scatter of a cell beyond counting noise
     sets: bool,  # whether the sets are wanted
-    out: np.ndarray,  # (13,) is filled in the order of JOINT_COLUMNS
+    out: np.ndarray,  # (17,) is filled in the order of JOINT_COLUMNS
 ) -> None:
     "Fits one sweep."
     velocity, p = np.empty(3), np.empty(N_SWEEP)
@@ -311,3 +373,4 @@ def fit_joint(
     out[4], out[5], out[7] = p[BEAM_HEIGHT], least, bins
     out[6] = cone_gain(work, p, own, least)
     out[12] = spacecraft_slope(work, p, own)
+    misfit_parts(work, p, own, velocity, scatter, out[13:17])

@@ -17,15 +17,15 @@ from ...units import N_CELLS
 
 # %% auto #0
 __all__ = ['KNOTS', 'HATS', 'BIN', 'BINS', 'STEP', 'ANGLES', 'BEAM_SPREAD', 'EASE', 'UNIT_SPEED', 'INCIDENT_COSINE', 'FASTEST',
-           'DRIFT_SCATTER', 'DRIFT_ENERGY', 'LEAST_COUNTS', 'OUTLIER', 'hat_values', 'Rows', 'make_rows', 'log_slopes',
-           'density_ratio', 'drift_factor', 'fit_drift', 'read_rows']
+           'DRIFT_SCATTER', 'DRIFT_ENERGY', 'LEAST_COUNTS', 'OUTLIER', 'LEVEL', 'hat_values', 'Rows', 'make_rows',
+           'log_slopes', 'density_ratio', 'drift_factor', 'fit_drift', 'read_rows']
 
 # %% ../../../nbs/physics/losscone/09_rows.ipynb #d9d758f7
 KNOTS = np.array([0.0, 12.0, 25.0, 40.0, 60.0, 90.0])  # deg from the field line
 HATS = len(KNOTS)
 
 
-@compiled(error_model="numpy")
+@compiled(error_model="numpy", inline="always")
 def hat_values(
     angle: float,  # from the field line, deg, 0 to 90
     out: np.ndarray,  # (HATS,) is filled
@@ -242,7 +242,7 @@ LEAST_COUNTS = 25.0  # incident counts above background that a row needs
 OUTLIER = 36.0  # squared standardized deviation
 
 
-@compiled(error_model="numpy")
+@compiled(error_model="numpy", inline="always")
 def _read_cell(sweep, row, c, data):
     "Counts, background and counts per unit flux of one cell."
     unit = sweep.cells.factor[c] * sweep.energy[row]
@@ -295,7 +295,10 @@ def _choose_rows(rows, sweep):
     return n
 
 # %% ../../../nbs/physics/losscone/09_rows.ipynb #9432c5db
-@compiled(error_model="numpy")
+LEVEL = 0.2924, 0.7  # cosines of pitch angle between which a cell is one part
+
+
+@compiled(error_model="numpy", inline="always")
 def _deposit(table, angle, half_width, value):
     """Adds a part at an angle to a table over loss-cone angles.
 
@@ -310,7 +313,7 @@ def _deposit(table, angle, half_width, value):
         k += 1
 
 
-@compiled(error_model="numpy")
+@compiled(error_model="numpy", inline="always")
 def _add_upgoing(table, angle, share, drift, half_width, hats):
     "Adds an upgoing part to the tables of its bin."
     hat_values(angle, hats)
@@ -343,7 +346,7 @@ def _add_parts(tables, geometry, field, share, drift, half_width, hats):
     return up, beam
 
 
-@compiled(error_model="numpy")
+@compiled(error_model="numpy", inline="always")
 def _add_cell(rows, j, c, sweep, velocity, half_width, hats):
     "Adds a cell to its bin."
     cells, field, data = sweep.cells, sweep.b_moonward[rows.source[j]], rows.data[j, c]
@@ -359,6 +362,11 @@ def _add_cell(rows, j, c, sweep, velocity, half_width, hats):
     width = math.radians(120 / cells.rings[c])
     geometry = phi, width, cells.cos_theta[c], cells.sin_theta[c]
     tables = rows.incident[j, b], rows.returned[j, b]
+    if LEVEL[0] < cosine < LEVEL[1]:  # incident, where the flux varies slowly
+        hat_values(math.degrees(math.acos(cosine)), hats)
+        for h in range(HATS):
+            rows.incident[j, b, h] += data[2] * drift * hats[h]
+        return
     up, beam = _add_parts(tables, geometry, field, data[2] / 9, drift, half_width, hats)
     rows.up[j, b] += up
     rows.beam[j, b] += beam
@@ -378,7 +386,7 @@ def _finish_tables(rows, j):
         rows.span[j, b, 0], rows.span[j, b, 1] = first, last
 
 # %% ../../../nbs/physics/losscone/09_rows.ipynb #6f5dfee8
-@compiled(error_model="numpy")
+@compiled(error_model="numpy", inline="always")
 def _is_outlier(rows, j, c, velocity, sums):
     "Whether an incident cell disagrees with the others of its pitch angle."
     if not rows.cosine[j, c] > INCIDENT_COSINE:

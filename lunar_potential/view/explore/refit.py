@@ -201,7 +201,7 @@ def open_day(
     er, index = er.select(np.flatnonzero(index >= 0)), index[index >= 0]
     spec = {key: np.asarray(values)[index] for key, values in results.spec.items()}
     calibration = _stored_calibration(results.meta, name)
-    config = Config(**results.meta["config"])
+    config = Config.from_dict(results.meta["config"])
     block, field = _fit_arrays(er, archive, config.direction)
     cells = make_cells(er.theta, count_factor(er.theta) / calibration.count_scale)
     return DaySweeps(name, er, results, spec, block, field, cells, calibration, config)

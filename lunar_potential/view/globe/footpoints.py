@@ -312,7 +312,7 @@ def potential_bar(
     bar = figure.colorbar(
         ScalarMappable(scale.norm(), "RdBu_r"),
         extend=extend.get(beyond, "neither"),
-        label="lowest potential on the path, against the ambient plasma (V)",
+        label="lowest potential on the path (V)",
         **placing,
     )
     bar.set_ticks(scale.ticks(), labels=[volt_label(v) for v in scale.ticks()])
