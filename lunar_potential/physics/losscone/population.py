@@ -24,7 +24,6 @@ from lunar_potential.physics.losscone.joint import (
     SKEW,
     SMEAR,
     WIDTH,
-    Joint,
     make_joint,
 )
 from .model import LEAST_CHANNELS, one_sweep
