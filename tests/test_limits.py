@@ -165,7 +165,8 @@ def test_the_error_of_the_constants_widens_the_sets(er, archive, results):
 def raw_columns(**values):
     "Raw columns of the joint fit of one good sweep, some of them changed."
     good = dict(n_channels=9, u=-20, bs_over_bm=0.5, backscatter=0.1, beam_amp=0)
-    good |= dict(misfit=100, gain=1e4, n_cells=130, shift=0.4)
+    good |= dict(misfit=100, gain=1e4, n_cells=130, shift=0.4, incident=1, upgoing=1)
+    good |= dict(gyrophase=1, edge=1)
     good |= dict(lower_95=-28, upper_95=-13, lower_68=-24, upper_68=-17)
     good |= values
     return np.array([[float(good[name]) for name in JOINT_COLUMNS]])
