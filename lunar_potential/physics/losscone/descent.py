@@ -273,7 +273,7 @@ def _bounded_step(work, p, step):
         if inside:
             break
 
-
+# %% ../../../nbs/physics/losscone/11_descent.ipynb #8c127366
 @compiled(error_model="numpy")
 def _promised(normal, step):
     "How far a step would lower the misfit if all were linear."
@@ -303,7 +303,7 @@ def _step_rows(work, own, p, moved):
             trial[h] = max(trial[h], 0.02)
         trial[OWN_YIELD] = max(trial[OWN_YIELD], -0.9)
 
-
+# %% ../../../nbs/physics/losscone/11_descent.ipynb #d11455c3
 @compiled(error_model="numpy")
 def _shorten(p, own, moved, trial, n):
     "Takes a third of a step, in place."
@@ -325,7 +325,7 @@ def _propose(work, p, own, free, fall, step, moved):
     _step_rows(work, own, p, moved)
     return fall
 
-
+# %% ../../../nbs/physics/losscone/11_descent.ipynb #5d34f917
 @compiled(error_model="numpy")
 def descend_joint(
     work: Joint,  # with data and variances
@@ -356,7 +356,7 @@ def descend_joint(
         least = found
     return least
 
-
+# %% ../../../nbs/physics/losscone/11_descent.ipynb #2c3b4806
 @compiled(error_model="numpy")
 def move_potential(
     work: Joint,  # with equations at p and own
@@ -538,7 +538,7 @@ def _best_start(work, hats, starts, number, scatter, p, own):
     work.variance[:] = variance
     return joint_misfit(work, p, own)
 
-
+# %% ../../../nbs/physics/losscone/11_descent.ipynb #f1ca7442
 @compiled(error_model="numpy")
 def fit_rows(
     work: Joint,  # with data; variance becomes that of the best fit

@@ -84,7 +84,7 @@ class Joint(NamedTuple):
     trial: np.ndarray  # (C, N_ROW) parameters that a step would give
     prior: np.ndarray  # (2, N_SWEEP) means of the sweep's priors, and weights
 
-
+# %% ../../../nbs/physics/losscone/10_joint.ipynb #151e4988
 def make_joint(
     channels: int = 15,  # largest number of energies in a sweep
 ) -> Joint:
@@ -158,7 +158,7 @@ def _add_node(cone, p, ambient, measured, share, scaled, slopes):
         moved = min(max(angle + p[SMEAR] * slopes[SMEAR], 0.0), 90.0)
         _add_angle(cone, moved, share * SPREAD_WEIGHT[m], slopes)
 
-
+# %% ../../../nbs/physics/losscone/10_joint.ipynb #66d44cc6
 @compiled(error_model="numpy")
 def _set_band(node, shape, energy, u_sc, scale, moved, skew):
     "Energies of a band and the share of each in the counts."
@@ -226,7 +226,7 @@ def landing_flux(
             total += rows.flux[j] * share * rows.ambient[j]
     return 0.433 * total  # width of a row in ln E
 
-
+# %% ../../../nbs/physics/losscone/10_joint.ipynb #a102f793
 @compiled(error_model="numpy", inline="always")
 def _band_place(prior, measured, energy):
     "Distance of an energy from the centre of a band, in standard deviations."
@@ -248,7 +248,7 @@ def _add_narrow(rows, j, z, width, landing, ratio, u, k, narrow):
         back = table[a] * (1 - place + a) + table[a + 1] * (place - a)
         narrow[b] += rate * (rows.up[j, b] - back)
 
-
+# %% ../../../nbs/physics/losscone/10_joint.ipynb #4584726a
 @compiled(error_model="numpy")
 def set_lines(
     work: Joint,  # two planes of line are filled, from `plane` on
@@ -372,7 +372,7 @@ def _bin_flux(incident, table, span, own, cone, flux, row):
         row[h] = flux * part
     return total
 
-
+# %% ../../../nbs/physics/losscone/10_joint.ipynb #755111da
 @compiled(error_model="numpy")
 def expect_row(
     work: Joint,  # expected, and the derivatives, are filled
@@ -449,7 +449,7 @@ def _edge_variance(table, cone, own, span, flux, cells):
     edge = EDGE_VARIANCE * slope / STEP * (0.1 + 0.9 / (1 + blur / EDGE_BLUR**2))
     return (edge + 0.03**2 * blur) * (full * flux) ** 2 / cells
 
-
+# %% ../../../nbs/physics/losscone/10_joint.ipynb #ec94728f
 @compiled(error_model="numpy")
 def set_variances(
     work: Joint,  # variance is filled

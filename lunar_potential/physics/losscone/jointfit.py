@@ -82,7 +82,7 @@ def _bounds(c, error, whole):
         ends.append(np.where(whole, side, end))
     return ends
 
-
+# %% ../../../nbs/physics/losscone/13_jointfit.ipynb #67063ac0
 def _flags(few, failed, poor, known, at_bound, relative):
     "The flags of each sweep, (S,)."
     return (
@@ -94,7 +94,7 @@ def _flags(few, failed, poor, known, at_bound, relative):
         | np.where(relative, int(Flag.RELATIVE_TO_SPACECRAFT), 0)
     )
 
-
+# %% ../../../nbs/physics/losscone/13_jointfit.ipynb #1dc14754
 def _as_record(raw, error, relative, sets):
     "A LossConeFit from the raw columns."
     c = {name: raw[:, k] for k, name in enumerate(JOINT_COLUMNS)}

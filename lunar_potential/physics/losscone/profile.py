@@ -79,7 +79,7 @@ def _crossing(u0, root0, u1, root1, level):
     "Potential at which the root crosses a level, between two points."
     return u0 + (u1 - u0) * (level - root0) / max(root1 - root0, 1e-9)
 
-
+# %% ../../../nbs/physics/losscone/12_profile.ipynb #98c06d60
 @compiled(error_model="numpy")
 def follow_side(
     work: Joint,  # with data and variances
@@ -144,7 +144,7 @@ def _upgoing_hats(shape, energy, own, along, out):
         out[h] = min(own[h] / down, least) * up
     out[HATS - 1] = own[HATS - 1]
 
-
+# %% ../../../nbs/physics/losscone/12_profile.ipynb #e731e0ae
 @compiled(error_model="numpy")
 def _row_without_moon(rows, variance, j, own, upgoing):
     "Misfit of the upgoing bins of a row, level and slope with the cosine being free."
@@ -168,7 +168,7 @@ def _row_without_moon(rows, variance, j, own, upgoing):
     det = aa * bb - ab * ab
     return yy - (ay * ay * bb - 2 * ay * by * ab + by * by * aa) / det
 
-
+# %% ../../../nbs/physics/losscone/12_profile.ipynb #1c4fe1ad
 @compiled(error_model="numpy")
 def _incident_misfit(work, p, own):
     "Misfit of the bins that look towards incident electrons only, and of the priors."
@@ -227,7 +227,7 @@ def _cell_misfit(rows, j, velocity, scatter, sums):
                     total, number = total + min(square, OUTLIER), number + 1
     return total, number
 
-
+# %% ../../../nbs/physics/losscone/12_profile.ipynb #f346affe
 @compiled(error_model="numpy")
 def misfit_parts(
     work: Joint,  # with data and variances
@@ -347,7 +347,7 @@ def best_parameters(
     least, bins = fit_rows(work, scatter, p, own)
     return _find_sets(work, p, own, least, bins, ends), bins
 
-
+# %% ../../../nbs/physics/losscone/12_profile.ipynb #08bf78fc
 @compiled(error_model="numpy")
 def fit_joint(
     work: Joint,  # workspace

@@ -71,7 +71,7 @@ class Rows(NamedTuple):
     source: np.ndarray  # (C,) row of the sweep
     span: np.ndarray  # (C, BINS, 2) first hat of a bin, and the one after its last
 
-
+# %% ../../../nbs/physics/losscone/09_rows.ipynb #1cf04cc8
 def make_rows(
     channels: int = 15,  # largest number of energies in a sweep
 ) -> Rows:
@@ -274,7 +274,7 @@ def _read_geometry(rows, j, sweep, row):
                 exposure += rows.data[j, c, 2]
     return counts, exposure
 
-
+# %% ../../../nbs/physics/losscone/09_rows.ipynb #c31fc111
 @compiled(error_model="numpy")
 def _choose_rows(rows, sweep):
     "Sets energies, fluxes and geometry of the usable rows; returns their number."
@@ -322,7 +322,7 @@ def _add_upgoing(table, angle, share, drift, half_width, hats):
             _deposit(table[h], angle, half_width, share * drift * hats[h])
     _deposit(table[HATS], angle, half_width, share)
 
-
+# %% ../../../nbs/physics/losscone/09_rows.ipynb #7b3a885a
 @compiled(error_model="numpy")
 def _add_parts(tables, geometry, field, share, drift, half_width, hats):
     "Adds the nine parts of a cell; returns what is upgoing, and in a beam."
@@ -345,7 +345,7 @@ def _add_parts(tables, geometry, field, share, drift, half_width, hats):
                     incident[h] += share * drift * hats[h]
     return up, beam
 
-
+# %% ../../../nbs/physics/losscone/09_rows.ipynb #89a2f4e7
 @compiled(error_model="numpy", inline="always")
 def _add_cell(rows, j, c, sweep, velocity, half_width, hats):
     "Adds a cell to its bin."
