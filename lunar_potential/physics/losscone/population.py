@@ -33,7 +33,7 @@ from ...run.compiled import compiled
 
 # %% auto #0
 __all__ = ['INSTRUMENT', 'SPREAD', 'LEAST_SD', 'LEAST_SPREAD', 'CLEAR_MISFIT', 'CLEAR_GAIN', 'DOUBT', 'NAMES', 'NOMINAL',
-           'LEARNING_SWEEPS', 'Population', 'pool_sweeps', 'learn_population']
+           'LEARNING_SWEEPS', 'LEARNING_ERROR', 'Population', 'pool_sweeps', 'learn_population']
 
 # %% ../../../nbs/physics/losscone/15_population.ipynb #74c447eb
 @compiled(error_model="numpy")
@@ -132,6 +132,7 @@ NOMINAL = Population(tuple(PRIOR.tolist()), tuple(PRIOR_SD.tolist()))
 
 # %% ../../../nbs/physics/losscone/15_population.ipynb #6696e0ce
 LEARNING_SWEEPS = 50  # that are enough
+LEARNING_ERROR = 5.0  # V, of the spacecraft's potential, at most
 
 
 @compiled(error_model="numpy")
