@@ -307,6 +307,9 @@ def schema() -> dict:  # key of the NPZ file -> Field
 ADDED = {  # keys that older files lack: version that brought them
     f"spec_u_surface_relative{end}": 3 for end in ("", "_lower_95", "_upper_95")
 }
+_PARTS = ("incident", "upgoing", "gyrophase", "edge")
+_JUDGED = ("quality", *(f"misfit_{part}" for part in _PARTS))
+ADDED |= {f"spec_{name}": 3 for name in _JUDGED}
 _ENDS = [f"u_surface_{end}_{level}" for level in (95, 68) for end in ("lower", "upper")]
 OF_VERSION_2 = ("u_surface", *_ENDS, "n_components", "set_kind", "flags")
 
@@ -338,6 +341,7 @@ def upgrade(
             n.replace("surface", "surface_relative"): np.where(relative, old[n], np.nan)
             for n in names
         },
+        **{name: np.full(len(u), np.nan) for name in _JUDGED},
     }
 
 

@@ -499,7 +499,8 @@ def spec_of(truth, value, lower, upper, **others):
     nominal = dict(u_spacecraft=truth.u_sc, u_spacecraft_error=1.0)
     nominal |= dict(u_spacecraft_constants_error=0.0, fit_quality=1.0, n_channels=9)
     nominal |= dict(kappa_fit_quality=1.0, fit_gain=1e3, du_duspacecraft=1.0)
-    nominal |= dict(background_factor=1.0)
+    nominal |= dict(background_factor=1.0, quality=0.5)
+    nominal |= dict(misfit_edge=1.0, misfit_upgoing=1.0)
     for name, values in (nominal | others).items():
         injected.spec[name] = np.broadcast_to(values, len(truth)).copy()
     return injected
@@ -542,6 +543,7 @@ def test_scenario_rows_are_counted_by_hand():
     assert row["sweeps"] == 10 and row["says"] == 1 and row["error"] == 2
     assert row["covered_95"] == 6 / 8 and row["covered_95_sun"] == 3 / 4
     assert row["covered_95_shade"] == 3 / 4 and row["width_shade"] == 20
+    assert row["width_own"] == 20  # the constants are exact
     assert row["false"] == 1 / 2 and row["u_sc_error"] == 2.5
     assert row["u_sc_covered"] == 0 and row["u_sc_found"] == 1
 

@@ -24,7 +24,6 @@ from lunar_potential.physics.losscone.joint import (
     SKEW,
     SMEAR,
     WIDTH,
-    Joint,
     make_joint,
 )
 from .model import LEAST_CHANNELS, one_sweep
@@ -58,7 +57,7 @@ def _learn_sweep(work, sweep, half_width, scatter, out):
 # %% ../../../nbs/physics/losscone/15_population.ipynb #cb0ee953
 INSTRUMENT = (WIDTH, SHIFT, SKEW)  # the same in all sweeps
 SPREAD = (SMEAR, LOG_BACK, BACK_SLOPE)  # vary from sweep to sweep
-LEAST_SD = np.array([0.03, 0.005, 0.1])  # of these
+LEAST_SD = np.array([0.03, 0.003, 0.1])  # of these
 LEAST_SPREAD = {SMEAR: 0.5, LOG_BACK: 0.3, BACK_SLOPE: 0.1}
 CLEAR_MISFIT, CLEAR_GAIN = 1.2, 0.4  # at most per bin; at least, over the misfit
 DOUBT = 4.0  # sweeps that the prior's spread counts for

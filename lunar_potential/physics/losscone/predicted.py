@@ -175,7 +175,7 @@ class PredictedSweep(NamedTuple):
     error: np.ndarray  # (C, BINS) standard deviation of the counts
     seen: np.ndarray  # (C, BINS) upgoing over incident flux at the mirrored angle
     expected: np.ndarray  # (C, BINS) the same of the model
-    edge: np.ndarray  # (C,) mean pitch angle of the edge of the cone, deg
+    edge: np.ndarray  # (C,) median pitch angle of the edge of the cone, deg
     edge_low: np.ndarray  # (C,) its 10th percentile over the band, deg
     edge_high: np.ndarray  # (C,) its 90th percentile over the band, deg
     values: JointValues  # at which the model stands
@@ -191,14 +191,14 @@ def cone_range(
     fitted: FittedSweep,  # of open_joint
     p: np.ndarray,  # (N_SWEEP,) parameters of the sweep
     own: np.ndarray,  # (C, N_ROW) parameters of the rows
-) -> np.ndarray:  # (R, 3) mean, 10th and 90th percentile of the pitch angle, deg
+) -> np.ndarray:  # (R, 3) median, 10th and 90th percentile of the pitch angle, deg
     "Pitch angle of the edge of the loss cone over the band of each usable row."
     angle, found = 180 - STEP * np.arange(ANGLES)[::-1], []
     for j in range(int(fitted.work.rows.size[0])):
         set_cone(fitted.work, j, p, own[j, OWN_SHIFT])
         weight = fitted.work.weight[::-1]
         below = np.cumsum(weight) - weight / 2
-        found.append([weight @ angle, *np.interp([0.1, 0.9], below, angle)])
+        found.append(np.interp([0.5, 0.1, 0.9], below, angle))
     return np.array(found)
 
 # %% ../../../nbs/physics/losscone/14_predicted.ipynb #f4b440d0
@@ -231,12 +231,12 @@ def predict_sweep(
     model = _expected_counts(fitted, p, own)
     counts = np.where(np.isfinite(fitted.full), rows.counts[:n], np.nan)
     shares = [(k - fitted.noise) / fitted.full for k in (counts, model)]
-    high, low, mean = spread(cone_range(fitted, p, own)).T
+    high, low, median = spread(cone_range(fitted, p, own)).T
     return PredictedSweep(
         fitted.energy,
         180 - BIN * np.arange(BINS, -1, -1),
         *map(spread, (counts, model, fitted.error, *shares)),
-        mean,
+        median,
         low,
         high,
         _values_of(p),

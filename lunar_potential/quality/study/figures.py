@@ -15,7 +15,10 @@ from ...units import Flag
 
 # %% ../../../nbs/quality/study/07_figures.ipynb #62f96a94
 QUALITY_FIGURES = {  # figure -> function of the spec, larger is worse
+    "low quality": lambda spec: -spec["quality"],
     "misfit of the cone": lambda spec: spec["fit_quality"],
+    "misfit of the edge": lambda spec: spec["misfit_edge"],
+    "misfit of upgoing electrons": lambda spec: spec["misfit_upgoing"],
     "misfit of the plasma": lambda spec: spec["kappa_fit_quality"],
     "small gain of the cone": lambda spec: -spec["fit_gain"],
     "few channels": lambda spec: -spec["n_channels"].astype(float),

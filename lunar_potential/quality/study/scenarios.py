@@ -36,6 +36,14 @@ def _coverages(injection, known):
     }
 
 
+def _without_constants(injection, width):
+    "Widths of the sets if the constants of the current balance were exact."
+    spec = injection.spec
+    shared = np.nan_to_num(spec["u_spacecraft_constants_error"])
+    part = 2 * 1.96 * shared * np.abs(spec["du_duspacecraft"])
+    return np.sqrt(np.maximum(width**2 - part**2, 0.0))
+
+
 def _spacecraft_row(injection):
     "How often the potential of the spacecraft is found, its error and coverage."
     spec, truth = injection.spec, injection.truth
@@ -70,6 +78,7 @@ def scenario_row(
         "error_p95": _percentile(error, 95),
         **_coverages(injection, known),
         "width_shade": _percentile(width[closed], 50),
+        "width_own": _percentile(_without_constants(injection, width)[closed], 50),
         "false": _mean(injection.identified[~reached]),
         **_spacecraft_row(injection),
     }
