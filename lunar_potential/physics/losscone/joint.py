@@ -232,7 +232,10 @@ def _band_place(prior, measured, energy):
     "Distance of an energy from the centre of a band, in standard deviations."
     width = RESPONSE_SD * math.exp(prior[0, WIDTH])
     y = math.log(max(measured, 1e-3) / energy) - prior[0, SHIFT]
-    return (y + 0.5 * prior[0, SKEW] * y * y) / width, width
+    root = 1 - 2 * prior[0, SKEW] * y
+    if root < 0:
+        return 2 * FAR, width
+    return 2 * y / (1 + math.sqrt(root)) / width, width
 
 
 @compiled(error_model="numpy")

@@ -17,9 +17,11 @@ from lunar_potential.physics.losscone.joint import (
     N_ROW,
     N_SWEEP,
     PRIOR,
+    SKEW,
     U,
     make_joint,
     set_cone,
+    set_lines,
 )
 from lunar_potential.physics.losscone.jointfit import JointFitter
 from lunar_potential.physics.losscone.profile import JOINT_COLUMNS, fit_joint
@@ -116,6 +118,19 @@ def test_the_cone_of_a_channel_is_a_distribution(u, ratio, smear):
         set_cone(work, j, p, 0.0)
         assert work.weight.min() >= 0 and work.weight.sum() == pytest.approx(1)
         np.testing.assert_allclose(work.change.sum(axis=1), 0, atol=1e-6)
+
+
+@given(st.floats(-900, -20), st.floats(-1, 2))
+def test_a_line_is_seen_only_by_rows_whose_band_holds_it(u, skew):
+    work = make_joint()
+    _, rows, _ = read(SWEEP)
+    for name, values in zip(rows._fields, rows):
+        getattr(work.rows, name)[...] = values
+    work.prior[0, SKEW] = skew
+    for j in range(work.rows.size[0]):
+        if set_lines(work, 0, j, u, 0.5, 1.0):
+            energy, line = work.rows.energy[j], work.rows.u_sc[0] - u
+            assert line / 8 < energy < 5 * (line + 25)
 
 
 SWEEP = sweep_of()
