@@ -32,8 +32,9 @@ from .rows import read_rows
 from ...run.compiled import compiled
 
 # %% auto #0
-__all__ = ['INSTRUMENT', 'SPREAD', 'LEAST_SD', 'LEAST_SPREAD', 'CLEAR_MISFIT', 'CLEAR_GAIN', 'DOUBT', 'NAMES', 'NOMINAL',
-           'LEARNING_SWEEPS', 'LEARNING_ERROR', 'Population', 'pool_sweeps', 'learn_population']
+__all__ = ['INSTRUMENT', 'SPREAD', 'LEAST_SD', 'LEAST_SPREAD', 'CLEAR_MISFIT', 'CLEAR_GAIN', 'DOUBT', 'MOST_OF_ONE',
+           'FAR_FROM_ALL', 'NAMES', 'NOMINAL', 'LEARNING_SWEEPS', 'LEARNING_ERROR', 'Population', 'pool_sweeps',
+           'learn_population']
 
 # %% ../../../nbs/physics/losscone/15_population.ipynb #74c447eb
 @compiled(error_model="numpy")
@@ -61,18 +62,39 @@ LEAST_SD = np.array([0.03, 0.003, 0.1])  # of these
 LEAST_SPREAD = {SMEAR: 0.5, LOG_BACK: 0.3, BACK_SLOPE: 0.1}
 CLEAR_MISFIT, CLEAR_GAIN = 1.2, 0.4  # at most per bin; at least, over the misfit
 DOUBT = 4.0  # sweeps that the prior's spread counts for
+MOST_OF_ONE = 3.0  # times the median knowledge of a sweep, at most
+FAR_FROM_ALL = 9.0  # squared deviation from the others beyond which one counts less
+
+
+def _trust(extra, said, mean):
+    "Weights of the sweeps: none counts for much, or contradicts the others by far."
+    size = np.einsum("sqq,q->s", extra, PRIOR_SD[list(INSTRUMENT)] ** 2)
+    weight = np.minimum(1.0, MOST_OF_ONE * np.median(size) / np.maximum(size, 1e-9))
+    if mean is None:
+        return weight
+    miss = said - extra @ mean
+    floor = np.diag(0.1 / PRIOR_SD[list(INSTRUMENT)] ** 2)
+    square = np.einsum(
+        "sx,sx->s", miss, np.linalg.solve(extra + floor, miss[..., None])[..., 0]
+    )
+    return weight * np.minimum(1.0, FAR_FROM_ALL / np.maximum(square, 1e-9))
 
 
 def _constants(best, covariance):
     "Means and standard errors of the parameters that all sweeps share."
-    q = list(INSTRUMENT)
+    q, mean = list(INSTRUMENT), None
     prior = np.diag(1 / PRIOR_SD[q] ** 2)
     single = np.linalg.inv(covariance[:, q][:, :, q])
-    total = prior + (single - prior).sum(axis=0)
-    said = np.einsum("sxy,sy->x", single, best[:, q])
-    said += (1 - len(best)) * prior @ PRIOR[q]
+    extra = single - prior
+    said = np.einsum("sxy,sy->sx", single, best[:, q]) - prior @ PRIOR[q]
+    for _ in range(4):
+        weight = _trust(extra, said, mean)
+        total = prior + np.einsum("s,sxy->xy", weight, extra)
+        mean = np.linalg.solve(total, prior @ PRIOR[q] + weight @ said)
     error = np.sqrt(np.diag(np.linalg.inv(total)))
-    return np.linalg.solve(total, said), np.hypot(error, LEAST_SD)
+    far = 3 * PRIOR_SD[q]
+    mean = np.clip(mean, PRIOR[q] - far, PRIOR[q] + far)
+    return mean, np.hypot(error, LEAST_SD)
 
 
 def _spread(best, variance, q):
