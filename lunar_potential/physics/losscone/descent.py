@@ -34,8 +34,8 @@ from ...run.compiled import compiled
 # %% auto #0
 __all__ = ['LOWEST_U', 'LOWEST_RATIO', 'HIGHEST_RATIO', 'LOWER_LIMIT', 'UPPER_LIMIT', 'GRID_U', 'GRID_RATIO', 'COARSE_NODE',
            'COARSE_WEIGHT', 'STARTS', 'WORTH', 'NEAR', 'FAR_OFF', 'UNCONVINCING', 'joint_misfit', 'factorize',
-           'form_equations', 'solve_sweep', 'descend_joint', 'move_potential', 'fit_incident', 'coarse_misfit',
-           'find_valleys', 'fit_rows']
+           'form_equations', 'solve_sweep', 'bounded_step', 'descend_joint', 'move_potential', 'fit_incident',
+           'coarse_misfit', 'find_valleys', 'fit_rows']
 
 # %% ../../../nbs/physics/losscone/11_descent.ipynb #ff8b491f
 @compiled(error_model="numpy")
@@ -258,7 +258,11 @@ def _step_sweep(p, step, held, out):
 
 
 @compiled(error_model="numpy")
-def _bounded_step(work, p, step):
+def bounded_step(
+    work: Joint,  # with equations at p, and `held`; more may be held afterwards
+    p: np.ndarray,  # (N_SWEEP,) parameters of the sweep
+    step: np.ndarray,  # (N_SWEEP,) steps of what is held; the others are filled
+) -> None:
     "Step to the best point within the limits, linearly; `held` and its steps are set."
     right = np.empty(N_SWEEP)
     for _ in range(3):
@@ -319,7 +323,7 @@ def _propose(work, p, own, free, fall, step, moved):
     "Sets moved and work.trial to the next point; returns the expected fall."
     for q in range(N_SWEEP):
         work.held[q], step[q] = q < free, 0.0
-    _bounded_step(work, p, step)
+    bounded_step(work, p, step)
     fall += _promised(work.normal, step)
     _step_sweep(p, step, work.held, moved)
     _step_rows(work, own, p, moved)
@@ -368,7 +372,7 @@ def move_potential(
     step, moved = np.zeros(N_SWEEP), np.empty(N_SWEEP)
     work.held[:] = False
     work.held[U], step[U] = True, u - p[U]
-    _bounded_step(work, p, step)
+    bounded_step(work, p, step)
     _step_sweep(p, step, work.held, moved)
     moved[U] = u
     _step_rows(work, own, p, moved)

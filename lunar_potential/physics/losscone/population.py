@@ -39,7 +39,7 @@ __all__ = ['INSTRUMENT', 'SPREAD', 'LEAST_SD', 'LEAST_SPREAD', 'CLEAR_MISFIT', '
 # %% ../../../nbs/physics/losscone/15_population.ipynb #74c447eb
 @compiled(error_model="numpy")
 def _learn_sweep(work, sweep, half_width, scatter, out):
-    "First rows of `out`: best values; misfit of a bin, and gain. Others: covariance."
+    "First rows of `out`: best values; misfit of a bin, and gain. Others: information."
     velocity, p = np.empty(3), np.empty(N_SWEEP)
     own = np.zeros((sweep.energy.size, N_ROW))
     if read_rows(work.rows, sweep, half_width, velocity) < LEAST_CHANNELS:
@@ -48,11 +48,10 @@ def _learn_sweep(work, sweep, half_width, scatter, out):
     if not math.isfinite(least):
         return
     form_equations(work, p, own)
-    matrix = np.empty((N_SWEEP, N_SWEEP))
+    out[0] = p
     for x in range(N_SWEEP):
         for y in range(x, N_SWEEP):
-            matrix[x, y] = matrix[y, x] = work.normal[x, y]
-    out[0], out[2:] = p, np.linalg.inv(matrix)
+            out[2 + x, y] = out[2 + y, x] = work.normal[x, y]
     out[1, 0], out[1, 1] = least / bins, cone_gain(work, p, own, least) / least
 
 # %% ../../../nbs/physics/losscone/15_population.ipynb #cb0ee953
@@ -187,8 +186,9 @@ def learn_population(
     out = np.full((len(full.energy), 2 + N_SWEEP, N_SWEEP), np.nan)
     work = make_joint(full.energy.shape[1])
     _learn_all(full, work, half_width, scatter, out)
-    best, (misfit, gain), covariance = out[:, 0], out[:, 1, :2].T, out[:, 2:]
+    misfit, gain = out[:, 1, :2].T
     clear = (misfit < CLEAR_MISFIT) & (gain > CLEAR_GAIN)
-    clear &= np.isfinite(covariance).all(axis=(1, 2))
-    clear &= (np.diagonal(covariance, axis1=1, axis2=2) > 0).all(axis=1)
-    return pool_sweeps(best[clear], covariance[clear])
+    clear &= np.isfinite(out[:, 2:]).all(axis=(1, 2))
+    covariance = np.linalg.inv(out[clear, 2:])
+    known = (np.diagonal(covariance, axis1=1, axis2=2) > 0).all(axis=1)
+    return pool_sweeps(out[clear, 0][known], covariance[known])

@@ -13,6 +13,7 @@ from .cells import Sweep
 from lunar_potential.physics.losscone.descent import (
     LOWEST_RATIO,
     LOWEST_U,
+    bounded_step,
     descend_joint,
     fit_rows,
     form_equations,
@@ -276,13 +277,16 @@ def spacecraft_slope(
     own: np.ndarray,  # (C, N_ROW) the same
 ) -> float:  # V per volt
     "Change of the best potential with that of the spacecraft."
-    step = np.zeros(N_SWEEP)
+    before = np.zeros(N_SWEEP)
     work.held[:] = False
+    form_equations(work, p, own)
+    bounded_step(work, p, before)
+    after = before.copy()
     _shift_spacecraft(work.rows, 1.0)
     form_equations(work, p, own)
-    solve_sweep(work, work.normal[:, N_SWEEP].copy(), step)
+    solve_sweep(work, work.normal[:, N_SWEEP].copy(), after)
     _shift_spacecraft(work.rows, -1.0)
-    return min(max(step[U], -3.0), 3.0)
+    return min(max(after[U] - before[U], -3.0), 3.0)
 
 
 @compiled(error_model="numpy")
