@@ -21,6 +21,7 @@ from lunar_potential.results import (
     write_results,
 )
 from lunar_potential.schema import ADDED
+from lunar_potential.stages import in_one_light
 from lunar_potential.synthetic.draws import draw_sweeps
 from lunar_potential.synthetic.scenario import SCENARIOS
 from lunar_potential.synthetic.sweeps import simulate_sweeps
@@ -304,3 +305,31 @@ def test_the_summary_says_how_many_limits_there_are(results):
     lit = table.loc["footpoint in sun"]
     assert lit["u_surface median"] <= lit["u_surface median at most"] <= 0
     assert lower_limits(sweep_table(spec)).sum() <= limits.sum()
+
+
+# ---- quality and light
+
+
+def test_a_sweep_that_the_model_does_not_describe_is_flagged():
+    good, edge, misfit = record(0.0), record(0.0, edge=8), record(0.0, misfit=300)
+    assert not good.flags[0] & Flag.POOR_FIT
+    assert edge.flags[0] & Flag.POOR_FIT and misfit.flags[0] & Flag.POOR_FIT
+    assert 0 < edge.quality[0] < good.quality[0] < 1
+    assert misfit.quality[0] < good.quality[0]
+
+
+def test_without_a_cone_there_is_no_quality():
+    assert np.isnan(record(0.0, gain=10).quality[0])
+
+
+def test_rows_on_the_other_side_of_a_change_of_light_are_left_out():
+    energy = np.geomspace(2e4, 40, 15)[None]
+    flux = np.ones((1, 15, 88))
+    lit = (np.arange(15) < 6).astype(float)[None]  # the low energies are in shadow
+    used = np.isfinite(in_one_light({"energy": energy, "flux": flux}, lit)["flux"])
+    assert used[0, :, 0].tolist() == (np.arange(15) >= 6).tolist()
+    late = (np.arange(15) < 12).astype(float)[None]  # too few rows after the change
+    used = np.isfinite(in_one_light({"energy": energy, "flux": flux}, late)["flux"])
+    assert used[0, :, 0].tolist() == (np.arange(15) < 12).tolist()
+    steady = {"energy": energy, "flux": flux}
+    assert in_one_light(steady, np.ones((1, 15))) is steady

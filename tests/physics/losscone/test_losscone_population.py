@@ -6,9 +6,11 @@ import math
 import numpy as np
 import pytest
 
+from lunar_potential.config import Config
 from lunar_potential.physics.losscone.joint import (
     BACK_SLOPE,
     N_SWEEP,
+    PRIOR,
     PRIOR_SD,
     RESPONSE_SD,
     SKEW,
@@ -22,6 +24,8 @@ from lunar_potential.physics.losscone.population import (
     pool_sweeps,
 )
 from lunar_potential.quality.study.information import known_day
+from lunar_potential.quality.study.injection import inject
+from lunar_potential.synthetic.draws import draw_sweeps
 
 BAND = 0.5 / math.sqrt(8 * math.log(2))  # standard deviation, half width of 0.5 E
 
@@ -83,3 +87,31 @@ def test_population_survives_writing():
 def test_a_day_without_sweeps_is_nominal():
     empty = np.empty((0, N_SWEEP))
     assert pool_sweeps(empty, np.empty((0, N_SWEEP, N_SWEEP))) == NOMINAL
+
+
+def test_no_sweep_decides_alone_what_a_day_has_learned():
+    q, n = SKEW, 40
+    best = np.tile(PRIOR, (n, 1))
+    covariance = np.tile(np.diag(np.minimum(0.5 * PRIOR_SD**2, 1.0)), (n, 1, 1))
+    quiet = pool_sweeps(best, covariance)
+    best[7, q] += 3.0  # far off, and a hundred times as sure of itself
+    covariance[7, q, q] /= 100
+    loud = pool_sweeps(best, covariance)
+    assert quiet.mean[q] == pytest.approx(PRIOR[q])
+    assert abs(loud.mean[q] - PRIOR[q]) < 2 * quiet.sd[q]
+
+
+@pytest.mark.parametrize(
+    "n, config, learns",
+    [
+        (240, Config(), True),
+        (60, Config(), False),  # too few sweeps speak for no day
+        (240, Config(choose_response=False), False),
+        (240, Config(fit_method="likelihood", choose_response=False), False),
+    ],
+)
+def test_a_file_learns_if_it_may_and_has_enough_sweeps(n, config, learns):
+    sweeps = draw_sweeps("control", n, seed=3, regimes=("solar_wind", "magnetosheath"))
+    (calibration,) = inject(sweeps, config=config, seed=3).calibrations
+    assert (calibration.population is not None) == learns
+    assert not learns or calibration.population.sweeps > 30
