@@ -82,7 +82,7 @@ class Config:
         records = {name: kinds[name](**values[name]) for name in kinds.keys() & values}
         return cls(**values | records)
 
-
+# %% ../nbs/01_config.ipynb #fa091f5b
 def _check_choice(name, value, choices):
     if value not in choices:
         raise ValueError(f"{name} is {value!r}; choose one of {', '.join(choices)}")

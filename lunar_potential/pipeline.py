@@ -177,7 +177,7 @@ def fit_sweeps(
         fitted = run_chunks(surface_potential_worker, tasks, SURFACE, n_jobs, progress)
     return u_rows, charged, fitted, calibration
 
-
+# %% ../nbs/04_pipeline.ipynb #13d97bee
 def _with_population(arrays, charged, cells, calibration, config):
     "The calibration, with what the joint fit learns from some of the file's sweeps."
     from lunar_potential.physics.losscone.cells import Sweep

@@ -162,7 +162,7 @@ def prepare_sweeps(
     cells = make_cells(er.theta, factor)
     return Prepared(block, b_moonward, cells, electrons, detector, calibration)
 
-
+# %% ../nbs/02_stages.ipynb #07a6578f
 def _calibrated(block, theta, mu, config):
     "Counts, calibration, and counts per flux in the calibrated scale."
     from lunar_potential.data.er.counts import count_factor
