@@ -185,6 +185,7 @@ def _with_population(arrays, charged, cells, calibration, config):
         LEARNING_ERROR,
         LEARNING_SWEEPS,
         learn_population,
+        spread_over,
     )
 
     if config.fit_method != "joint" or not config.choose_response:
@@ -196,11 +197,7 @@ def _with_population(arrays, charged, cells, calibration, config):
     some = np.flatnonzero(connected & (error < LEARNING_ERROR))
     if len(some) < 2 * LEARNING_SWEEPS:  # too few to speak for a day
         return calibration
-    spread = np.linspace(0, len(some) - 1, LEARNING_SWEEPS)
-    a = {
-        name: values[some[spread.round().astype(int)]]
-        for name, values in arrays.items()
-    }
+    a = {name: values[spread_over(some)] for name, values in arrays.items()}
     background = calibration.background * a["background_factor"]
     sweeps = Sweep(
         *(a[name] for name in ("energy", "flux", "phi")),

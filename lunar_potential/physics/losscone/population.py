@@ -33,8 +33,8 @@ from ...run.compiled import compiled
 
 # %% auto #0
 __all__ = ['INSTRUMENT', 'SPREAD', 'LEAST_SD', 'LEAST_SPREAD', 'CLEAR_MISFIT', 'CLEAR_GAIN', 'DOUBT', 'MOST_OF_ONE',
-           'FAR_FROM_ALL', 'NAMES', 'NOMINAL', 'LEARNING_SWEEPS', 'LEARNING_ERROR', 'Population', 'pool_sweeps',
-           'learn_population']
+           'FAR_FROM_ALL', 'NAMES', 'NOMINAL', 'LEARNING_SWEEPS', 'LEARNING_ERROR', 'Population', 'spread_over',
+           'pool_sweeps', 'learn_population']
 
 # %% ../../../nbs/physics/losscone/15_population.ipynb #74c447eb
 @compiled(error_model="numpy")
@@ -154,6 +154,14 @@ NOMINAL = Population(tuple(PRIOR.tolist()), tuple(PRIOR_SD.tolist()))
 # %% ../../../nbs/physics/losscone/15_population.ipynb #6696e0ce
 LEARNING_SWEEPS = 50  # that are enough
 LEARNING_ERROR = 5.0  # V, of the spacecraft's potential, at most
+
+
+def spread_over(
+    usable: np.ndarray,  # (n,) numbers of the sweeps that can be learned from
+) -> np.ndarray:  # (LEARNING_SWEEPS,) or fewer of them
+    "Evenly spread ones, from the first to the last."
+    number = min(len(usable), LEARNING_SWEEPS)
+    return usable[np.linspace(0, len(usable) - 1, number).round().astype(int)]
 
 
 @compiled(error_model="numpy")

@@ -36,10 +36,10 @@ from lunar_potential.physics.losscone.joint import (
 from ...physics.losscone.jointfit import JointFitter
 from ...physics.losscone.model import LEAST_CHANNELS, one_sweep
 from lunar_potential.physics.losscone.population import (
-    LEARNING_SWEEPS,
     NOMINAL,
     Population,
     learn_population,
+    spread_over,
 )
 from ...physics.losscone.profile import ROOT_95
 from ...physics.losscone.rows import HATS, read_rows
@@ -203,8 +203,7 @@ def known_day(
     arrays = *(block[key] for key in ("energy", "flux", "phi")), ready.cells
     sweeps = Sweep(*arrays, ready.b_moonward, u_sc, calibration.gain, background)
     usable = np.flatnonzero(truth.connected & np.isfinite(u_sc))
-    place = np.linspace(0, len(usable) - 1, min(len(usable), LEARNING_SWEEPS))
-    taught = _some(sweeps, usable[place.round().astype(int)])
+    taught = _some(sweeps, spread_over(usable))
     learned = calibration.response.half_width, calibration.scatter
     population = learn_population(taught, *learned)
     return KnownDay(
