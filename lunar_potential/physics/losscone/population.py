@@ -61,14 +61,14 @@ LEAST_SD = np.array([0.03, 0.003, 0.1])  # of these
 LEAST_SPREAD = {SMEAR: 0.5, LOG_BACK: 0.3, BACK_SLOPE: 0.1}
 CLEAR_MISFIT, CLEAR_GAIN = 1.2, 0.4  # at most per bin; at least, over the misfit
 DOUBT = 4.0  # sweeps that the prior's spread counts for
-MOST_OF_ONE = 3.0  # times the median knowledge of a sweep, at most
+MOST_OF_ONE = 0.1  # of what all sweeps know, at most
 FAR_FROM_ALL = 9.0  # squared deviation from the others beyond which one counts less
 
 
 def _trust(extra, said, mean):
     "Weights of the sweeps: none counts for much, or contradicts the others by far."
     size = np.einsum("sqq,q->s", extra, PRIOR_SD[list(INSTRUMENT)] ** 2)
-    weight = np.minimum(1.0, MOST_OF_ONE * np.median(size) / np.maximum(size, 1e-9))
+    weight = np.minimum(1.0, MOST_OF_ONE * size.sum() / np.maximum(size, 1e-9))
     if mean is None:
         return weight
     miss = said - extra @ mean
