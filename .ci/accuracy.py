@@ -22,7 +22,7 @@ COLUMNS = {  # heading -> format of a row
     "95 % sets hold, shade": lambda row: share(row["covered_95_shade"]),
     "68 % sets hold": lambda row: share(row["covered_68"]),
     "width, shade (V)": lambda row: volts(row["width_shade"]),
-    "without constants, at most (V)": lambda row: volts(row["width_own"]),
+    "without constants (V)": lambda row: volts(row["width_own"]),
     "U_sc found": lambda row: share(row["u_sc_found"]),
 }
 

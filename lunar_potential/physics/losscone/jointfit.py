@@ -34,7 +34,8 @@ from ...run.compiled import compiled
 from ...units import Flag
 
 # %% auto #0
-__all__ = ['POOR_MISFIT', 'POOR_EDGE', 'LEAST_GAIN', 'GAIN_OF_MISFIT', 'SLOPE_GROWTH', 'fit_quality_of', 'JointFitter']
+__all__ = ['POOR_MISFIT', 'POOR_EDGE', 'LEAST_GAIN', 'GAIN_OF_MISFIT', 'SLOPE_GROWTH', 'fit_quality_of', 'spacecraft_influence',
+           'JointFitter']
 
 # %% ../../../nbs/physics/losscone/13_jointfit.ipynb #8589674e
 @compiled(error_model="numpy")
@@ -64,6 +65,15 @@ GAIN_OF_MISFIT = 0.4
 SLOPE_GROWTH = 60.0  # V of potential over which dU/dU_sc grows by 1
 
 
+def spacecraft_influence(
+    slope,  # |dU/dU_sc| at the best value, (S,)
+    below,  # distance of the end of a set below the best value, V, (S,); 0: above it
+):  # (S,) |dU/dU_sc| at that end
+    "How much an end of a set moves with the spacecraft's potential, at most as U_sc."
+    there = slope + np.maximum(below, 0.0) / SLOPE_GROWTH
+    return np.minimum(there, np.maximum(slope, 1.0))
+
+
 def _bounds(c, error, whole):
     "Ends of both sets, (S,) each; NaN where nothing was fitted."
     slope, ends = np.nan_to_num(np.abs(c["shift"]), nan=np.inf), []
@@ -73,8 +83,7 @@ def _bounds(c, error, whole):
         ("lower_68", ROOT_68),
         ("upper_68", ROOT_68),
     ):
-        there = slope + np.maximum(c["u"] - c[name], 0.0) / SLOPE_GROWTH
-        there = np.minimum(there, np.maximum(slope, 1.0))
+        there = spacecraft_influence(slope, c["u"] - c[name])
         moved = np.multiply(error, there, out=np.zeros(len(slope)), where=error > 0)
         end = widen_bound(c["u"], c[name], moved, root)
         side = np.inf if name.startswith("upper") else -np.inf

@@ -11,6 +11,8 @@ import dataclasses
 import numpy as np
 
 from ...config import Config
+from ...physics.losscone.jointfit import spacecraft_influence
+from ...physics.losscone.profile import ROOT_95
 from .injection import Injection, inject
 from .truths import DAY
 from ...run.jobs import map_items
@@ -36,12 +38,34 @@ def _coverages(injection, known):
     }
 
 
-def _without_constants(injection, width):
+def _own_distance(distance, spec, below):
+    "Distance of an end from the best value if the charging constants were exact."
+    slope, own = np.abs(spec["du_duspacecraft"]), spec["u_spacecraft_error"]
+    error = np.hypot(own, np.nan_to_num(spec["u_spacecraft_constants_error"]))
+
+    def widened(fitted, error):
+        there = spacecraft_influence(slope, fitted if below else 0.0)
+        return np.hypot(fitted, ROOT_95 * error * there)
+
+    low, high = np.zeros(len(distance)), np.array(distance, float)
+    for _ in range(50):  # the fitted distance, by bisection
+        middle = 0.5 * (low + high)
+        far = widened(middle, error) > distance
+        low, high = np.where(far, low, middle), np.where(far, middle, high)
+    return widened(low, own)
+
+
+def _width_without_constants(injection):
     "Widths of the sets if the constants of the current balance were exact."
-    spec = injection.spec
-    shared = np.nan_to_num(spec["u_spacecraft_constants_error"])
-    part = 2 * 1.96 * shared * np.abs(spec["du_duspacecraft"])
-    return np.sqrt(np.maximum(width**2 - part**2, 0.0))
+    spec, (lower, upper) = injection.spec, injection.bounds(95)
+    u = spec["u_surface"]
+    with np.errstate(invalid="ignore"):
+        ends = (
+            u - _own_distance(u - lower, spec, True),
+            u + _own_distance(np.minimum(upper, 0) - u, spec, False),
+        )
+        top = np.where(np.isposinf(upper), 0.0, np.minimum(ends[1], 0.0))
+        return top - ends[0]
 
 
 def _spacecraft_row(injection):
@@ -78,7 +102,7 @@ def scenario_row(
         "error_p95": _percentile(error, 95),
         **_coverages(injection, known),
         "width_shade": _percentile(width[closed], 50),
-        "width_own": _percentile(_without_constants(injection, width)[closed], 50),
+        "width_own": _percentile(_width_without_constants(injection)[closed], 50),
         "false": _mean(injection.identified[~reached]),
         **_spacecraft_row(injection),
     }
