@@ -128,9 +128,18 @@ def _errors(page):
     ).all_inner_texts()
 
 
-def _trace(plot, number, name):
-    "An array of a trace as the browser has it."
-    return plot.evaluate(f"e => Array.from(e._fullData[{number}].{name})")
+# The traces before it depend on which sets a sweep has: it is found by its name.
+DISPLAYED = "e._fullData.find(t => t.name === 'displayed model').x[0]"
+
+
+def _displayed(plot):
+    "Potential of the displayed model (V) as the browser has it."
+    return plot.evaluate(f"e => {DISPLAYED}")
+
+
+def _points(plot):
+    "Points of the map as the browser has them."
+    return plot.evaluate("e => Array.from(e._fullData[0].x)")
 
 
 def _plots(page):
@@ -144,7 +153,7 @@ def test_slider_moves_the_model_and_not_the_data(tutorial):
     expect(plot).to_be_visible(timeout=WAIT)
     data, at, edge = (
         plot.evaluate("e => JSON.stringify(e._fullData[0].z)"),
-        _trace(plot, 8, "x")[0],
+        _displayed(plot),
         plot.locator(".scatterlayer path.js-line").first.get_attribute("d"),
     )
     handle = page.locator(".widget-slider .noUi-handle").first
@@ -156,15 +165,15 @@ def test_slider_moves_the_model_and_not_the_data(tutorial):
         "d", edge, timeout=WAIT
     )
     page.wait_for_function(
-        "([plot, at]) => Math.abs(plot._fullData[8].x[0] - at) > 3.9",
+        f"([e, at]) => Math.abs({DISPLAYED} - at) > 3.9",
         arg=[plot.element_handle(), at],
         timeout=WAIT,
     )
-    assert abs(_trace(plot, 8, "x")[0] - (at + 4.0)) < 0.3  # eight steps of half a volt
+    assert abs(_displayed(plot) - (at + 4.0)) < 0.3  # eight steps of half a volt
     assert plot.evaluate("e => JSON.stringify(e._fullData[0].z)") == data
     page.get_by_role("button", name="back to the fit").first.click()
     page.wait_for_function(
-        "([plot, at]) => Math.abs(plot._fullData[8].x[0] - at) < 0.01",
+        f"([e, at]) => Math.abs({DISPLAYED} - at) < 0.01",
         arg=[plot.element_handle(), at],
         timeout=WAIT,
     )
@@ -204,7 +213,7 @@ def test_click_on_a_point_opens_its_sweep(tutorial):
 def test_filter_draws_other_points(tutorial):
     page, _ = tutorial
     moon = _plots(page).nth(1)
-    before = len(_trace(moon, 0, "x"))
+    before = len(_points(moon))
     regime = page.locator(
         ".widget-select-multiple select, .widget-select select[multiple]"
     ).last
@@ -214,12 +223,12 @@ def test_filter_draws_other_points(tutorial):
         arg=[moon.element_handle(), before],
         timeout=WAIT,
     )
-    assert 0 < len(_trace(moon, 0, "x")) < before
+    assert 0 < len(_points(moon)) < before
 
 
 def test_globe_shows_the_same_points(tutorial):
     page, _ = tutorial
-    number = len(_trace(_plots(page).nth(1), 0, "x"))
+    number = len(_points(_plots(page).nth(1)))
     page.get_by_role("tab", name="globe").click()
     globe = page.locator(".jupyter-widgets .js-plotly-plot:has(canvas)").first
     expect(globe).to_be_visible(timeout=WAIT)
