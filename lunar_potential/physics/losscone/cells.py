@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ...run.compiled import compiled
+from ...run.compiled import inner
 from ...units import N_CELLS, cells_in_ring
 
 # %% auto #0
@@ -21,7 +21,7 @@ __all__ = ['NODE', 'NODES', 'PARTS', 'COUNTS', 'NOISE', 'FULL', 'COSINE', 'SEEN'
            'pitch_cosines', 'code_middle', 'read_channel']
 
 # %% ../../../nbs/physics/losscone/01_cells.ipynb #e72a6b18
-@compiled(error_model="numpy")
+@inner(error_model="numpy")
 def critical_angle(
     x: float,  # (B_s/B_m) (1 + U/E)
 ) -> float:  # loss cone angle, deg: 0 all return, 90 none do
@@ -33,7 +33,7 @@ def critical_angle(
     return 0.5 * arc_cosine(1 - 2 * x)  # cos 2a = 1 - 2x
 
 
-@compiled(error_model="numpy")
+@inner(error_model="numpy")
 def arc_cosine(
     c: float,  # from -1 to 1
 ) -> float:  # deg
@@ -157,7 +157,7 @@ def make_work(
     return work
 
 # %% ../../../nbs/physics/losscone/01_cells.ipynb #05d7a93c
-@compiled(error_model="numpy")
+@inner(error_model="numpy")
 def _deposit_ramp(table, n, angle, half_width, share):
     "Adds one part's ramp, as second differences, to column n."
     low = max(angle - half_width, 0.0) / NODE
@@ -171,7 +171,7 @@ def _deposit_ramp(table, n, angle, half_width, share):
     table[(i + 1) * N_CELLS + n] += slope * (high - i)
 
 
-@compiled(error_model="numpy")
+@inner(error_model="numpy")
 def _sum_twice(table, number, start):
     "Turns the second differences of the first columns into T, which begins at `start`."
     value, slope = np.empty(N_CELLS), np.empty(N_CELLS)
@@ -189,7 +189,7 @@ def _sum_twice(table, number, start):
 PART_REACH = math.sin(math.radians(11.5))
 
 
-@compiled(error_model="numpy", inline="always")
+@inner(error_model="numpy", inline="always")
 def _upgoing_angles(cells, c, cos_phi, sin_phi, b, angles):
     """Sets the angles of a cell's nine parts from the upgoing field direction, deg.
 
@@ -203,7 +203,7 @@ def _upgoing_angles(cells, c, cos_phi, sin_phi, b, angles):
             angles[p * PARTS + t] = arc_cosine(min(1.0, max(-1.0, -mu)))
 
 
-@compiled(error_model="numpy", inline="always")
+@inner(error_model="numpy", inline="always")
 def _cell_angles(cells, c, phi, b, angles):
     "Cosine of the pitch angle of a cell's centre, and the smallest of `angles`, deg."
     cos_phi, sin_phi = math.cos(math.radians(phi)), math.sin(math.radians(phi))
@@ -232,7 +232,7 @@ def pitch_cosines(
 BEAM_WIDTH = 15.0  # deg, standard deviation of the secondary beam about the field line
 
 
-@compiled(error_model="numpy")
+@inner(error_model="numpy")
 def _cell_shares(cell, table, n, angles, half_width):
     "Sets the shares up and beam of cell n of a channel, and its column of the table."
     number, beam = 0, 0.0
@@ -245,7 +245,7 @@ def _cell_shares(cell, table, n, angles, half_width):
     cell[UP, n], cell[BEAM, n] = number / 9, beam / 9
 
 # %% ../../../nbs/physics/losscone/01_cells.ipynb #cbb67522
-@compiled(error_model="numpy")
+@inner(error_model="numpy")
 def code_middle(
     k: float,  # counts, as in the files
 ) -> float:  # counts
@@ -253,7 +253,7 @@ def code_middle(
     return k + 0.5 * (math.ldexp(1.0, math.frexp(k)[1] - 5) - 1) if k >= 32 else k
 
 
-@compiled(error_model="numpy", inline="always")
+@inner(error_model="numpy", inline="always")
 def _set_counts(plane, n, sweep, c, energy, flux, centre):
     "Sets counts, background, counts per unit flux and |cos pitch| of cell c at n."
     unit = sweep.cells.factor[c]
@@ -263,7 +263,7 @@ def _set_counts(plane, n, sweep, c, energy, flux, centre):
     plane[COSINE, n] = abs(centre)
 
 # %% ../../../nbs/physics/losscone/01_cells.ipynb #87e3fd56
-@compiled(error_model="numpy")
+@inner(error_model="numpy")
 def read_channel(
     work: Work,  # is filled
     i: int,  # channel of the workspace

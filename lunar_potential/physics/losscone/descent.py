@@ -23,22 +23,23 @@ from lunar_potential.physics.losscone.joint import (
     PRIOR,
     Joint,
     U,
+    derive_row,
     expect_row,
     landing_flux,
     make_joint,
     set_variances,
 )
 from .rows import ANGLES, BINS, HATS, STEP
-from ...run.compiled import compiled
+from ...run.compiled import compiled, inner
 
 # %% auto #0
 __all__ = ['LOWEST_U', 'LOWEST_RATIO', 'HIGHEST_RATIO', 'LOWER_LIMIT', 'UPPER_LIMIT', 'GRID_U', 'GRID_RATIO', 'COARSE_NODE',
-           'COARSE_WEIGHT', 'STARTS', 'WORTH', 'NEAR', 'FAR_OFF', 'UNCONVINCING', 'joint_misfit', 'factorize',
-           'form_equations', 'solve_sweep', 'bounded_step', 'descend_joint', 'move_potential', 'fit_incident',
-           'coarse_misfit', 'find_valleys', 'fit_rows']
+           'COARSE_WEIGHT', 'STARTS', 'INCIDENT', 'FIRST', 'POLISH', 'FAR_BIN', 'WORTH', 'NEAR', 'FAR_OFF',
+           'UNCONVINCING', 'joint_misfit', 'copy_point', 'factorize', 'form_equations', 'solve_sweep', 'bounded_step',
+           'descend_joint', 'move_potential', 'fit_incident', 'coarse_misfit', 'find_valleys', 'fit_rows']
 
 # %% ../../../nbs/physics/losscone/11_descent.ipynb #ff8b491f
-@compiled(error_model="numpy")
+@inner(error_model="numpy")
 def _row_prior(own):
     "Misfit of a row's own parameters with their priors."
     total = 0.0
@@ -49,7 +50,7 @@ def _row_prior(own):
     return total
 
 
-@compiled(error_model="numpy")
+@inner(error_model="numpy")
 def joint_misfit(
     work: Joint,  # with data and variances
     p: np.ndarray,  # (N_SWEEP,) parameters of the sweep
@@ -61,7 +62,7 @@ def joint_misfit(
     for q in range(N_SWEEP):
         total += work.prior[1, q] * (p[q] - work.prior[0, q]) ** 2
     for j in range(rows.size[0]):
-        expect_row(work, j, p, own[j], landing, False)
+        expect_row(work, j, p, own[j], landing)
         total += _row_prior(own[j])
         for b in range(BINS):
             if rows.cells[j, b] > 0:
@@ -70,7 +71,22 @@ def joint_misfit(
     return total
 
 # %% ../../../nbs/physics/losscone/11_descent.ipynb #cccab593
-@compiled(error_model="numpy")
+@inner(error_model="numpy")
+def copy_point(
+    p: np.ndarray,  # (N_SWEEP,) parameters of the sweep
+    own: np.ndarray,  # (R, N_ROW) parameters of rows
+    to_p: np.ndarray,  # (N_SWEEP,) is filled
+    to_own: np.ndarray,  # (C, N_ROW) its first R rows are filled
+) -> None:
+    "Copies parameters, as loops because they compile in a tenth of the time."
+    for q in range(N_SWEEP):
+        to_p[q] = p[q]
+    for j in range(own.shape[0]):
+        for x in range(N_ROW):
+            to_own[j, x] = own[j, x]
+
+
+@inner(error_model="numpy")
 def _start_row(matrix, coupling, own):
     "Priors of a row in its normal equations."
     matrix[:] = 0.0
@@ -89,7 +105,7 @@ def _start_row(matrix, coupling, own):
         matrix[q, q] += 1e-6
 
 
-@compiled(error_model="numpy", inline="always")
+@inner(error_model="numpy", inline="always")
 def _add_bin(row, sweep, miss, inverse, first, matrix, coupling, normal):
     "Adds a bin to the normal equations; the sweep's derivatives start at `first`."
     for x in range(N_ROW):
@@ -108,13 +124,12 @@ def _add_bin(row, sweep, miss, inverse, first, matrix, coupling, normal):
                 normal[x, y] += scaled * sweep[y]
 
 # %% ../../../nbs/physics/losscone/11_descent.ipynb #4358704f
-@compiled(error_model="numpy")
+@inner(error_model="numpy")
 def factorize(
     matrix: np.ndarray,  # (n, n) positive definite; lower triangle becomes its factor
-    n: int,  # size
 ) -> None:
     "Cholesky factor in place."
-    for x in range(n):
+    for x in range(matrix.shape[0]):
         for y in range(x + 1):
             total = matrix[x, y]
             for z in range(y):
@@ -125,10 +140,10 @@ def factorize(
                 matrix[x, y] = total / matrix[y, y]
 
 
-@compiled(error_model="numpy")
+@inner(error_model="numpy")
 def _eliminate_row(matrix, coupling, normal):
     "Removes a row from the equations of the sweep; returns the fall it can give."
-    factorize(matrix, N_ROW)
+    factorize(matrix)
     for column in range(N_SWEEP + 1):
         for x in range(N_ROW):
             total = coupling[x, column]
@@ -145,7 +160,7 @@ def _eliminate_row(matrix, coupling, normal):
     return total
 
 # %% ../../../nbs/physics/losscone/11_descent.ipynb #b1ac3806
-@compiled(error_model="numpy")
+@inner(error_model="numpy")
 def _start_sweep(normal, prior, p):
     "Priors of the sweep in its normal equations; returns their misfit."
     total = 0.0
@@ -158,7 +173,7 @@ def _start_sweep(normal, prior, p):
     return total
 
 
-@compiled(error_model="numpy")
+@inner(error_model="numpy")
 def _add_row(work, j, own):
     "Adds the bins of a row to the normal equations; returns their misfit."
     rows, total = work.rows, 0.0
@@ -174,7 +189,7 @@ def _add_row(work, j, own):
     return total
 
 
-@compiled(error_model="numpy")
+@inner(error_model="numpy")
 def form_equations(
     work: Joint,  # normal, factor and coupling are filled
     p: np.ndarray,  # (N_SWEEP,) parameters of the sweep
@@ -185,14 +200,15 @@ def form_equations(
     landing = landing_flux(rows, p[U])
     total = _start_sweep(normal, work.prior, p)
     for j in range(rows.size[0]):
-        expect_row(work, j, p, own[j], landing, True)
+        state = expect_row(work, j, p, own[j], landing)
+        derive_row(work, j, p, own[j], landing, state)
         _start_row(work.factor[j], work.coupling[j], own[j])
         total += _row_prior(own[j]) + _add_row(work, j, own[j])
         fall += _eliminate_row(work.factor[j], work.coupling[j], normal)
     return total, fall
 
 # %% ../../../nbs/physics/losscone/11_descent.ipynb #686761b6
-@compiled(error_model="numpy")
+@inner(error_model="numpy")
 def _held_matrix(work, right, out):
     "Fills `matrix`, and `out` with the right-hand side, for what is not held."
     for x in range(N_SWEEP):
@@ -210,7 +226,7 @@ def _held_matrix(work, right, out):
         right[x] = total
 
 
-@compiled(error_model="numpy")
+@inner(error_model="numpy")
 def solve_sweep(
     work: Joint,  # with normal equations and `held`; `matrix` becomes a factor
     right: np.ndarray,  # (N_SWEEP,) right-hand side; changed
@@ -219,7 +235,7 @@ def solve_sweep(
     "Solves the equations of the sweep; held parameters keep their steps."
     matrix = work.matrix
     _held_matrix(work, right, out)
-    factorize(matrix, N_SWEEP)
+    factorize(matrix)
     for x in range(N_SWEEP):
         if not work.held[x]:
             total = right[x]
@@ -244,7 +260,7 @@ LOWER_LIMIT = np.array(
 UPPER_LIMIT = np.array([0, HIGHEST_RATIO, 30, 0.5, 0.05, 2, 0, 2, 5, 10, 3, 1.0])
 
 
-@compiled(error_model="numpy")
+@inner(error_model="numpy")
 def _step_sweep(p, step, held, out):
     "A step within the limits; U and the ratio move a bounded way."
     for q in range(N_SWEEP):
@@ -257,7 +273,7 @@ def _step_sweep(p, step, held, out):
         out[q] = min(max(p[q] + move, LOWER_LIMIT[q]), UPPER_LIMIT[q])
 
 
-@compiled(error_model="numpy")
+@inner(error_model="numpy")
 def bounded_step(
     work: Joint,  # with equations at p, and `held`; more may be held afterwards
     p: np.ndarray,  # (N_SWEEP,) parameters of the sweep
@@ -266,7 +282,8 @@ def bounded_step(
     "Step to the best point within the limits, linearly; `held` and its steps are set."
     right = np.empty(N_SWEEP)
     for _ in range(3):
-        right[:] = work.normal[:, N_SWEEP]
+        for q in range(N_SWEEP):
+            right[q] = work.normal[q, N_SWEEP]
         solve_sweep(work, right, step)
         inside = True
         for q in range(N_SWEEP):
@@ -278,7 +295,7 @@ def bounded_step(
             break
 
 # %% ../../../nbs/physics/losscone/11_descent.ipynb #8c127366
-@compiled(error_model="numpy")
+@inner(error_model="numpy")
 def _promised(normal, step):
     "How far a step would lower the misfit if all were linear."
     total = 0.0
@@ -289,7 +306,7 @@ def _promised(normal, step):
     return total
 
 
-@compiled(error_model="numpy")
+@inner(error_model="numpy")
 def _step_rows(work, own, p, moved):
     "The rows' parameters that belong to a step of the sweep, in work.trial."
     for j in range(work.rows.size[0]):
@@ -308,7 +325,7 @@ def _step_rows(work, own, p, moved):
         trial[OWN_YIELD] = max(trial[OWN_YIELD], -0.9)
 
 # %% ../../../nbs/physics/losscone/11_descent.ipynb #d11455c3
-@compiled(error_model="numpy")
+@inner(error_model="numpy")
 def _shorten(p, own, moved, trial, n):
     "Takes a third of a step, in place."
     for q in range(N_SWEEP):
@@ -318,7 +335,7 @@ def _shorten(p, own, moved, trial, n):
             trial[j, x] = own[j, x] + 0.35 * (trial[j, x] - own[j, x])
 
 
-@compiled(error_model="numpy")
+@inner(error_model="numpy")
 def _propose(work, p, own, free, fall, step, moved):
     "Sets moved and work.trial to the next point; returns the expected fall."
     for q in range(N_SWEEP):
@@ -330,23 +347,22 @@ def _propose(work, p, own, free, fall, step, moved):
     return fall
 
 # %% ../../../nbs/physics/losscone/11_descent.ipynb #5d34f917
-@compiled(error_model="numpy")
+@inner(error_model="numpy")
 def descend_joint(
     work: Joint,  # with data and variances
     p: np.ndarray,  # (N_SWEEP,) start; becomes the best
     own: np.ndarray,  # (C, N_ROW) start; becomes the best
-    free: int,  # first free parameter: 0, 1 (U is held), N_SWEEP (the rows' alone)
-    steps: int,  # at most
-    tolerance: float,  # of the misfit
+    way: np.ndarray,  # (3,) first free parameter, most steps, tolerance of the misfit
 ) -> float:  # misfit
     """Gauss-Newton descent with shortened steps.
 
-    It ends where the equations promise less than the tolerance."""
+    It ends where the equations promise less than the tolerance. The first free
+    parameter is 0; 1 where U is held; N_SWEEP for the rows' parameters alone."""
     step, moved, n = np.empty(N_SWEEP), np.empty(N_SWEEP), work.rows.size[0]
     least, fall = form_equations(work, p, own)
-    for _ in range(steps):
-        promised = _propose(work, p, own, free, fall, step, moved)
-        if promised < tolerance:
+    for _ in range(int(way[1])):
+        promised = _propose(work, p, own, way[0], fall, step, moved)
+        if promised < way[2]:
             return least
         for _ in range(4 if promised > 1 else 1):
             found, fall = form_equations(work, moved, work.trial)
@@ -355,13 +371,12 @@ def descend_joint(
             _shorten(p, own, moved, work.trial, n)
         if not found < least + 1e-6:
             return least
-        p[:] = moved
-        own[:n] = work.trial[:n]
+        copy_point(moved, work.trial[:n], p, own)
         least = found
     return least
 
 # %% ../../../nbs/physics/losscone/11_descent.ipynb #2c3b4806
-@compiled(error_model="numpy")
+@inner(error_model="numpy")
 def move_potential(
     work: Joint,  # with equations at p and own
     u: float,  # potential to go to, V
@@ -376,8 +391,7 @@ def move_potential(
     _step_sweep(p, step, work.held, moved)
     moved[U] = u
     _step_rows(work, own, p, moved)
-    p[:] = moved
-    own[: work.rows.size[0]] = work.trial[: work.rows.size[0]]
+    copy_point(moved, work.trial[: work.rows.size[0]], p, own)
 
 # %% ../../../nbs/physics/losscone/11_descent.ipynb #64d936f3
 GRID_U = -np.array(
@@ -393,14 +407,19 @@ COARSE_WEIGHT = np.array([0.52, 0.48])
 STARTS = 4
 
 
-@compiled(error_model="numpy")
+INCIDENT = np.array([N_SWEEP, 2, 2.0])  # a way for descend_joint
+
+
+@inner(error_model="numpy", inline="always")
 def fit_incident(
     work: Joint,  # variance is filled
     own: np.ndarray,  # (C, N_ROW) is filled
 ) -> int:  # bins with data
     "Hats of the incident bins alone, the others having no weight."
     rows, bins = work.rows, 0
-    p = PRIOR.copy()
+    p = np.empty(N_SWEEP)
+    for q in range(N_SWEEP):
+        p[q] = PRIOR[q]
     p[U], p[LOG_RATIO] = LOWEST_U, LOWEST_RATIO
     own[:] = 0.0
     own[:, :HATS] = 1.0
@@ -413,11 +432,11 @@ def fit_incident(
                 weightless = 1e12 if rows.up[j, b] > 0 else 1.0
                 work.variance[j, b] = variance * weightless
                 bins += 1
-    descend_joint(work, p, own, N_SWEEP, 2, 2.0)
+    descend_joint(work, p, own, INCIDENT)
     return bins
 
 # %% ../../../nbs/physics/losscone/11_descent.ipynb #9196b690
-@compiled(error_model="numpy")
+@inner(error_model="numpy")
 def _fill_tables(work, j, own, table, rest, inverse):
     "What returns of the upgoing bins of a row by angle, and what is left to explain."
     rows, flux, filled = work.rows, work.rows.flux[j], 0
@@ -443,14 +462,15 @@ def _fill_tables(work, j, own, table, rest, inverse):
     return filled
 
 # %% ../../../nbs/physics/losscone/11_descent.ipynb #e5dbe7fd
-@compiled(error_model="numpy")
+@inner(error_model="numpy")
 def coarse_misfit(
     work: Joint,  # with data
     own: np.ndarray,  # (C, N_ROW) of fit_incident
     out: np.ndarray,  # (31, 16) is filled: misfit by GRID_U and GRID_RATIO
-) -> None:
+) -> float:  # least of them
     "Misfit of the upgoing bins on the coarse grid; far bins count less."
     out[:] = 0.0
+    least = math.inf
     table, rest, inverse = np.empty((BINS, ANGLES)), np.empty(BINS), np.empty(BINS)
     place, cell = np.empty(2), np.empty(2, np.int64)
     for j in range(work.rows.size[0]):
@@ -474,9 +494,13 @@ def coarse_misfit(
                     if square > 25:
                         square = 25 + 5 * math.log(square / 25)
                     out[a, r] += square
+    for a in range(GRID_U.size):
+        for r in range(GRID_RATIO.size):
+            least = min(least, out[a, r])
+    return least
 
 # %% ../../../nbs/physics/losscone/11_descent.ipynb #d0b93865
-@compiled(error_model="numpy")
+@inner(error_model="numpy")
 def _is_valley(misfit, a, r):
     "Whether a point of the grid lies below its neighbours."
     for x in range(max(a - 1, 0), min(a + 2, misfit.shape[0])):
@@ -486,7 +510,7 @@ def _is_valley(misfit, a, r):
     return True
 
 
-@compiled(error_model="numpy")
+@inner(error_model="numpy")
 def find_valleys(
     misfit: np.ndarray,  # (31, 16) of coarse_misfit
     limit: float,  # highest misfit of a start
@@ -508,38 +532,50 @@ def find_valleys(
     return number
 
 # %% ../../../nbs/physics/losscone/11_descent.ipynb #11d8f164
+FIRST, POLISH = np.array([0, 4, 3.0]), np.array([0, 8, 0.02])  # ways of the descent
+FAR_BIN = 16.0  # squared deviation beyond which the variance of a bin grows
 WORTH = 30.0  # misfit above the best start up to which others are polished
 NEAR, FAR_OFF = 0.1, 40.0  # of the coarse misfit, above its minimum, for a start
 UNCONVINCING = 1.3  # misfit per bin above which every valley is a start
 
 
-@compiled(error_model="numpy")
+@inner(error_model="numpy")
+def _copy_table(table, out):
+    "Copies a table."
+    for j in range(table.shape[0]):
+        for b in range(table.shape[1]):
+            out[j, b] = table[j, b]
+
+
+@inner(error_model="numpy", inline="always")
 def _first_descents(work, hats, starts, number, points, rows, scores):
     "Descends from each start, with wide variances."
     for s in range(number):
         p, own = points[s], rows[s]
-        p[:] = work.prior[0]
+        copy_point(work.prior[0], hats, p, own)
         p[U], p[LOG_RATIO] = min(starts[s, 0], -2.0), starts[s, 1]
-        own[:] = hats
-        logs = set_variances(work, p, own, 0.06, False)
-        scores[s] = descend_joint(work, p, own, 0, 4, 3.0) + logs
+        logs = set_variances(work, p, own, 0.06, math.inf)
+        scores[s] = descend_joint(work, p, own, FIRST) + logs
 
 
-@compiled(error_model="numpy")
+@inner(error_model="numpy", inline="always")
 def _best_start(work, hats, starts, number, scatter, p, own):
     "Best parameters from the starts, and their variances; returns their misfit."
     points, scores = np.empty((number, N_SWEEP)), np.empty(number)
     rows = np.empty((number, own.shape[0], N_ROW))
     _first_descents(work, hats, starts, number, points, rows, scores)
-    best, limit, variance = math.inf, scores.min() + WORTH, work.variance.copy()
+    best, limit, variance = math.inf, math.inf, np.empty(work.variance.shape)
+    for s in range(number):
+        limit = min(limit, scores[s] + WORTH)
     for s in range(number):
         if scores[s] <= limit:
-            logs = set_variances(work, points[s], rows[s], scatter, True)
-            score = logs + descend_joint(work, points[s], rows[s], 0, 8, 0.02)
+            logs = set_variances(work, points[s], rows[s], scatter, FAR_BIN)
+            score = logs + descend_joint(work, points[s], rows[s], POLISH)
             if score < best:
                 best = score
-                p[:], own[:], variance[:] = points[s], rows[s], work.variance
-    work.variance[:] = variance
+                copy_point(points[s], rows[s], p, own)
+                _copy_table(work.variance, variance)
+    _copy_table(variance, work.variance)
     return joint_misfit(work, p, own)
 
 # %% ../../../nbs/physics/losscone/11_descent.ipynb #f1ca7442
@@ -554,8 +590,8 @@ def fit_rows(
     hats = np.empty(own.shape)
     bins = fit_incident(work, hats)
     grid, starts = np.empty((GRID_U.size, GRID_RATIO.size)), np.empty((STARTS, 2))
-    coarse_misfit(work, hats, grid)
-    number = find_valleys(grid, (1 + NEAR) * grid.min() + FAR_OFF, starts)
+    lowest = coarse_misfit(work, hats, grid)
+    number = find_valleys(grid, (1 + NEAR) * lowest + FAR_OFF, starts)
     least = _best_start(work, hats, starts, number, scatter, p, own)
     if least > UNCONVINCING * bins:
         more = find_valleys(grid, math.inf, starts)

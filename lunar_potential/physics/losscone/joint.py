@@ -21,7 +21,7 @@ from lunar_potential.physics.losscone.rows import (
     density_ratio,
     make_rows,
 )
-from ...run.compiled import compiled
+from ...run.compiled import inner
 
 # %% auto #0
 __all__ = ['U', 'LOG_RATIO', 'SMEAR', 'WIDTH', 'SHIFT', 'SKEW', 'LOG_BACK', 'BACK_SLOPE', 'YIELD', 'BEAM_HEIGHT', 'LINE_SHIFT',
@@ -29,7 +29,8 @@ __all__ = ['U', 'LOG_RATIO', 'SMEAR', 'WIDTH', 'SHIFT', 'SKEW', 'LOG_BACK', 'BAC
            'PRIOR_SD', 'PRIOR_WEIGHT', 'HAT_WEIGHT', 'OWN_WEIGHT', 'RESPONSE_SD', 'NODE', 'NODE_WEIGHT', 'SPREAD',
            'SPREAD_WEIGHT', 'SMEAR_ENERGY', 'EMISSION', 'KINETIC', 'KINETIC_WEIGHT', 'LIFT', 'LIFT_WEIGHT', 'ROOT_2_PI',
            'FAR', 'SHARE', 'MOST_BACK', 'LOWER', 'EDGE_VARIANCE', 'EDGE_BLUR', 'LINE_ERROR', 'BEAM_ERROR', 'Joint',
-           'make_joint', 'set_cone', 'line_unit', 'landing_flux', 'set_lines', 'expect_row', 'set_variances']
+           'make_joint', 'set_cone', 'line_unit', 'landing_flux', 'set_lines', 'derive_row', 'expect_row',
+           'set_variances']
 
 # %% ../../../nbs/physics/losscone/10_joint.ipynb #39916eef
 (
@@ -121,7 +122,7 @@ SPREAD_WEIGHT = SPREAD_WEIGHT / SPREAD_WEIGHT.sum()
 SMEAR_ENERGY = 500.0  # eV
 
 
-@compiled(error_model="numpy", inline="always")
+@inner(error_model="numpy", inline="always")
 def _add_angle(cone, angle, share, slopes):
     "Adds a node at an angle to the weights, and its slopes to their derivatives."
     weight, change, reach = cone
@@ -137,7 +138,7 @@ def _add_angle(cone, angle, share, slopes):
             change[q, k + 1] += moved
 
 
-@compiled(error_model="numpy")
+@inner(error_model="numpy")
 def _add_node(cone, p, ambient, measured, share, scaled, slopes):
     "Adds one energy of the band; `scaled` is its distance from the centre in ln E."
     ratio = math.exp(p[LOG_RATIO])
@@ -159,7 +160,7 @@ def _add_node(cone, p, ambient, measured, share, scaled, slopes):
         _add_angle(cone, moved, share * SPREAD_WEIGHT[m], slopes)
 
 # %% ../../../nbs/physics/losscone/10_joint.ipynb #66d44cc6
-@compiled(error_model="numpy")
+@inner(error_model="numpy")
 def _set_band(node, shape, energy, u_sc, scale, moved, skew):
     "Energies of a band and the share of each in the counts."
     total = 0.0
@@ -175,7 +176,7 @@ def _set_band(node, shape, energy, u_sc, scale, moved, skew):
         node[1, q] /= total
 
 
-@compiled(error_model="numpy")
+@inner(error_model="numpy")
 def set_cone(
     work: Joint,  # weight, change and reach are filled
     j: int,  # row
@@ -205,7 +206,7 @@ ROOT_2_PI = math.sqrt(2 * math.pi)
 FAR = 4.0  # standard deviations of the response up to which a line is seen
 
 
-@compiled(error_model="numpy")
+@inner(error_model="numpy")
 def line_unit(
     u: float,  # potential of the ground, V
 ) -> float:  # V
@@ -213,7 +214,7 @@ def line_unit(
     return 2 + 0.01 * abs(u)
 
 
-@compiled(error_model="numpy")
+@inner(error_model="numpy")
 def landing_flux(
     rows: Rows,  # with fluxes
     u: float,  # potential of the ground, V
@@ -227,7 +228,7 @@ def landing_flux(
     return 0.433 * total  # width of a row in ln E
 
 # %% ../../../nbs/physics/losscone/10_joint.ipynb #a102f793
-@compiled(error_model="numpy", inline="always")
+@inner(error_model="numpy", inline="always")
 def _band_place(prior, measured, energy):
     "Distance of an energy from the centre of a band, in standard deviations."
     width = RESPONSE_SD * math.exp(prior[0, WIDTH])
@@ -238,7 +239,7 @@ def _band_place(prior, measured, energy):
     return 2 * y / (1 + math.sqrt(root)) / width, width
 
 
-@compiled(error_model="numpy")
+@inner(error_model="numpy")
 def _add_narrow(rows, j, z, width, landing, ratio, u, k, narrow):
     "Adds secondaries of one energy to the bins of a row."
     kinetic = EMISSION * KINETIC[k]
@@ -252,10 +253,11 @@ def _add_narrow(rows, j, z, width, landing, ratio, u, k, narrow):
         narrow[b] += rate * (rows.up[j, b] - back)
 
 # %% ../../../nbs/physics/losscone/10_joint.ipynb #4584726a
-@compiled(error_model="numpy")
+@inner(error_model="numpy")
 def set_lines(
-    work: Joint,  # two planes of line are filled, from `plane` on
-    plane: int,  # 0, or 2
+    work: Joint,  # with data
+    narrow: np.ndarray,  # (BINS,) is filled: secondaries
+    wide: np.ndarray,  # (BINS,) is filled: beam
     j: int,  # row
     u: float,  # potential, V
     ratio: float,  # field at the spacecraft over that at the surface
@@ -264,7 +266,6 @@ def set_lines(
     "Secondaries of yield 1, and a beam of height 1, over the incident flux of a row."
     rows, seen = work.rows, False
     energy, u_sc = rows.energy[j], rows.u_sc[0]
-    narrow, wide = work.line[plane], work.line[plane + 1]
     narrow[:] = 0.0
     wide[:] = 0.0
     if u > -1:
@@ -287,7 +288,7 @@ MOST_BACK = 0.8
 LOWER = 0.5  # V, step of the derivative of the lines
 
 
-@compiled(error_model="numpy")
+@inner(error_model="numpy")
 def _row_backscatter(ambient, p, own):
     "Backscatter of a row, and ln(E / 150 eV)."
     log_energy = math.log(max(ambient, 1.0) / 150)
@@ -295,7 +296,7 @@ def _row_backscatter(ambient, p, own):
     return min(math.exp(min(log, 3.0)), MOST_BACK), log_energy
 
 
-@compiled(error_model="numpy", inline="always")
+@inner(error_model="numpy", inline="always")
 def _cone_slopes(table, cone, own, span, lost, slopes):
     "Derivatives of what returns of a bin with respect to the cone's parameters."
     _, change, reach = cone
@@ -308,7 +309,7 @@ def _cone_slopes(table, cone, own, span, lost, slopes):
             slopes[q] += change[q, k] * value
 
 
-@compiled(error_model="numpy", inline="always")
+@inner(error_model="numpy", inline="always")
 def _returned(table, cone):
     "What returns of one table of a bin."
     weight, _, reach = cone
@@ -318,7 +319,7 @@ def _returned(table, cone):
     return total
 
 # %% ../../../nbs/physics/losscone/10_joint.ipynb #5ddf741b
-@compiled(error_model="numpy", inline="always")
+@inner(error_model="numpy", inline="always")
 def _line_derivatives(sweep, row, p, own_yield, lines, flux, unit):
     "Derivatives of secondaries and beam in one bin."
     narrow, wide, narrow_below, wide_below = lines
@@ -330,12 +331,22 @@ def _line_derivatives(sweep, row, p, own_yield, lines, flux, unit):
     sweep[U] += flux * own_yield * fall / LOWER
 
 
-@compiled(error_model="numpy")
-def _row_derivatives(work, j, p, own, state):
-    "Derivatives of the bins of a row; `state` is what `expect_row` knows of it."
-    back, log_energy, mean, seen, noise = state
+@inner(error_model="numpy")
+def derive_row(
+    work: Joint,  # of expect_row at these parameters; the derivatives are filled
+    j: int,  # row
+    p: np.ndarray,  # (N_SWEEP,) parameters of the sweep
+    own: np.ndarray,  # (N_ROW,) parameters of the row
+    landing: float,  # of landing_flux
+    state: tuple,  # of expect_row
+) -> None:
+    "Derivatives of the expected counts of the bins of a row."
+    back, log_energy, mean, u, seen, noise = state
     rows, slopes, line = work.rows, work.slopes, work.line
     cone, flux = (work.weight, work.change, work.reach), rows.flux[j]
+    if seen:
+        ratio = math.exp(p[LOG_RATIO])
+        set_lines(work, line[2], line[3], j, u - LOWER, ratio, landing)
     for b in range(BINS):
         if rows.cells[j, b] == 0:
             continue
@@ -361,7 +372,7 @@ def _row_derivatives(work, j, p, own, state):
             _line_derivatives(sweep, row, p, own_yield, lines, flux, unit)
 
 # %% ../../../nbs/physics/losscone/10_joint.ipynb #5b3b22ee
-@compiled(error_model="numpy", inline="always")
+@inner(error_model="numpy", inline="always")
 def _bin_flux(incident, table, span, own, cone, flux, row):
     "Incident flux in a bin and what returns of it; fills the hats' sensitivities."
     weight, _, reach = cone
@@ -376,16 +387,15 @@ def _bin_flux(incident, table, span, own, cone, flux, row):
     return total
 
 # %% ../../../nbs/physics/losscone/10_joint.ipynb #755111da
-@compiled(error_model="numpy")
+@inner(error_model="numpy")
 def expect_row(
     work: Joint,  # expected, and the derivatives, are filled
     j: int,  # row
     p: np.ndarray,  # (N_SWEEP,) parameters of the sweep
     own: np.ndarray,  # (N_ROW,) parameters of the row
     landing: float,  # of landing_flux
-    derivatives: bool,  # whether they are wanted
-) -> None:
-    "Expected counts of the bins of a row, and their derivatives."
+) -> tuple:  # what `derive_row` needs
+    "Expected counts of the bins of a row."
     rows, ratio, mean = work.rows, math.exp(p[LOG_RATIO]), 0.0
     flux = rows.flux[j]
     set_cone(work, j, p, own[OWN_SHIFT])
@@ -393,9 +403,7 @@ def expect_row(
     for h in range(HATS):
         mean += SHARE[h] * own[h]
     u = min(p[U] + p[LINE_SHIFT] * line_unit(p[U]), 0.0)
-    seen = set_lines(work, 0, j, u, ratio, landing)
-    if seen and derivatives:
-        set_lines(work, 2, j, u - LOWER, ratio, landing)
+    seen = set_lines(work, work.line[0], work.line[1], j, u, ratio, landing)
     cone, noise = (work.weight, work.change, work.reach), math.exp(p[LOG_NOISE])
     for b in range(BINS):
         work.expected[b] = work.emptied[b] = 0.0
@@ -415,8 +423,7 @@ def expect_row(
             lines = p[YIELD] * work.line[0, b] + p[BEAM_HEIGHT] * work.line[1, b]
             total += (1 + own[OWN_YIELD]) * lines
         work.expected[b] = rows.noise[j, b] * noise + flux * total
-    if derivatives:
-        _row_derivatives(work, j, p, own, (back, log_energy, mean, seen, noise))
+    return back, log_energy, mean, u, seen, noise
 
 # %% ../../../nbs/physics/losscone/10_joint.ipynb #0452d106
 EDGE_VARIANCE = 0.022  # per deg^-1 of slope, of a sharp edge across a cell
@@ -424,7 +431,7 @@ EDGE_BLUR = 0.065  # standard deviation of T at which the band smooths the edge
 LINE_ERROR, BEAM_ERROR = 0.4, 0.3  # relative errors of the shapes of lines
 
 
-@compiled(error_model="numpy", inline="always")
+@inner(error_model="numpy", inline="always")
 def _edge_shape(table, cone, own, span):
     "Full counts per flux of a bin, slope of its edge, and spread over the band."
     weight, _, reach = cone
@@ -445,7 +452,7 @@ def _edge_shape(table, cone, own, span):
     return full, abs(slope), max(second - first**2, 0.0)
 
 
-@compiled(error_model="numpy", inline="always")
+@inner(error_model="numpy", inline="always")
 def _edge_variance(table, cone, own, span, flux, cells):
     "Variance of the tables of a bin, in counts, if all of it is upgoing."
     full, slope, blur = _edge_shape(table, cone, own, span)
@@ -453,19 +460,20 @@ def _edge_variance(table, cone, own, span, flux, cells):
     return (edge + 0.03**2 * blur) * (full * flux) ** 2 / cells
 
 # %% ../../../nbs/physics/losscone/10_joint.ipynb #ec94728f
-@compiled(error_model="numpy")
+@inner(error_model="numpy")
 def set_variances(
     work: Joint,  # variance is filled
     p: np.ndarray,  # (N_SWEEP,) parameters of the sweep
     own: np.ndarray,  # (C, N_ROW) parameters of the rows
     scatter: float,  # relative scatter of a cell beyond counting noise
-    robust: bool,  # whether far bins get larger variances
+    far: float,  # squared deviation beyond which a bin's variance grows
 ) -> float:  # sum of the logarithms
     "Variances at given parameters."
     rows, total, landing = work.rows, 0.0, landing_flux(work.rows, p[U])
     cone = work.weight, work.change, work.reach
     for j in range(rows.size[0]):
-        expect_row(work, j, p, own[j], landing, True)
+        state = expect_row(work, j, p, own[j], landing)
+        derive_row(work, j, p, own[j], landing, state)
         for b in range(BINS):
             cells = rows.cells[j, b]
             if cells > 0:
@@ -482,9 +490,8 @@ def set_variances(
                 narrow = LINE_ERROR * work.by_sweep[b, YIELD] * p[YIELD]
                 wide = BEAM_ERROR * work.by_sweep[b, BEAM_HEIGHT] * p[BEAM_HEIGHT]
                 variance += (narrow**2 + wide**2) / cells
-                if robust:
-                    square = (rows.counts[j, b] - work.expected[b]) ** 2 / variance
-                    variance *= max(square / 16, 1.0)
+                square = (rows.counts[j, b] - work.expected[b]) ** 2 / variance
+                variance *= max(square / far, 1.0)
                 work.variance[j, b] = variance
                 total += math.log(variance)
     return total

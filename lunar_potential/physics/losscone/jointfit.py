@@ -30,7 +30,6 @@ from lunar_potential.physics.losscone.profile import (
 )
 from .sets import open_above, set_kinds, widen_bound
 from ..response import Response
-from ...run.compiled import compiled
 from ...units import Flag
 
 # %% auto #0
@@ -38,12 +37,10 @@ __all__ = ['POOR_MISFIT', 'POOR_EDGE', 'LEAST_GAIN', 'GAIN_OF_MISFIT', 'SLOPE_GR
            'JointFitter']
 
 # %% ../../../nbs/physics/losscone/13_jointfit.ipynb #8589674e
-@compiled(error_model="numpy")
 def _fit_all(sweeps, work, half_width, scatter, sets, out):
     "Fits all sweeps with a finite spacecraft potential, one row of `out` each."
-    for s in range(sweeps.energy.shape[0]):
-        if math.isfinite(sweeps.u_spacecraft[s]):
-            fit_joint(work, one_sweep(sweeps, s), half_width, scatter, sets, out[s])
+    for s in np.flatnonzero(np.isfinite(sweeps.u_spacecraft)):
+        fit_joint(work, one_sweep(sweeps, s), half_width, scatter, sets, out[s])
 
 # %% ../../../nbs/physics/losscone/13_jointfit.ipynb #9dc253f9
 POOR_MISFIT, POOR_EDGE = 1.5, 5.0  # per bin; mean square of the rows

@@ -11,12 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from .cells import Sweep
-from .descent import fit_rows, form_equations
 from .fitter import ready_sweeps
 from lunar_potential.physics.losscone.joint import (
     BACK_SLOPE,
     LOG_BACK,
-    N_ROW,
     N_SWEEP,
     PRIOR,
     PRIOR_SD,
@@ -26,10 +24,8 @@ from lunar_potential.physics.losscone.joint import (
     WIDTH,
     make_joint,
 )
-from .model import LEAST_CHANNELS, one_sweep
-from .profile import cone_gain
-from .rows import read_rows
-from ...run.compiled import compiled
+from .model import one_sweep
+from .profile import JOINT_COLUMNS, fit_joint
 
 # %% auto #0
 __all__ = ['INSTRUMENT', 'SPREAD', 'LEAST_SD', 'LEAST_SPREAD', 'CLEAR_MISFIT', 'CLEAR_GAIN', 'DOUBT', 'MOST_OF_ONE',
@@ -37,22 +33,18 @@ __all__ = ['INSTRUMENT', 'SPREAD', 'LEAST_SD', 'LEAST_SPREAD', 'CLEAR_MISFIT', '
            'pool_sweeps', 'learn_population']
 
 # %% ../../../nbs/physics/losscone/15_population.ipynb #74c447eb
-@compiled(error_model="numpy")
-def _learn_sweep(work, sweep, half_width, scatter, out):
-    "First rows of `out`: best values; misfit of a bin, and gain. Others: information."
-    velocity, p = np.empty(3), np.empty(N_SWEEP)
-    own = np.zeros((sweep.energy.size, N_ROW))
-    if read_rows(work.rows, sweep, half_width, velocity) < LEAST_CHANNELS:
-        return
-    least, bins = fit_rows(work, scatter, p, own)
-    if not math.isfinite(least):
-        return
-    form_equations(work, p, own)
-    out[0] = p
-    for x in range(N_SWEEP):
-        for y in range(x, N_SWEEP):
-            out[2 + x, y] = out[2 + y, x] = work.normal[x, y]
-    out[1, 0], out[1, 1] = least / bins, cone_gain(work, p, own, least) / least
+def _fit_some(sweeps, half_width, scatter):
+    "Best values, information, misfit of a bin, and gain over misfit of each sweep."
+    n, work = len(sweeps.energy), make_joint(sweeps.energy.shape[1])
+    best, raw = np.full((n, N_SWEEP), np.nan), np.full((n, len(JOINT_COLUMNS)), np.nan)
+    information = np.full((n, N_SWEEP, N_SWEEP), np.nan)
+    for s in range(n):
+        where = half_width, scatter, False, raw[s], information[s]
+        best[s] = fit_joint(work, one_sweep(sweeps, s), *where)[0]
+    misfit, gain, bins = (
+        raw[:, JOINT_COLUMNS.index(name)] for name in ("misfit", "gain", "n_cells")
+    )
+    return best, information, misfit / bins, gain / misfit
 
 # %% ../../../nbs/physics/losscone/15_population.ipynb #cb0ee953
 INSTRUMENT = (WIDTH, SHIFT, SKEW)  # the same in all sweeps
@@ -164,12 +156,6 @@ def spread_over(
     return usable[np.linspace(0, len(usable) - 1, number).round().astype(int)]
 
 
-@compiled(error_model="numpy")
-def _learn_all(sweeps, work, half_width, scatter, out):
-    for s in range(sweeps.energy.shape[0]):
-        _learn_sweep(work, one_sweep(sweeps, s), half_width, scatter, out[s])
-
-
 def pool_sweeps(
     best: np.ndarray,  # (n, N_SWEEP) best values of n sweeps
     covariance: np.ndarray,  # (n, N_SWEEP, N_SWEEP) of these values
@@ -191,12 +177,9 @@ def learn_population(
 ) -> Population:
     "What the sweeps of a day have in common."
     full, _, _ = ready_sweeps(sweeps, 0.0)
-    out = np.full((len(full.energy), 2 + N_SWEEP, N_SWEEP), np.nan)
-    work = make_joint(full.energy.shape[1])
-    _learn_all(full, work, half_width, scatter, out)
-    misfit, gain = out[:, 1, :2].T
+    best, information, misfit, gain = _fit_some(full, half_width, scatter)
     clear = (misfit < CLEAR_MISFIT) & (gain > CLEAR_GAIN)
-    clear &= np.isfinite(out[:, 2:]).all(axis=(1, 2))
-    covariance = np.linalg.inv(out[clear, 2:])
+    clear &= np.isfinite(information).all(axis=(1, 2))
+    covariance = np.linalg.inv(information[clear])
     known = (np.diagonal(covariance, axis1=1, axis2=2) > 0).all(axis=1)
-    return pool_sweeps(out[clear, 0][known], covariance[known])
+    return pool_sweeps(best[clear][known], covariance[known])

@@ -22,7 +22,6 @@ from lunar_potential.physics.losscone.joint import (
     LOG_BACK,
     LOG_NOISE,
     LOG_RATIO,
-    N_ROW,
     N_SWEEP,
     OWN_SHIFT,
     SMEAR,
@@ -37,14 +36,17 @@ from lunar_potential.physics.losscone.joint import (
 )
 from .jointfit import JointFitter
 from .model import LEAST_CHANNELS, one_sweep
-from .profile import USUAL_MISFIT, best_parameters
+from lunar_potential.physics.losscone.profile import (
+    JOINT_COLUMNS,
+    USUAL_MISFIT,
+    fit_joint,
+)
 from lunar_potential.physics.losscone.rows import (
     ANGLES,
     BIN,
     BINS,
     HATS,
     STEP,
-    read_rows,
 )
 
 # %% auto #0
@@ -109,7 +111,7 @@ def _full_counts(work, own):
 def _plain_errors(work, p, own, scatter):
     "Standard deviations of the counts without those for far bins, (R, BINS)."
     kept = work.variance.copy()
-    set_variances(work, p, own, scatter, False)
+    set_variances(work, p, own, scatter, np.inf)
     n = int(work.rows.size[0])
     error = np.sqrt(np.where(work.rows.cells[:n] > 0, work.variance[:n], np.nan))
     work.variance[:] = kept
@@ -127,14 +129,15 @@ def open_joint(
     many = many._replace(phi=sweep.phi[None], b_moonward=sweep.b_moonward[None])
     one = one_sweep(ready_sweeps(many, 0.0)[0], 0)
     size = one.energy.size
-    work, drift, p = make_joint(size), np.empty(3), np.empty(N_SWEEP)
+    work, out = make_joint(size), np.full(len(JOINT_COLUMNS), np.nan)
     if fitter.prior is not None:
         work.prior[:] = fitter.prior
-    own = np.zeros((size, N_ROW))
-    n = read_rows(work.rows, one, fitter.response.half_width, drift)
+    how = fitter.response.half_width, fitter.scatter, True
+    p, own, drift = fit_joint(work, one, *how, out)
+    n = int(out[0])
     if n < LEAST_CHANNELS:
         raise ValueError(f"the sweep has {n} usable energies; a loss cone needs three")
-    least, bins = best_parameters(work, fitter.scatter, p, own, np.empty((2, 2)))
+    least, bins = (out[JOINT_COLUMNS.index(name)] for name in ("misfit", "n_cells"))
     scale = max(least / bins / USUAL_MISFIT, 1.0)
     noise = work.rows.noise[:n] * math.exp(p[LOG_NOISE])
     full, error = _full_counts(work, own), _plain_errors(work, p, own, fitter.scatter)
@@ -143,15 +146,15 @@ def open_joint(
 
 # %% ../../../nbs/physics/losscone/14_predicted.ipynb #177fdfd2
 HELD = 2  # potential and ratio are the first parameters of the sweep
-_TRIES = 10, 0.01  # Gauss-Newton steps, and tolerance of the misfit
+_ROWS, _REST, _ALL_BUT_U = (np.array([free, 10, 0.01]) for free in (N_SWEEP, HELD, 1))
 
 
 def _descended(fitted, values, rest):
     "Parameters of sweep and rows, and their misfit; `rest` as in misfit_above."
     p, own = _moved(fitted, values), fitted.own.copy()
-    misfit = descend_joint(fitted.work, p, own, N_SWEEP, *_TRIES)
+    misfit = descend_joint(fitted.work, p, own, _ROWS)
     if rest:
-        misfit = descend_joint(fitted.work, p, own, HELD, *_TRIES)
+        misfit = descend_joint(fitted.work, p, own, _REST)
     return p, own, misfit
 
 
@@ -206,7 +209,7 @@ def _expected_counts(fitted, p, own):
     "Expected counts of the usable rows, (R, BINS)."
     work, landing, out = fitted.work, landing_flux(fitted.work.rows, p[U]), []
     for j in range(int(work.rows.size[0])):
-        expect_row(work, j, p, own[j], landing, False)
+        expect_row(work, j, p, own[j], landing)
         out.append(work.expected.copy())
     return np.where(np.isfinite(fitted.full), np.array(out), np.nan)
 
@@ -249,7 +252,7 @@ def _follow(fitted, u, order, rise):
     p, own = fitted.p.copy(), fitted.own.copy()
     for k in order:
         p[U] = u[k]
-        misfit = descend_joint(fitted.work, p, own, 1, *_TRIES)
+        misfit = descend_joint(fitted.work, p, own, _ALL_BUT_U)
         rise[k] = min(rise[k], (misfit - fitted.least) / fitted.scale)
 
 

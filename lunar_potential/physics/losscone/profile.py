@@ -14,6 +14,7 @@ from lunar_potential.physics.losscone.descent import (
     LOWEST_RATIO,
     LOWEST_U,
     bounded_step,
+    copy_point,
     descend_joint,
     fit_rows,
     form_equations,
@@ -29,6 +30,7 @@ from lunar_potential.physics.losscone.joint import (
     N_SWEEP,
     Joint,
     U,
+    derive_row,
     expect_row,
     landing_flux,
     make_joint,
@@ -47,12 +49,13 @@ from lunar_potential.physics.losscone.rows import (
     drift_factor,
     read_rows,
 )
-from ...run.compiled import compiled
+from ...run.compiled import compiled, inner
 from ...units import N_CELLS
 
 # %% auto #0
-__all__ = ['ROOT_95', 'ROOT_68', 'BETTER', 'USUAL_MISFIT', 'ALONG', 'ALONG_SD', 'JOINT_COLUMNS', 'misfit_rise', 'follow_side',
-           'cone_gain', 'misfit_parts', 'spacecraft_slope', 'standard_error', 'best_parameters', 'fit_joint']
+__all__ = ['ROOT_95', 'ROOT_68', 'BETTER', 'USUAL_MISFIT', 'AT_POTENTIAL', 'ALONG', 'ALONG_SD', 'NO_CONE', 'JOINT_COLUMNS',
+           'AGAIN', 'misfit_rise', 'follow_side', 'cone_gain', 'misfit_parts', 'spacecraft_slope', 'standard_error',
+           'judge_fit', 'fit_joint']
 
 # %% ../../../nbs/physics/losscone/12_profile.ipynb #0c912aa3
 ROOT_95, ROOT_68 = 1.96, 0.8  # of the rise of the misfit
@@ -60,7 +63,10 @@ BETTER = 0.3  # fall of the misfit that makes a new best value
 USUAL_MISFIT = 0.75  # per bin of a sweep that the model describes
 
 
-@compiled(error_model="numpy")
+AT_POTENTIAL = np.array([1, 2, 0.2])  # a way of the descent, U being held
+
+
+@inner(error_model="numpy", inline="always")
 def misfit_rise(
     work: Joint,  # with data and variances
     u: float,  # potential, V
@@ -71,17 +77,17 @@ def misfit_rise(
 ) -> float:  # square root of the rise; the rise itself where it is negative
     "Scaled rise of the misfit at a potential, its root if it is positive."
     move_potential(work, u, p, own)
-    rise = descend_joint(work, p, own, 1, 2, 0.2) - least
+    rise = descend_joint(work, p, own, AT_POTENTIAL) - least
     return math.sqrt(rise / scale) if rise > 0 else rise / scale
 
 
-@compiled(error_model="numpy")
+@inner(error_model="numpy")
 def _crossing(u0, root0, u1, root1, level):
     "Potential at which the root crosses a level, between two points."
     return u0 + (u1 - u0) * (level - root0) / max(root1 - root0, 1e-9)
 
 # %% ../../../nbs/physics/losscone/12_profile.ipynb #98c06d60
-@compiled(error_model="numpy")
+@inner(error_model="numpy")
 def follow_side(
     work: Joint,  # with data and variances
     p: np.ndarray,  # (N_SWEEP,) best parameters; replaced where better ones are met
@@ -92,7 +98,8 @@ def follow_side(
 ) -> bool:  # whether better parameters were met, and the ends are not known
     "Ends of the sets on one side."
     least, scale, step = fit
-    moved, rows = p.copy(), own.copy()
+    moved, rows = np.empty(p.shape), np.empty(own.shape)
+    copy_point(p, own, moved, rows)
     form_equations(work, p, own)
     u0, root0 = p[U], 0.0
     out[:] = sign * math.inf
@@ -100,7 +107,7 @@ def follow_side(
         u1 = min(max(u0 + sign * step, LOWEST_U), 0.0)
         root1 = misfit_rise(work, u1, least, scale, moved, rows)
         if root1 < -BETTER:
-            p[:], own[:] = moved, rows
+            copy_point(moved, rows, p, own)
             return True
         root1 = max(root1, 0.0)
         if math.isinf(out[1]) and root1 >= ROOT_68:
@@ -131,7 +138,7 @@ ALONG = np.array(
 ALONG_SD = 3.0  # 100 km/s, prior
 
 
-@compiled(error_model="numpy")
+@inner(error_model="numpy")
 def _upgoing_hats(shape, energy, own, along, out):
     "Hats of the upgoing flux of a plasma that moves along the field; no strahl."
     least = math.inf
@@ -146,7 +153,7 @@ def _upgoing_hats(shape, energy, own, along, out):
     out[HATS - 1] = own[HATS - 1]
 
 # %% ../../../nbs/physics/losscone/12_profile.ipynb #e731e0ae
-@compiled(error_model="numpy")
+@inner(error_model="numpy")
 def _row_without_moon(rows, variance, j, own, upgoing):
     "Misfit of the upgoing bins of a row, level and slope with the cosine being free."
     aa, ab, bb, ay, by, yy = 4.0, 0.0, 4.0, 4.0, 0.0, 4.0  # 1 +- 0.5 and 0 +- 0.5
@@ -170,13 +177,13 @@ def _row_without_moon(rows, variance, j, own, upgoing):
     return yy - (ay * ay * bb - 2 * ay * by * ab + by * by * aa) / det
 
 # %% ../../../nbs/physics/losscone/12_profile.ipynb #1c4fe1ad
-@compiled(error_model="numpy")
+@inner(error_model="numpy", inline="always")
 def _incident_misfit(work, p, own):
     "Misfit of the bins that look towards incident electrons only, and of the priors."
     rows, total = work.rows, joint_misfit(work, p, own)
     landing = landing_flux(rows, p[U])
     for j in range(rows.size[0]):
-        expect_row(work, j, p, own[j], landing, False)
+        expect_row(work, j, p, own[j], landing)
         for b in range(BINS):
             if rows.cells[j, b] > 0 and rows.up[j, b] > 0:
                 miss = rows.counts[j, b] - work.expected[b]
@@ -184,7 +191,10 @@ def _incident_misfit(work, p, own):
     return total
 
 
-@compiled(error_model="numpy")
+NO_CONE = np.array([N_SWEEP, 3, 0.5])  # a way of the descent: the rows alone
+
+
+@inner(error_model="numpy", inline="always")
 def cone_gain(
     work: Joint,  # with data and variances
     p: np.ndarray,  # (N_SWEEP,) best parameters
@@ -192,9 +202,10 @@ def cone_gain(
     least: float,  # their misfit
 ) -> float:  # gain
     "Misfit of the best explanation without a loss cone, minus that of the fit."
-    closed, rows = p.copy(), own.copy()
+    closed, rows = np.empty(p.shape), np.empty(own.shape)
+    copy_point(p, own, closed, rows)
     closed[U], closed[LOG_RATIO] = LOWEST_U, LOWEST_RATIO
-    best = descend_joint(work, closed, rows, N_SWEEP, 3, 0.5)
+    best = descend_joint(work, closed, rows, NO_CONE)
     upgoing, known = np.empty(HATS), _incident_misfit(work, p, own)
     for along in ALONG:
         passing = known + (along / ALONG_SD) ** 2
@@ -206,7 +217,7 @@ def cone_gain(
     return best - least
 
 # %% ../../../nbs/physics/losscone/12_profile.ipynb #e9caf6e8
-@compiled(error_model="numpy")
+@inner(error_model="numpy", inline="always")
 def _cell_misfit(rows, j, velocity, scatter, sums):
     "Squared residuals of a row's cells from the mean of their bin, and their number."
     total, number = 0.0, 0
@@ -229,7 +240,7 @@ def _cell_misfit(rows, j, velocity, scatter, sums):
     return total, number
 
 # %% ../../../nbs/physics/losscone/12_profile.ipynb #f346affe
-@compiled(error_model="numpy")
+@inner(error_model="numpy", inline="always")
 def misfit_parts(
     work: Joint,  # with data and variances
     p: np.ndarray,  # (N_SWEEP,) best parameters
@@ -242,7 +253,8 @@ def misfit_parts(
     rows, landing = work.rows, landing_flux(work.rows, p[U])
     total, number, sums = np.zeros(4), np.zeros(4), np.empty((BINS, 2))
     for j in range(rows.size[0]):
-        expect_row(work, j, p, own[j], landing, True)
+        state = expect_row(work, j, p, own[j], landing)
+        derive_row(work, j, p, own[j], landing, state)
         score = weight = 0.0
         for b in range(BINS):
             if rows.cells[j, b] > 0:
@@ -261,35 +273,37 @@ def misfit_parts(
         out[part] = total[part] / max(number[part], 1.0)
 
 # %% ../../../nbs/physics/losscone/12_profile.ipynb #f463edd9
-@compiled(error_model="numpy")
-def _shift_spacecraft(rows, moved):
-    "Moves the potential of the spacecraft, and the energies far from it."
-    rows.u_sc[0] += moved
+@inner(error_model="numpy")
+def _set_spacecraft(rows, u):
+    "Sets the potential of the spacecraft, and the energies far from it."
+    rows.u_sc[0] = u
     for j in range(rows.size[0]):
-        rows.ambient[j] -= moved
+        rows.ambient[j] = rows.energy[j] - u
         rows.shape[j, 0] = math.log(rows.ambient[j] + EASE)
 
 
-@compiled(error_model="numpy")
+@inner(error_model="numpy", inline="always")
 def spacecraft_slope(
     work: Joint,  # with data and variances
     p: np.ndarray,  # (N_SWEEP,) best parameters
     own: np.ndarray,  # (C, N_ROW) the same
 ) -> float:  # V per volt
     "Change of the best potential with that of the spacecraft."
-    before = np.zeros(N_SWEEP)
+    before, u_sc = np.zeros(N_SWEEP), work.rows.u_sc[0]
     work.held[:] = False
     form_equations(work, p, own)
     bounded_step(work, p, before)
-    after = before.copy()
-    _shift_spacecraft(work.rows, 1.0)
+    after, right = np.empty(N_SWEEP), np.empty(N_SWEEP)
+    _set_spacecraft(work.rows, u_sc + 1.0)
     form_equations(work, p, own)
-    solve_sweep(work, work.normal[:, N_SWEEP].copy(), after)
-    _shift_spacecraft(work.rows, -1.0)
+    for q in range(N_SWEEP):
+        after[q], right[q] = before[q], work.normal[q, N_SWEEP]
+    solve_sweep(work, right, after)
+    _set_spacecraft(work.rows, u_sc)
     return min(max(after[U] - before[U], -3.0), 3.0)
 
 
-@compiled(error_model="numpy")
+@inner(error_model="numpy", inline="always")
 def standard_error(
     work: Joint,  # with data and variances
     p: np.ndarray,  # (N_SWEEP,) best parameters
@@ -324,7 +338,10 @@ JOINT_COLUMNS = (
 )
 
 
-@compiled(error_model="numpy")
+AGAIN = np.array([0, 6, 0.02])  # a way of the descent
+
+
+@inner(error_model="numpy", inline="always")
 def _find_sets(work, p, own, least, bins, ends):
     "Fills the ends of both sets; returns the least misfit, which may be lower."
     for _ in range(3):
@@ -335,24 +352,47 @@ def _find_sets(work, p, own, least, bins, ends):
             or follow_side(work, p, own, fit, 1.0, ends[1])
         ):
             break
-        least = descend_joint(work, p, own, 0, 6, 0.02)
+        least = descend_joint(work, p, own, AGAIN)
     return least
 
+# %% ../../../nbs/physics/losscone/12_profile.ipynb #9c37e168
+@inner(error_model="numpy")
+def _store_information(work, p, own, known):
+    "Fills the inverse covariance of the sweep's parameters."
+    form_equations(work, p, own)
+    for x in range(N_SWEEP):
+        for y in range(x, N_SWEEP):
+            known[x, y] = known[y, x] = work.normal[x, y]
+
 
 @compiled(error_model="numpy")
-def best_parameters(
-    work: Joint,  # with data; variance becomes that of the best fit
+def judge_fit(
+    work: Joint,  # with data and variances
+    p: np.ndarray,  # (N_SWEEP,) best parameters; better ones if the profile meets them
+    own: np.ndarray,  # (C, N_ROW) the same
+    velocity: np.ndarray,  # (3,) motion across the field, 100 km/s, SCD
     scatter: float,  # relative scatter of a cell beyond counting noise
-    p: np.ndarray,  # (N_SWEEP,) is filled
-    own: np.ndarray,  # (C, N_ROW) is filled
-    ends: np.ndarray,  # (2, 2) is filled: lower and upper ends of 95 % and 68 % sets, V
-) -> tuple:  # misfit, number of bins
-    "Best parameters of a sweep with the ends of its sets."
-    least, bins = fit_rows(work, scatter, p, own)
-    return _find_sets(work, p, own, least, bins, ends), bins
+    least: float,  # misfit of the best parameters
+    bins: int,  # with data
+    sets: bool,  # whether the sets are wanted
+    known: np.ndarray,  # (N_SWEEP, N_SWEEP) is filled with the information, or empty
+    out: np.ndarray,  # (17,) is filled in the order of JOINT_COLUMNS
+) -> None:
+    "What the best parameters of a sweep are worth: sets, cone, parts of the misfit."
+    if known.size:
+        _store_information(work, p, own, known)
+    if sets:
+        ends = np.empty((2, 2))
+        least = _find_sets(work, p, own, least, bins, ends)
+        out[8], out[9] = ends[0, 0], ends[1, 0]
+        out[10], out[11] = ends[0, 1], ends[1, 1]
+    out[1], out[2], out[3] = p[U], math.exp(p[LOG_RATIO]), math.exp(p[LOG_BACK])
+    out[4], out[5], out[7] = p[BEAM_HEIGHT], least, bins
+    out[6] = cone_gain(work, p, own, least)
+    out[12] = spacecraft_slope(work, p, own)
+    misfit_parts(work, p, own, velocity, scatter, out[13:17])
 
 # %% ../../../nbs/physics/losscone/12_profile.ipynb #08bf78fc
-@compiled(error_model="numpy")
 def fit_joint(
     work: Joint,  # workspace
     sweep: Sweep,  # with all its arrays
@@ -360,21 +400,17 @@ def fit_joint(
     scatter: float,  # relative scatter of a cell beyond counting noise
     sets: bool,  # whether the sets are wanted
     out: np.ndarray,  # (17,) is filled in the order of JOINT_COLUMNS
-) -> None:
-    "Fits one sweep."
+    information: np.ndarray | None = None,  # (N_SWEEP, N_SWEEP) is filled; None: no
+) -> tuple:  # parameters of sweep (N_SWEEP,) and rows (C, N_ROW), motion (3,)
+    """Fits one sweep.
+
+    Fewer than three usable rows leave all but their number as it is."""
     velocity, p = np.empty(3), np.empty(N_SWEEP)
     own = np.zeros((sweep.energy.size, N_ROW))
+    known = np.empty((0, N_SWEEP)) if information is None else information
     out[0] = read_rows(work.rows, sweep, half_width, velocity)
-    if out[0] < LEAST_CHANNELS:
-        return
-    if sets:
-        ends = np.empty((2, 2))
-        least, bins = best_parameters(work, scatter, p, own, ends)
-        out[8], out[9], out[10], out[11] = ends.T.copy().ravel()
-    else:
+    if out[0] >= LEAST_CHANNELS:
         least, bins = fit_rows(work, scatter, p, own)
-    out[1], out[2], out[3] = p[U], math.exp(p[LOG_RATIO]), math.exp(p[LOG_BACK])
-    out[4], out[5], out[7] = p[BEAM_HEIGHT], least, bins
-    out[6] = cone_gain(work, p, own, least)
-    out[12] = spacecraft_slope(work, p, own)
-    misfit_parts(work, p, own, velocity, scatter, out[13:17])
+        given = scatter, least, bins, sets
+        judge_fit(work, p, own, velocity, *given, known, out)
+    return p, own, velocity

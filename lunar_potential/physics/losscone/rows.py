@@ -12,7 +12,7 @@ import numpy as np
 
 from .cells import PARTS, Sweep, code_middle
 from ..response import usable_energy
-from ...run.compiled import compiled
+from ...run.compiled import compiled, inner
 from ...units import N_CELLS
 
 # %% auto #0
@@ -25,7 +25,7 @@ KNOTS = np.array([0.0, 12.0, 25.0, 40.0, 60.0, 90.0])  # deg from the field line
 HATS = len(KNOTS)
 
 
-@compiled(error_model="numpy", inline="always")
+@inner(error_model="numpy", inline="always")
 def hat_values(
     angle: float,  # from the field line, deg, 0 to 90
     out: np.ndarray,  # (HATS,) is filled
@@ -96,7 +96,7 @@ def make_rows(
 EASE = 30.0  # eV, makes the spectrum of a thermal core smooth near zero energy
 
 
-@compiled(error_model="numpy")
+@inner(error_model="numpy")
 def log_slopes(
     rows: Rows,  # energies and fluxes are set; shape is filled
 ) -> None:
@@ -118,7 +118,7 @@ def log_slopes(
         rows.shape[j, 2] = curvature
 
 
-@compiled(error_model="numpy")
+@inner(error_model="numpy")
 def density_ratio(
     shape: np.ndarray,  # (3,) of the row, from log_slopes
     ambient: float,  # energy far from the spacecraft, eV
@@ -133,7 +133,7 @@ UNIT_SPEED = 0.0284315  # eV, energy of an electron at 100 km/s
 INCIDENT_COSINE = 0.1  # of the pitch angle, least for an incident cell
 
 
-@compiled(error_model="numpy")
+@inner(error_model="numpy")
 def drift_factor(
     shape: np.ndarray,  # (3,) of the row, from log_slopes
     energy: float,  # far from the spacecraft, eV
@@ -152,13 +152,13 @@ def drift_factor(
     return min(max(factor, 0.13), 7.4)
 
 # %% ../../../nbs/physics/losscone/09_rows.ipynb #c2b515b3
-@compiled(error_model="numpy")
+@inner(error_model="numpy")
 def _incident_bin(cosine):
     "Bin of the angle from the field line, towards the Moon."
     return min(int(math.degrees(math.acos(min(cosine, 1.0))) / BIN), BINS - 1)
 
 
-@compiled(error_model="numpy")
+@inner(error_model="numpy")
 def _sum_incident(rows, j, velocity, sums):
     "Counts above background, and their sensitivity with motion, by pitch angle."
     sums[:] = 0.0
@@ -176,7 +176,7 @@ DRIFT_SCATTER = (0.4, 0.15, 0.05, 0.05)  # relative, of each pass
 DRIFT_ENERGY = 900.0  # eV, highest used
 
 
-@compiled(error_model="numpy")
+@inner(error_model="numpy")
 def _add_drift(rows, j, velocity, scatter, sums, normal):
     "Adds a row's incident cells to the normal equations of the velocity."
     energy, shape, data = rows.ambient[j], rows.shape[j], rows.data[j]
@@ -199,7 +199,7 @@ def _add_drift(rows, j, velocity, scatter, sums, normal):
                         normal[a, d] += slope * m * rate * across[d]
 
 # %% ../../../nbs/physics/losscone/09_rows.ipynb #d106d1f9
-@compiled(error_model="numpy")
+@inner(error_model="numpy")
 def _solve_in_place(normal):
     "Solves three symmetric equations; the solution replaces the last column."
     for a in range(3):
@@ -213,7 +213,7 @@ def _solve_in_place(normal):
         normal[a, 3] /= normal[a, a]
 
 
-@compiled(error_model="numpy")
+@inner(error_model="numpy")
 def fit_drift(
     rows: Rows,  # with slopes and geometry
     velocity: np.ndarray,  # (3,) is filled: motion across the field, 100 km/s, SCD
@@ -242,7 +242,7 @@ LEAST_COUNTS = 25.0  # incident counts above background that a row needs
 OUTLIER = 36.0  # squared standardized deviation
 
 
-@compiled(error_model="numpy", inline="always")
+@inner(error_model="numpy", inline="always")
 def _read_cell(sweep, row, c, data):
     "Counts, background and counts per unit flux of one cell."
     unit = sweep.cells.factor[c] * sweep.energy[row]
@@ -251,7 +251,7 @@ def _read_cell(sweep, row, c, data):
     data[2] = unit * sweep.gain[c]
 
 
-@compiled(error_model="numpy")
+@inner(error_model="numpy")
 def _read_geometry(rows, j, sweep, row):
     "Sets data and directions of the cells; returns incident counts and exposure."
     bx, by, bz = sweep.b_moonward[row]
@@ -275,7 +275,7 @@ def _read_geometry(rows, j, sweep, row):
     return counts, exposure
 
 # %% ../../../nbs/physics/losscone/09_rows.ipynb #c31fc111
-@compiled(error_model="numpy")
+@inner(error_model="numpy")
 def _choose_rows(rows, sweep):
     "Sets energies, fluxes and geometry of the usable rows; returns their number."
     n = 0
@@ -298,7 +298,7 @@ def _choose_rows(rows, sweep):
 LEVEL = 0.2924, 0.7  # cosines of pitch angle between which a cell is one part
 
 
-@compiled(error_model="numpy", inline="always")
+@inner(error_model="numpy", inline="always")
 def _deposit(table, angle, half_width, value):
     """Adds a part at an angle to a table over loss-cone angles.
 
@@ -313,7 +313,7 @@ def _deposit(table, angle, half_width, value):
         k += 1
 
 
-@compiled(error_model="numpy", inline="always")
+@inner(error_model="numpy", inline="always")
 def _add_upgoing(table, angle, share, drift, half_width, hats):
     "Adds an upgoing part to the tables of its bin."
     hat_values(angle, hats)
@@ -323,7 +323,7 @@ def _add_upgoing(table, angle, share, drift, half_width, hats):
     _deposit(table[HATS], angle, half_width, share)
 
 # %% ../../../nbs/physics/losscone/09_rows.ipynb #7b3a885a
-@compiled(error_model="numpy")
+@inner(error_model="numpy")
 def _add_parts(tables, geometry, field, share, drift, half_width, hats):
     "Adds the nine parts of a cell; returns what is upgoing, and in a beam."
     incident, returned = tables
@@ -346,7 +346,7 @@ def _add_parts(tables, geometry, field, share, drift, half_width, hats):
     return up, beam
 
 # %% ../../../nbs/physics/losscone/09_rows.ipynb #89a2f4e7
-@compiled(error_model="numpy", inline="always")
+@inner(error_model="numpy", inline="always")
 def _add_cell(rows, j, c, sweep, velocity, half_width, hats):
     "Adds a cell to its bin."
     cells, field, data = sweep.cells, sweep.b_moonward[rows.source[j]], rows.data[j, c]
@@ -372,7 +372,7 @@ def _add_cell(rows, j, c, sweep, velocity, half_width, hats):
     rows.beam[j, b] += beam
 
 
-@compiled(error_model="numpy")
+@inner(error_model="numpy")
 def _finish_tables(rows, j):
     "Sums the falls of the tables of a row, and finds the hats that each bin has."
     for b in range(BINS):
@@ -386,7 +386,7 @@ def _finish_tables(rows, j):
         rows.span[j, b, 0], rows.span[j, b, 1] = first, last
 
 # %% ../../../nbs/physics/losscone/09_rows.ipynb #6f5dfee8
-@compiled(error_model="numpy", inline="always")
+@inner(error_model="numpy", inline="always")
 def _is_outlier(rows, j, c, velocity, sums):
     "Whether an incident cell disagrees with the others of its pitch angle."
     if not rows.cosine[j, c] > INCIDENT_COSINE:

@@ -28,6 +28,7 @@ from lunar_potential.physics.losscone.joint import (
     YIELD,
     Joint,
     U,
+    derive_row,
     expect_row,
     landing_flux,
     make_joint,
@@ -108,9 +109,10 @@ def sweep_information(
     total = np.diag(work.prior[1][list(unknown)])
     landing = landing_flux(work.rows, p[U])
     if model_errors:
-        set_variances(work, p, own, scatter, False)
+        set_variances(work, p, own, scatter, np.inf)
     for j in range(work.rows.size[0]):
-        expect_row(work, j, p, own[j], landing, True)
+        state = expect_row(work, j, p, own[j], landing)
+        derive_row(work, j, p, own[j], landing, state)
         seen = work.rows.cells[j] > 0
         plain = _count_variances(work, j, scatter)
         inverse = 1 / (work.variance[j] if model_errors else plain)[seen, None]

@@ -128,7 +128,7 @@ def test_a_line_is_seen_only_by_rows_whose_band_holds_it(u, skew):
         getattr(work.rows, name)[...] = values
     work.prior[0, SKEW] = skew
     for j in range(work.rows.size[0]):
-        if set_lines(work, 0, j, u, 0.5, 1.0):
+        if set_lines(work, *work.line[:2], j, u, 0.5, 1.0):
             energy, line = work.rows.energy[j], work.rows.u_sc[0] - u
             assert line / 8 < energy < 5 * (line + 25)
 
@@ -141,7 +141,7 @@ def test_factors_multiply_to_the_matrix(n, seed):
     root = np.random.default_rng(seed).normal(size=(n, n))
     matrix = root @ root.T + np.eye(n)
     factor = matrix.copy()
-    factorize(factor, n)
+    factorize(factor)
     lower = np.tril(factor)
     np.testing.assert_allclose(lower @ lower.T, matrix, rtol=1e-9, atol=1e-9)
 
