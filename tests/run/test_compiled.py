@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import lunar_potential
-from lunar_potential.run.compiled import compiled, source_stamp
+from lunar_potential.run.compiled import compiled, inner, source_stamp
 
 CALL = """
 from dataclasses import astuple
@@ -70,3 +70,42 @@ def test_a_compiled_function_is_the_function():
         and part(0.0) == float("inf")
         and len(source_stamp()) == 64
     )
+
+
+STAMP = "from lunar_potential.run.compiled import source_stamp; print(source_stamp())"
+
+
+def test_inner_functions_are_part_of_the_stamp(tmp_path):
+    "A file with inner functions only decides what its callers' machine code is."
+    shutil.copytree(
+        Path(lunar_potential.__file__).parent,
+        tmp_path / "lunar_potential",
+        ignore=shutil.ignore_patterns("__pycache__"),
+    )
+
+    def stamp():
+        command, env = [sys.executable, "-c", STAMP], {"PYTHONPATH": str(tmp_path)}
+        done = subprocess.run(
+            command, cwd=tmp_path, env=os.environ | env, capture_output=True, check=True
+        )
+        return done.stdout
+
+    before = stamp()
+    joint = tmp_path / "lunar_potential" / "physics" / "losscone" / "joint.py"
+    text = joint.read_text()
+    assert "@inner" in text and "@compiled" not in text
+    joint.write_text(text.replace("FAR = 4.0", "FAR = 5.0"))
+    assert stamp() != before
+
+
+def test_an_inner_function_answers_python_and_its_callers_alike():
+    @inner(error_model="numpy")
+    def ratio(x, y):
+        return x / y
+
+    @compiled(error_model="numpy")
+    def twice(x, y):
+        return 2 * ratio(x, y)
+
+    assert twice(1.0, 4.0) == 2 * ratio(1.0, 4.0) == 0.5
+    assert twice(1.0, 0.0) == ratio(1.0, 0.0) == float("inf")  # with its options
