@@ -410,7 +410,7 @@ def surface_potential_worker(
 
 # %% ../nbs/02_stages.ipynb #44d4a0bd
 CHUNK = 128  # sweeps in a chunk when nothing runs in parallel
-SPACECRAFT_CHUNK = 270  # the same of the spacecraft stage, whose arrays are small
+SPACECRAFT_CHUNK = 540  # the same of the spacecraft stage, whose arrays are small
 
 
 def chunk_size(

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 
@@ -54,8 +55,8 @@ from ...units import N_CELLS
 
 # %% auto #0
 __all__ = ['ROOT_95', 'ROOT_68', 'BETTER', 'USUAL_MISFIT', 'AT_POTENTIAL', 'ALONG', 'ALONG_SD', 'NO_CONE', 'JOINT_COLUMNS',
-           'AGAIN', 'misfit_rise', 'follow_side', 'cone_gain', 'misfit_parts', 'spacecraft_slope', 'standard_error',
-           'judge_fit', 'fit_joint']
+           'AGAIN', 'misfit_rise', 'Equations', 'keep_equations', 'restore_equations', 'follow_side', 'cone_gain',
+           'misfit_parts', 'spacecraft_slope', 'standard_error', 'judge_fit', 'fit_joint']
 
 # %% ../../../nbs/physics/losscone/12_profile.ipynb #0c912aa3
 ROOT_95, ROOT_68 = 1.96, 0.8  # of the rise of the misfit
@@ -86,6 +87,53 @@ def _crossing(u0, root0, u1, root1, level):
     "Potential at which the root crosses a level, between two points."
     return u0 + (u1 - u0) * (level - root0) / max(root1 - root0, 1e-9)
 
+# %% ../../../nbs/physics/losscone/12_profile.ipynb #18f11993
+class Equations(NamedTuple):
+    "Normal equations of a sweep at one point, as in `Joint`."
+
+    normal: np.ndarray  # (N_SWEEP, N_SWEEP + 1)
+    factor: np.ndarray  # (C, N_ROW, N_ROW)
+    coupling: np.ndarray  # (C, N_ROW, N_SWEEP + 1)
+
+
+@inner(error_model="numpy")
+def _copy_equations(these, rows, to):
+    "Copies the equations of a number of rows."
+    for x in range(N_SWEEP):
+        for y in range(N_SWEEP + 1):
+            to.normal[x, y] = these.normal[x, y]
+    for j in range(rows):
+        for x in range(N_ROW):
+            for y in range(N_ROW):
+                to.factor[j, x, y] = these.factor[j, x, y]
+            for y in range(N_SWEEP + 1):
+                to.coupling[j, x, y] = these.coupling[j, x, y]
+
+
+@inner(error_model="numpy")
+def keep_equations(
+    work: Joint,  # with equations
+) -> Equations:
+    "A copy of the equations."
+    n, c = work.rows.size[0], work.factor.shape[0]
+    kept = Equations(
+        np.empty((N_SWEEP, N_SWEEP + 1)),
+        np.empty((c, N_ROW, N_ROW)),
+        np.empty((c, N_ROW, N_SWEEP + 1)),
+    )
+    _copy_equations(Equations(work.normal, work.factor, work.coupling), n, kept)
+    return kept
+
+
+@inner(error_model="numpy")
+def restore_equations(
+    kept: Equations,  # of keep_equations
+    work: Joint,  # has these equations afterwards
+) -> None:
+    "Puts equations back."
+    these = Equations(work.normal, work.factor, work.coupling)
+    _copy_equations(kept, work.rows.size[0], these)
+
 # %% ../../../nbs/physics/losscone/12_profile.ipynb #98c06d60
 @inner(error_model="numpy")
 def follow_side(
@@ -94,13 +142,14 @@ def follow_side(
     own: np.ndarray,  # (C, N_ROW) the same
     fit: tuple,  # least misfit, scale, first step (V)
     sign: float,  # -1: towards lower potentials, 1: towards higher ones
+    kept: Equations,  # at the best parameters
     out: np.ndarray,  # (2,) is filled: ends of the 95 % and the 68 % set, V; inf: open
 ) -> bool:  # whether better parameters were met, and the ends are not known
     "Ends of the sets on one side."
     least, scale, step = fit
     moved, rows = np.empty(p.shape), np.empty(own.shape)
     copy_point(p, own, moved, rows)
-    form_equations(work, p, own)
+    restore_equations(kept, work)
     u0, root0 = p[U], 0.0
     out[:] = sign * math.inf
     for _ in range(12):
@@ -284,14 +333,13 @@ def _set_spacecraft(rows, u):
 
 @inner(error_model="numpy", inline="always")
 def spacecraft_slope(
-    work: Joint,  # with data and variances
+    work: Joint,  # with equations at the best parameters
     p: np.ndarray,  # (N_SWEEP,) best parameters
     own: np.ndarray,  # (C, N_ROW) the same
 ) -> float:  # V per volt
     "Change of the best potential with that of the spacecraft."
     before, u_sc = np.zeros(N_SWEEP), work.rows.u_sc[0]
     work.held[:] = False
-    form_equations(work, p, own)
     bounded_step(work, p, before)
     after, right = np.empty(N_SWEEP), np.empty(N_SWEEP)
     _set_spacecraft(work.rows, u_sc + 1.0)
@@ -343,26 +391,30 @@ AGAIN = np.array([0, 6, 0.02])  # a way of the descent
 
 @inner(error_model="numpy", inline="always")
 def _find_sets(work, p, own, least, bins, ends):
-    "Fills the ends of both sets; returns the least misfit, which may be lower."
+    """Fills the ends of both sets.
+
+    Returns the least misfit, which may be lower, and the equations at the best
+    parameters."""
     for _ in range(3):
         step = ROOT_95 * standard_error(work, p, own)
+        kept = keep_equations(work)
         fit = least, max(least / bins / USUAL_MISFIT, 1.0), step
         if not (
-            follow_side(work, p, own, fit, -1.0, ends[0])
-            or follow_side(work, p, own, fit, 1.0, ends[1])
+            follow_side(work, p, own, fit, -1.0, kept, ends[0])
+            or follow_side(work, p, own, fit, 1.0, kept, ends[1])
         ):
-            break
+            return least, kept
         least = descend_joint(work, p, own, AGAIN)
-    return least
+    form_equations(work, p, own)
+    return least, keep_equations(work)
 
 # %% ../../../nbs/physics/losscone/12_profile.ipynb #9c37e168
 @inner(error_model="numpy")
-def _store_information(work, p, own, known):
+def _store_information(normal, known):
     "Fills the inverse covariance of the sweep's parameters."
-    form_equations(work, p, own)
     for x in range(N_SWEEP):
         for y in range(x, N_SWEEP):
-            known[x, y] = known[y, x] = work.normal[x, y]
+            known[x, y] = known[y, x] = normal[x, y]
 
 
 @compiled(error_model="numpy")
@@ -379,16 +431,20 @@ def judge_fit(
     out: np.ndarray,  # (17,) is filled in the order of JOINT_COLUMNS
 ) -> None:
     "What the best parameters of a sweep are worth: sets, cone, parts of the misfit."
-    if known.size:
-        _store_information(work, p, own, known)
     if sets:
         ends = np.empty((2, 2))
-        least = _find_sets(work, p, own, least, bins, ends)
+        least, kept = _find_sets(work, p, own, least, bins, ends)
         out[8], out[9] = ends[0, 0], ends[1, 0]
         out[10], out[11] = ends[0, 1], ends[1, 1]
+    else:
+        form_equations(work, p, own)
+        kept = keep_equations(work)
+    if known.size:
+        _store_information(kept.normal, known)
     out[1], out[2], out[3] = p[U], math.exp(p[LOG_RATIO]), math.exp(p[LOG_BACK])
     out[4], out[5], out[7] = p[BEAM_HEIGHT], least, bins
     out[6] = cone_gain(work, p, own, least)
+    restore_equations(kept, work)
     out[12] = spacecraft_slope(work, p, own)
     misfit_parts(work, p, own, velocity, scatter, out[13:17])
 
