@@ -49,7 +49,7 @@ from lunar_potential.physics.losscone.sets import (
     widen_bound,
 )
 from ..response import Response, response_nodes
-from ...run.compiled import compiled
+from ...run.compiled import compiled, inner
 from ...units import Flag
 
 # %% auto #0
@@ -62,7 +62,7 @@ POOR_FIT = 1.8  # misfit per cell above which the cone must explain ten times th
 HOPELESS_FIT = 4.0  # misfit per cell above which no fit is accepted
 
 
-@compiled(error_model="numpy")
+@inner(error_model="numpy")
 def _isotropic_gain(work, p, least):
     "Increase of the misfit if all electrons return, at the same variances."
     flat = np.empty(4)
@@ -89,7 +89,7 @@ COLUMNS = (
 )
 
 # %% ../../../nbs/physics/losscone/06_fitter.ipynb #b993fc85
-@compiled(error_model="numpy")
+@inner(error_model="numpy")
 def _set_gain(work, best, out):
     "Sets the gain over an isotropic distribution, by the quasi-likelihood."
     method = work.setting[METHOD]
@@ -103,7 +103,7 @@ def _set_gain(work, best, out):
     work.setting[METHOD] = method
 
 
-@compiled(error_model="numpy")
+@inner(error_model="numpy")
 def _fit_sweep(work, u_error, index, offset, response, out, sets):
     "Fits the prepared sweep; fills `out` in the order of COLUMNS."
     found = np.empty((CANDIDATES, 5))

@@ -38,7 +38,7 @@ from lunar_potential.physics.losscone.model import (
     expected_share,
     returned_share,
 )
-from ...run.compiled import compiled
+from ...run.compiled import compiled, inner
 from ...units import N_CELLS
 
 # %% auto #0
@@ -58,7 +58,7 @@ BEAM_SHIFT = 5.0  # eV, uncertainty of the beam's energy
 EDGE, BAND_SHAPE, BEAM_MODEL = 0.022, 0.03, 0.4
 
 
-@compiled(error_model="numpy")
+@inner(error_model="numpy")
 def _variance(work, full, m, beam, band, steep):
     "Variance of a cell in units of a full cell's counts."
     edge = (
@@ -73,7 +73,7 @@ def _variance(work, full, m, beam, band, steep):
     )
 
 # %% ../../../nbs/physics/losscone/03_likelihood.ipynb #2d78f1ca
-@compiled(error_model="numpy")
+@inner(error_model="numpy")
 def _refresh_weights(work, i, p, shape):
     """Sets observed share and inverse variance of the cells of channel i.
 
@@ -101,7 +101,7 @@ LILLIS_RANGE = (0.07, 0.79)  # of the share of a full cell
 HALEKAS_FLOOR = 0.05  # of the incident flux, added to data and model
 
 
-@compiled(error_model="numpy")
+@inner(error_model="numpy")
 def _classical_weights(work, i, p, shape):
     """Sets observed share and inverse variance for the methods `halekas` and `lillis`.
 
@@ -120,7 +120,7 @@ def _classical_weights(work, i, p, shape):
             cell[INVERSE, c] = 25.0 if LILLIS_RANGE[0] < seen < LILLIS_RANGE[1] else 0.0
 
 # %% ../../../nbs/physics/losscone/03_likelihood.ipynb #40a6f2a9
-@compiled(error_model="numpy")
+@inner(error_model="numpy")
 def fixed_products(
     work: Work,  # holds the sweep; the last rows of gram are set
     i: int,  # channel
@@ -141,7 +141,7 @@ def fixed_products(
     gram[4, 4], gram[4, 5], gram[5, 5] = n1, ny, yy
 
 # %% ../../../nbs/physics/losscone/03_likelihood.ipynb #a9bc54f5
-@compiled(error_model="numpy")
+@inner(error_model="numpy")
 def _products(work, i):
     "Sets the weighted products of dS/dU, dS/dratio and lost with all six vectors."
     cell, share, gram = work.cell[i], work.returned, work.gram[i]
@@ -161,7 +161,7 @@ def _products(work, i):
     gram[2, 2], gram[2, 3], gram[2, 4], gram[2, 5] = ll, lb, l1, ly
 
 # %% ../../../nbs/physics/losscone/03_likelihood.ipynb #00c98ade
-@compiled(error_model="numpy")
+@inner(error_model="numpy")
 def _integrate_out(g, a, b, d):
     """Integrates the random effect a * lost + b * beam + d out of the products `g`.
 
@@ -185,7 +185,7 @@ def _integrate_out(g, a, b, d):
 LOG_300_EV = math.log(300.0)  # pivot energy of the backscatter's power law
 
 
-@compiled(error_model="numpy")
+@inner(error_model="numpy")
 def _set_effects(work, i, p, shape, slope):
     "Sets `work.effect`: level along lost, beam and 1, and beam along beam."
     channel, effect = work.channel[i], work.effect[i]
@@ -199,7 +199,7 @@ def _set_effects(work, i, p, shape, slope):
     effect[3] = p[3] * math.sqrt((BEAM_SPREAD * shape) ** 2 + (BEAM_SHIFT * slope) ** 2)
 
 
-@compiled(error_model="numpy")
+@inner(error_model="numpy")
 def _integrate_effects(effect, g):
     """Integrates level, backscatter and beam of a channel out of its products `g`.
 
@@ -211,7 +211,7 @@ def _integrate_effects(effect, g):
     )
 
 # %% ../../../nbs/physics/losscone/03_likelihood.ipynb #05199ef7
-@compiled(error_model="numpy")
+@inner(error_model="numpy")
 def _residual_products(g, keep, beam, r):
     "Sets products of the six vectors with the residual, seen - 1 + keep lost - beam."
     for j in range(6):
@@ -223,7 +223,7 @@ def _residual_products(g, keep, beam, r):
         )
 
 
-@compiled(error_model="numpy")
+@inner(error_model="numpy")
 def _add_curvature(g, keep, shape, f, tilt, normal):
     "Adds the curvature of a channel, where dm/dU = keep dS/dU + f beam."
     normal[0, 0] += keep * keep * g[0, 0] + 2 * keep * f * g[0, 3] + f * f * g[3, 3]
@@ -242,7 +242,7 @@ def _add_curvature(g, keep, shape, f, tilt, normal):
     normal[5, 3] += tilt * shape * g[2, 3]
 
 # %% ../../../nbs/physics/losscone/03_likelihood.ipynb #e07484ec
-@compiled(error_model="numpy")
+@inner(error_model="numpy")
 def _add_channel(g, p, shape, slope, tilt, normal):
     """Adds gradient and curvature of a channel to `normal`.
 
@@ -258,7 +258,7 @@ def _add_channel(g, p, shape, slope, tilt, normal):
     return r[5] - r[4] + keep * r[2] - beam * r[3], tilt * r[2], tilt * tilt * g[2, 2]
 
 # %% ../../../nbs/physics/losscone/03_likelihood.ipynb #dcf36f4f
-@compiled(error_model="numpy")
+@inner(error_model="numpy")
 def _copy_upper(gram, g):
     "Copies the upper triangle of the products."
     for a in range(6):
@@ -266,7 +266,7 @@ def _copy_upper(gram, g):
             g[a, b] = gram[a, b]
 
 
-@compiled(error_model="numpy")
+@inner(error_model="numpy")
 def _integrate_slope(normal, pull, stiff):
     "Integrates the slope of the backscatter out of gradient and curvature."
     for a in range(4):
@@ -276,7 +276,7 @@ def _integrate_slope(normal, pull, stiff):
             normal[b, a] = normal[a, b]
 
 
-@compiled(error_model="numpy")
+@inner(error_model="numpy")
 def _add_priors(p, misfit, normal):
     "Misfit with the priors of backscatter and beam, which go into `normal`, too."
     for a, mean, sd in ((2, BACKSCATTER[0], BACKSCATTER[1]), (3, 0.0, BEAM_PRIOR)):

@@ -38,7 +38,7 @@ from lunar_potential.physics.losscone.cells import (
     read_channel,
 )
 from ..response import Response, response_nodes
-from ...run.compiled import compiled
+from ...run.compiled import compiled, inner
 from ...units import N_CELLS
 
 # %% auto #0
@@ -47,7 +47,7 @@ __all__ = ['RIDGE', 'LEAST_CHANNELS', 'BEAM_EMISSION', 'BEAM_ENERGY_WIDTH', 'BAN
            'beam_level', 'beam_shape', 'expected_share', 'predict_channel']
 
 # %% ../../../nbs/physics/losscone/02_model.ipynb #0ca0833e
-@compiled(error_model="numpy")
+@inner(error_model="numpy")
 def solve_definite(
     a: np.ndarray,  # (n, n) symmetric, positive definite; destroyed
     y: np.ndarray,  # (n,) right-hand side; destroyed
@@ -86,7 +86,7 @@ def anisotropy(
     )
 
 
-@compiled(error_model="numpy")
+@inner(error_model="numpy")
 def _start_level(data, channel):
     "Sets an isotropic level from the sums over the incident cells."
     total, exposure, noise = 0.0, 0.0, 0.0
@@ -98,7 +98,7 @@ def _start_level(data, channel):
     channel[TERM_1], channel[TERM_2], channel[TOTAL] = 0.0, 0.0, total
 
 # %% ../../../nbs/physics/losscone/02_model.ipynb #75369684
-@compiled(error_model="numpy")
+@inner(error_model="numpy")
 def _level_equations(data, scatter, channel, a, y):
     "Sets the normal equations for level and anisotropy at the channel's values."
     slope = np.empty(3)
@@ -118,7 +118,7 @@ def _level_equations(data, scatter, channel, a, y):
                 a[i, j] += w * slope[i] * slope[j]
 
 
-@compiled(error_model="numpy")
+@inner(error_model="numpy")
 def _incident_level(data, scatter, channel):
     "Sets FLUX, TERM_1, TERM_2 and TOTAL of a channel from its incident cells."
     a, y, p = np.empty((3, 3)), np.empty(3), np.zeros(3)
@@ -132,7 +132,7 @@ def _incident_level(data, scatter, channel):
         channel[TERM_2] = min(max(p[2] / p[0], -1.0), 1.0)
 
 # %% ../../../nbs/physics/losscone/02_model.ipynb #b29e17d7
-@compiled(error_model="numpy")
+@inner(error_model="numpy")
 def _neighbours(i, n):
     "Two neighbours of point i of n, both on one side of it at the ends."
     if 0 < i < n - 1:
@@ -140,7 +140,7 @@ def _neighbours(i, n):
     return (i + 1, min(i + 2, n - 1)) if i == 0 else (i - 1, max(i - 2, 0))
 
 
-@compiled(error_model="numpy")
+@inner(error_model="numpy")
 def _parabola(x, y, i):
     "Slope and curvature of y at point i from its neighbours."
     a, b = _neighbours(i, x.size)
@@ -151,7 +151,7 @@ def _parabola(x, y, i):
     return da - curvature * (x[a] - x[i]), curvature
 
 # %% ../../../nbs/physics/losscone/02_model.ipynb #06d5b0d5
-@compiled(error_model="numpy")
+@inner(error_model="numpy")
 def _band_of_channel(work, i, u_sc, offset, response, x, slope, curvature):
     "Sets the weights of channel i, not yet normalised; returns their sum."
     total = 0.0
@@ -166,7 +166,7 @@ def _band_of_channel(work, i, u_sc, offset, response, x, slope, curvature):
     return total
 
 
-@compiled(error_model="numpy")
+@inner(error_model="numpy")
 def band_weights(
     work: Work,  # with its channels; the band is set
     u_sc: float,  # potential of the spacecraft, V
@@ -194,7 +194,7 @@ def band_weights(
 LEAST_CHANNELS = 3  # populated energies required for a fit
 
 
-@compiled(error_model="numpy")
+@inner(error_model="numpy")
 def _is_populated(sweep, k):
     "Whether row k lies above the photoelectrons, has a field, and enough counts."
     energy, total = sweep.energy[k], 0.0
@@ -208,7 +208,7 @@ def _is_populated(sweep, k):
     return not total < max(30.0, 1.3 * 8 * sweep.background)
 
 # %% ../../../nbs/physics/losscone/02_model.ipynb #26efd5eb
-@compiled(error_model="numpy")
+@inner(error_model="numpy")
 def _read_usable(work, i, sweep, k, half_width):
     "Reads row k of the sweep as channel i; returns whether the channel can be used."
     channel = work.channel[i]
@@ -303,7 +303,7 @@ def load_sweep(
     return prepare_sweep(work, full_arrays(sweep), response.half_width, offset, weight)
 
 # %% ../../../nbs/physics/losscone/02_model.ipynb #178f2ad3
-@compiled(error_model="numpy")
+@inner(error_model="numpy")
 def _node_weights(work, i, u, ratio):
     """Sets `work.share`, weights of the table's nodes in S, dS/dU and dS/dratio.
 
@@ -331,7 +331,7 @@ def _node_weights(work, i, u, ratio):
     return first, after
 
 # %% ../../../nbs/physics/losscone/02_model.ipynb #25287fd3
-@compiled(error_model="numpy")
+@inner(error_model="numpy")
 def returned_share(
     work: Work,  # holds the sweep; the first three parts of returned are set
     i: int,  # channel
@@ -358,7 +358,7 @@ def returned_share(
             out[2 * N_CELLS + c] += d * low[c] + g * high[c]
 
 # %% ../../../nbs/physics/losscone/02_model.ipynb #f54e45cc
-@compiled(error_model="numpy")
+@inner(error_model="numpy")
 def band_spread(
     work: Work,  # holds the sweep; the last two parts of returned are set
     i: int,  # channel
@@ -385,7 +385,7 @@ def band_spread(
             out[4 * N_CELLS + c] += slope * (high[c] - low[c])
 
 # %% ../../../nbs/physics/losscone/02_model.ipynb #3b08407a
-@compiled(error_model="numpy")
+@inner(error_model="numpy")
 def beam_level(
     work: Work,  # holds the sweep
     energy: float,  # at the spacecraft, eV
@@ -407,7 +407,7 @@ BEAM_ENERGY_WIDTH = 10.0  # eV, spread of the secondaries' own energy
 BAND_VARIANCE = 0.0441  # of ln E within a channel
 
 
-@compiled(error_model="numpy")
+@inner(error_model="numpy")
 def beam_shape(
     work: Work,  # holds the sweep
     i: int,  # channel
@@ -431,7 +431,7 @@ def beam_shape(
     return shape, shape * (steepness + 0.5 * t * t * d_own / variance**2)
 
 # %% ../../../nbs/physics/losscone/02_model.ipynb #b94b702e
-@compiled(error_model="numpy")
+@inner(error_model="numpy")
 def expected_share(
     backscatter: float,  # share of the lost electrons that returns
     lost: float,  # share of the cell from which nothing returns: up - S

@@ -22,13 +22,13 @@ from lunar_potential.physics.losscone.model import (
 )
 from .search import clip_to_bounds, polish, propose_step
 from ..response import Response, response_nodes
-from ...run.compiled import compiled
+from ...run.compiled import compiled, inner
 
 # %% auto #0
 __all__ = ['HALF_WIDTHS', 'FWHMS', 'CUTS', 'RELUCTANCE', 'VOTE', 'score_responses', 'choose_response']
 
 # %% ../../../nbs/physics/losscone/08_response.ipynb #47ebdfd0
-@compiled(error_model="numpy")
+@inner(error_model="numpy")
 def _nearly_least(work, p):
     "Misfit + ln det after one step from p, minus the predicted gain of the next."
     old, step = p.copy(), np.empty(4)
@@ -44,7 +44,7 @@ def _nearly_least(work, p):
     return misfit + log_det - min(propose_step(p, work.normal, 1e-3, 0.0, step), 1.0)
 
 # %% ../../../nbs/physics/losscone/08_response.ipynb #8f396e83
-@compiled(error_model="numpy")
+@inner(error_model="numpy")
 def _score_sweep(work, p, u_sc, offset, response, out):
     "Scores of one prepared sweep with each response in turn, from p, which is changed."
     for k in range(offset.shape[0]):

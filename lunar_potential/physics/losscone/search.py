@@ -24,7 +24,7 @@ from lunar_potential.physics.losscone.cells import (
 )
 from .likelihood import BACKSCATTER, evaluate_misfit
 from .model import solve_definite
-from ...run.compiled import compiled
+from ...run.compiled import compiled, inner
 
 # %% auto #0
 __all__ = ['U_BOUNDS', 'RATIO_BOUNDS', 'BACKSCATTER_BOUNDS', 'U_GRID', 'RATIO_GRID', 'COARSE_WIDTH', 'COARSE_RANGE',
@@ -37,7 +37,7 @@ RATIO_BOUNDS = (0.02, 1.2)
 BACKSCATTER_BOUNDS = (0.0, 0.6)
 
 
-@compiled(error_model="numpy")
+@inner(error_model="numpy")
 def clip_to_bounds(
     p: np.ndarray,  # (4,) U (V), B_s/B_m, backscatter, beam amplitude; changed
 ) -> None:
@@ -48,7 +48,7 @@ def clip_to_bounds(
     p[3] = max(p[3], 0.0)
 
 
-@compiled(error_model="numpy")
+@inner(error_model="numpy")
 def _blocked(p, g, a):
     "Whether parameter a lies at a bound and the gradient points beyond it."
     if a == 1:
@@ -62,7 +62,7 @@ def _blocked(p, g, a):
     return a == 3 and p[3] <= 0 and g[3] <= 0
 
 # %% ../../../nbs/physics/losscone/04_search.ipynb #5680720d
-@compiled(error_model="numpy")
+@inner(error_model="numpy")
 def _solve_free(normal, index, n, damping, out):
     "Sets `out`, the damped step of the free parameters; False if there is none."
     m, y = np.empty((n, n)), np.empty(n)
@@ -74,7 +74,7 @@ def _solve_free(normal, index, n, damping, out):
     return solve_definite(m, y, out)
 
 
-@compiled(error_model="numpy")
+@inner(error_model="numpy")
 def propose_step(
     p: np.ndarray,  # (4,) U (V), B_s/B_m, backscatter, beam amplitude
     normal: np.ndarray,  # (6, 4) of Work.normal, evaluated at p
@@ -138,7 +138,7 @@ def descend(
     return misfit
 
 # %% ../../../nbs/physics/losscone/04_search.ipynb #36fd0dff
-@compiled(error_model="numpy")
+@inner(error_model="numpy")
 def polish(
     work: Work,  # holds the sweep
     p: np.ndarray,  # (4,) U (V), B_s/B_m, backscatter, beam amplitude; changed
@@ -180,7 +180,7 @@ def coarse_index(
     return smear * 31 + np.rint((low + 2 * mid + high) / 12).astype(np.int64)
 
 # %% ../../../nbs/physics/losscone/04_search.ipynb #a06b2045
-@compiled(error_model="numpy")
+@inner(error_model="numpy")
 def _coarse_misfit(work):
     "Sets `work.misfit` (channel, smear * 31 + angle), each cell's part at most 20."
     for i in range(int(work.setting[CHANNELS])):
@@ -201,7 +201,7 @@ def _coarse_misfit(work):
                     row[smear * 31 + k] += min(part, 20.0)
 
 # %% ../../../nbs/physics/losscone/04_search.ipynb #4c2e5fad
-@compiled(error_model="numpy")
+@inner(error_model="numpy")
 def _coarse_columns(channel, u_sc, u, at):
     "Sets the column of the index for each channel at potential u."
     for i in range(at.size):
@@ -210,7 +210,7 @@ def _coarse_columns(channel, u_sc, u, at):
         at[i] = min(max(int(round(place)), 0), COARSE_STEPS - 1)
 
 
-@compiled(error_model="numpy")
+@inner(error_model="numpy")
 def _coarse_search(work, index, cost, ratio):
     "Sets, for every potential, the least misfit over the field ratios and its ratio."
     n = int(work.setting[CHANNELS])
@@ -227,7 +227,7 @@ def _coarse_search(work, index, cost, ratio):
                 ratio[a] = b
 
 # %% ../../../nbs/physics/losscone/04_search.ipynb #a1a27585
-@compiled(error_model="numpy")
+@inner(error_model="numpy")
 def _next_minimum(cost, used, margin):
     "Index of the best local minimum not yet used, or -1."
     least = math.inf
@@ -249,7 +249,7 @@ COARSE_MARGIN = 70.0  # above the best, beyond which no candidate is polished
 POLISHED_MARGIN = 60.0  # the same after the first round of polishing
 
 
-@compiled(error_model="numpy")
+@inner(error_model="numpy")
 def _start_candidates(work, index, found):
     "Sets `found`: minima of the coarse misfit, polished once; returns their number."
     cost, ratio = np.empty(U_GRID.size), np.zeros(U_GRID.size, np.int64)

@@ -18,14 +18,14 @@ from lunar_potential.physics.losscone.search import (
     clip_to_bounds,
     descend,
 )
-from ...run.compiled import compiled
+from ...run.compiled import compiled, inner
 
 # %% auto #0
 __all__ = ['ROOT_95', 'ROOT_68', 'FLOOR', 'curvature_in_u', 'profile_at', 'follow_profile', 'confidence_set', 'spacecraft_shift',
            'widen_bound', 'open_above', 'set_kinds']
 
 # %% ../../../nbs/physics/losscone/05_sets.ipynb #190146d3
-@compiled(error_model="numpy")
+@inner(error_model="numpy")
 def curvature_in_u(
     normal: np.ndarray,  # (6, 4) of Work.normal
     slope: np.ndarray,  # (3,) receives the derivatives of the others with respect to U
@@ -76,7 +76,7 @@ def follow_profile(
 ROOT_95, ROOT_68 = 1.9599639845400545, 0.9  # square roots of the two rises
 
 
-@compiled(error_model="numpy")
+@inner(error_model="numpy")
 def _start_profile(best, slope, distance, p):
     "First guess of the other parameters a distance away from the minimum."
     p[0] = best[0] + distance
@@ -84,7 +84,7 @@ def _start_profile(best, slope, distance, p):
         p[a + 1] = best[a + 1] + slope[a] * distance
 
 
-@compiled(error_model="numpy")
+@inner(error_model="numpy")
 def _next_distance(inner, below, outer, above, distance, height, root):
     "Next distance: farther out until a point lies outside, then between the two."
     if outer == math.inf:
@@ -94,7 +94,7 @@ def _next_distance(inner, below, outer, above, distance, height, root):
     return min(max(secant, inner + margin), outer - margin)
 
 # %% ../../../nbs/physics/losscone/05_sets.ipynb #95db85be
-@compiled(error_model="numpy")
+@inner(error_model="numpy")
 def _find_bound(work, best, least, slope, direction, root, sigma, p):
     """Distance from the minimum at p = `best` to the crossing of the threshold.
 
@@ -125,7 +125,7 @@ def _find_bound(work, best, least, slope, direction, root, sigma, p):
     return 0.5 * (inner + outer)
 
 # %% ../../../nbs/physics/losscone/05_sets.ipynb #971a9c17
-@compiled(error_model="numpy")
+@inner(error_model="numpy")
 def _inner_bound(work, best, least, slope, direction, outer, p):
     "Distance to the 68 % bound, given the distance to the 95 % one."
     x = outer * ROOT_68 / ROOT_95
@@ -139,14 +139,14 @@ def _inner_bound(work, best, least, slope, direction, outer, p):
     return min((-a + math.sqrt(a * a + 4 * bend * ROOT_68)) / (2 * bend), outer)
 
 # %% ../../../nbs/physics/losscone/05_sets.ipynb #f2dfbd79
-@compiled(error_model="numpy")
+@inner(error_model="numpy")
 def _refine(work, best, slope):
     "Least misfit near `best`, which is moved, and standard deviation of U there."
     least = descend(work, best, 0.0, 0.005, evaluate_misfit(work, best, 1.0)[0])
     return least, 1 / math.sqrt(max(curvature_in_u(work.normal, slope), 1e-12))
 
 
-@compiled(error_model="numpy")
+@inner(error_model="numpy")
 def _near_bound(work, best, least, slope, direction, far, lift, sigma, p):
     "Distance to the 68 % bound, given the distance to the 95 % one."
     inner = math.sqrt(max(ROOT_68**2 - lift, 0.0))
@@ -158,7 +158,7 @@ def _near_bound(work, best, least, slope, direction, far, lift, sigma, p):
     return 0.0
 
 # %% ../../../nbs/physics/losscone/05_sets.ipynb #0dda67ad
-@compiled(error_model="numpy")
+@inner(error_model="numpy")
 def _interval(work, best, lift, out):
     """95 % and 68 % bounds around a minimum `lift` above the sweep's least misfit.
 
@@ -185,7 +185,7 @@ def _interval(work, best, lift, out):
     return sigma
 
 # %% ../../../nbs/physics/losscone/05_sets.ipynb #5c77f27a
-@compiled(error_model="numpy")
+@inner(error_model="numpy")
 def _count_components(parts, number):
     "Number of disjoint intervals among the first rows (lower, upper, ...) of parts."
     count = 0
@@ -202,7 +202,7 @@ def _count_components(parts, number):
     return count
 
 
-@compiled(error_model="numpy")
+@inner(error_model="numpy")
 def _hull(parts, number, u, out):
     "Sets out: ends of both sets, over all intervals and the minimum at u."
     out[0], out[1], out[2], out[3] = u, u, u, u
@@ -213,7 +213,7 @@ def _hull(parts, number, u, out):
     out[4] = _count_components(parts, number)
 
 # %% ../../../nbs/physics/losscone/05_sets.ipynb #35afc892
-@compiled(error_model="numpy")
+@inner(error_model="numpy")
 def confidence_set(
     work: Work,  # holds the sweep
     found: np.ndarray,  # (3, 5) of find_candidates; the best is moved to the front
@@ -238,7 +238,7 @@ def confidence_set(
     _hull(parts, kept, found[0, 0], out)
 
 # %% ../../../nbs/physics/losscone/05_sets.ipynb #f39c1b4e
-@compiled(error_model="numpy")
+@inner(error_model="numpy")
 def spacecraft_shift(
     work: Work,  # holds the sweep; its band is not restored
     best: np.ndarray,  # (4,) U (V), B_s/B_m, backscatter, beam amplitude
