@@ -10,6 +10,7 @@ __all__ = ['LONGEST', 'LONGEST_TEXT', 'MERGE_BYTES', 'write_results', 'CacheErro
 import contextlib
 import dataclasses
 import errno
+import functools
 import hashlib
 import io
 import itertools
@@ -169,8 +170,11 @@ class _Arrays:
         return self._stored(key)
 
     def _stored(self, key):
-        with self.container.open(f"{key}.npy") as member:
-            return np.lib.format.read_array(member, allow_pickle=False)
+        info = self.container.getinfo(f"{key}.npy")
+        with self.container.open(info) as member:
+            dtype, shape, fortran, _ = _read_header(member, key)
+            values = np.frombuffer(member.read(), dtype, math.prod(shape)).copy()
+        return values.reshape(shape, order="F" if fortran else "C")
 
     def _renewed(self, group, name):
         "An array of an older file as this version would have written it."
@@ -180,7 +184,7 @@ class _Arrays:
         new = self.renewed[name]
         return new if group == "spec" else np.repeat(new, self["spec_row_count"])
 
-    @property
+    @functools.cached_property
     def version(self):
         return int(self._stored("meta_schema_version"))
 
@@ -189,24 +193,33 @@ class _Arrays:
         info = self.container.getinfo(f"{key}.npy")
         if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
             raise ValueError(f"{key} is compressed by method {info.compress_type}")
-        dtype, shape, start = _read_header(self.container, info, key)
+        with self.container.open(info) as member:
+            dtype, shape, _, start = _read_header(member, key)
         claimed = start + dtype.itemsize * math.prod(shape)
         if claimed != info.file_size:
             raise ValueError(f"{key} claims {claimed} bytes and has {info.file_size}")
         return dtype, shape
 
 
-def _read_header(container, info, key):
-    "Type and shape, and where the numbers start."
+def _read_header(member, key):
+    "Type, shape, whether in Fortran order, and where the numbers start."
     try:
-        with container.open(info) as member:
-            version = np.lib.format.read_magic(member)
-            if version != (1, 0):
-                raise ValueError(f"NumPy format {version}")
-            shape, _, dtype = np.lib.format.read_array_header_1_0(member)
-            return dtype, shape, member.tell()
+        begin = member.read(10)
+        return _parse_header(begin + member.read(int.from_bytes(begin[8:], "little")))
     except Exception as error:  # a parser of a few kB that raises what it likes
         raise ValueError(f"{key} has no readable header: {error}") from error
+
+
+@functools.lru_cache(1024)  # the days of a mission share theirs
+def _parse_header(text):
+    file = io.BytesIO(text)
+    version = np.lib.format.read_magic(file)
+    if version != (1, 0):
+        raise ValueError(f"NumPy format {version}")
+    shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
+    if dtype.hasobject or not dtype.itemsize:
+        raise ValueError(f"type {dtype}, which holds no numbers or text")
+    return dtype, shape, fortran, file.tell()
 
 # %% ../nbs/06_results.ipynb #1e6b82b4
 LONGEST = {"rows": 64, "spec": 64}  # characters of a text, by group
@@ -274,12 +287,15 @@ def read_meta(
 ) -> dict:  # the meta_* entries, JSON decoded
     "How a file was made, without reading its large arrays; raises CacheError."
     with _opened(path) as data:
-        raw = {name: data[f"meta_{name}"].tolist() for name in OWN_META}
-        meta = {
-            n: strict_json(raw[n], f"meta_{n}") if n in JSON_KEYS else raw[n]
-            for n in raw
-        }
-        _check_meta(meta)
+        return _decoded_meta(data)
+
+
+def _decoded_meta(data):
+    raw = {name: data[f"meta_{name}"].tolist() for name in OWN_META}
+    meta = {
+        n: strict_json(raw[n], f"meta_{n}") if n in JSON_KEYS else raw[n] for n in raw
+    }
+    _check_meta(meta)
     return meta
 
 
@@ -287,10 +303,14 @@ def read_rejected(
     path,  # a result file
 ):  # DataFrame: file, spec_no, line, n_rows, reason, lost
     "The table of input that could not be used."
+    with _opened(path) as data:
+        return _rejected_frame(data)
+
+
+def _rejected_frame(data):
     import pandas as pd
 
-    with _opened(path) as data:
-        return pd.DataFrame({name: data[f"rejected_{name}"] for name in REJECTED})
+    return pd.DataFrame({name: data[f"rejected_{name}"] for name in REJECTED})
 
 # %% ../nbs/06_results.ipynb #a2d8177a
 def _check_meta(meta):
@@ -330,13 +350,13 @@ def verify_results(
 # %% ../nbs/06_results.ipynb #eaab5c06
 def _read_file(path, rows=tuple(ROWS), spec=tuple(SPEC)):
     "The results of one file, or only some of their arrays."
-    meta = read_meta(path)
-    del meta["schema_version"], meta["units"]
     with _opened(path) as data:
+        meta, rejected = _decoded_meta(data), _rejected_frame(data)
         rows = {name: data[f"rows_{name}"] for name in rows}
         spec = {name: data[f"spec_{name}"] for name in spec}
     _check_rows(path, rows, spec)
-    return PotentialResults(rows, spec, read_rejected(path), meta)
+    del meta["schema_version"], meta["units"]
+    return PotentialResults(rows, spec, rejected, meta)
 
 
 def _check_rows(path, rows, spec):

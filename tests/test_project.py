@@ -53,6 +53,13 @@ def test_import_is_light(module):
     assert not HEAVY & set(done.stdout.split())
 
 
+def test_a_month_opens_without_the_fits():
+    module = "lunar_potential.view.explore.month"
+    done = run("-c", f"import sys, {module}; print(*sys.modules)")
+    assert done.returncode == 0, done.stderr
+    assert not {"numba", "scipy", "matplotlib"} & set(done.stdout.split())
+
+
 def test_public_names_resolve():
     import lunar_potential
 

@@ -53,6 +53,14 @@ def test_keys_and_types(results, tmp_path):
     assert lengths == {"rows_": {results.n_sweeps * 15}, "spec_": {results.n_sweeps}}
 
 
+def test_what_is_read_belongs_to_the_reader(results, tmp_path):
+    path = write_results(results, tmp_path / "x.npz")
+    changed = read_results(path)
+    for values in (*changed.rows.values(), *changed.spec.values()):
+        values[:] = values[::-1].copy()
+    same_results(read_results(path), results)
+
+
 def test_seed_example(results, tmp_path):
     data = np.load(write_results(results, tmp_path / "x.npz"))
     potentials = data["rows_projected_potential"]

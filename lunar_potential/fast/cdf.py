@@ -10,6 +10,7 @@ import contextlib
 import errno
 import hashlib
 import math
+import mmap
 import re
 import struct
 import tempfile
@@ -91,7 +92,7 @@ _UNPACK = {1: _expand_zeros, 5: _gunzip}  # by the number of the method
 
 
 def _unpack(data, wide, max_bytes):
-    "The bytes of the unpacked file."
+    "The bytes of the unpacked file in pieces."
     size, _, at, unpacked = _record_fields(f"{wide}i{wide * 2}", data, 8, 10)
     if not 0 < unpacked <= max_bytes:
         raise TooLarge(f"{unpacked} bytes unpacked; {max_bytes} are allowed")
@@ -99,21 +100,20 @@ def _unpack(data, wide, max_bytes):
     if method not in _UNPACK:
         raise CDFError(f"packed by method {method}, which is unknown")
     packed = data[8 + struct.calcsize(f">{wide}i{wide * 2}i") : 8 + size]
-    return _assemble(data[:4] + _PLAIN, _UNPACK[method](packed, unpacked), unpacked)
+    yield data[:4] + _PLAIN
+    yield from _of_size(_UNPACK[method](packed, unpacked), unpacked)
 
 
-def _assemble(head, pieces, size):
-    "Head and pieces as one; raises Truncated unless the pieces have the size."
-    out, at = bytearray(8 + size), 8
-    out[:8] = head
+def _of_size(pieces, size):
+    "The pieces; raises Truncated unless they have the size together."
+    found = 0
     for piece in pieces:
-        at += len(piece)
-        if at > len(out):
+        found += len(piece)
+        if found > size:
             raise Truncated(f"unpacks to more than {size} bytes")
-        out[at - len(piece) : at] = piece
-    if at < len(out):
-        raise Truncated(f"unpacks to {at - 8} bytes, not to {size}")
-    return out
+        yield piece
+    if found < size:
+        raise Truncated(f"unpacks to {found} bytes, not to {size}")
 
 # %% ../../nbs/fast/03_cdf.ipynb #dc70ba2b
 def _follow_list(data, wide, at, kind, seen):
@@ -226,17 +226,21 @@ def _file_bytes(path, max_bytes):
     return path.read_bytes()
 
 
-def _intact_bytes(data, max_bytes):
-    "The unpacked bytes of a file that is intact."
+def _write_intact(data, max_bytes, path):
+    "Writes the unpacked bytes of a file that is intact, and returns the path."
     if not data:
         raise EmptyFile("0 bytes")
     wide = _MAGIC.get(data[:4])
     if wide is None or data[4:8] not in (_PLAIN, _PACKED):
         raise NotCDF(f"begins with {data[:16]!r}")
-    data = _unpack(data, wide, max_bytes) if data[4:8] == _PACKED else data
-    _check_length(data, wide)
-    _check_lists(data, wide)
-    return data
+    with open(path, "w+b") as file:
+        packed = data[4:8] == _PACKED
+        file.writelines(_unpack(data, wide, max_bytes) if packed else [data])
+        file.flush()
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as plain:
+            _check_length(plain, wide)
+            _check_lists(plain, wide)
+    return path
 
 # %% ../../nbs/fast/03_cdf.ipynb #ccdeca31
 @contextlib.contextmanager
@@ -252,12 +256,10 @@ def open_cdf(
     try:
         data = _file_bytes(path, max_bytes)
         sha256 = hashlib.sha256(data).hexdigest()
-        data = _intact_bytes(data, max_bytes)
         with tempfile.TemporaryDirectory(
             prefix="lunar_potential_", ignore_cleanup_errors=True
         ) as folder:
-            plain = Path(folder, "plain.cdf")
-            plain.write_bytes(data)
+            plain = _write_intact(data, max_bytes, Path(folder, "plain.cdf"))
             del data
             yield Variables(plain, max_bytes, sha256)
     except CDFError as error:

@@ -132,6 +132,16 @@ def _chosen_records(values, record, total):
     in_order = len(record) == total and (np.diff(record) == 1).all()
     return values if in_order else values[record]
 
+
+def _without_fill(values):
+    "A copy with NaN for fill; a few records at a time stay in the processor's cache."
+    out = np.empty(values.shape, values.dtype.newbyteorder("="))
+    for low in range(0, len(out), 16):
+        part = out[low : low + 16]
+        part[...] = values[low : low + 16]
+        part[~(part > np.float32(-1e30))] = np.nan
+    return out
+
 # %% ../../nbs/fast/04_esa.ipynb #ec8375fb
 class _Cells:
     "Reads arrays of records, angles and energies, cut to what is in use."
@@ -156,7 +166,7 @@ class _Cells:
         values = _chosen_records(values, self.rows["record"], total)
         if values.dtype.kind != "f":
             return values
-        return np.where(values > np.float32(-1e30), values, np.float32(np.nan))
+        return _without_fill(values)
 
     def table(self, name, index, pad=np.nan):
         "Rows of a table, for each record or for all, (R or 1, A, C)."

@@ -54,8 +54,10 @@ def archive(tmp_path_factory):
 @pytest.fixture(scope="module")
 def plain(tmp_path_factory):
     "The unpacked bytes of a small file."
-    path = simulate_cdf(tmp_path_factory.mktemp("plain"), records=8, spoil=False).path
-    return cdf._intact_bytes(path.read_bytes(), 2**30)
+    folder = tmp_path_factory.mktemp("plain")
+    path = simulate_cdf(folder, records=8, spoil=False).path
+    plain = cdf._write_intact(path.read_bytes(), 2**30, folder / "plain.cdf")
+    return plain.read_bytes()
 
 
 def of(archive, instrument, orbit=13519):

@@ -28,7 +28,11 @@ def originals(tmp_path_factory):
         simulate_cdf(folder, "eeb", n, records=2, spoil=False, without=without).path
         for n, without in enumerate(((), FULL))
     ]
-    return [cdf._intact_bytes(path.read_bytes(), 2**30) for path in paths]
+    plain = folder / "plain.cdf"
+    return [
+        cdf._write_intact(path.read_bytes(), 2**30, plain).read_bytes()
+        for path in paths
+    ]
 
 
 def records(data):

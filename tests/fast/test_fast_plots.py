@@ -566,6 +566,15 @@ def test_a_damaged_file_is_named(archive):
             call()
 
 
+def test_a_picture_does_not_depend_on_those_before_it(data):
+    def picture(part):
+        figure = FAST_plot_pitch_angle_grid(data[part], **SMALL)
+        return png_bytes(drawn_pixels(figure, 60), 60)
+
+    first, other, again = map(picture, ("ees", "ies", "ees"))
+    assert first == again != other
+
+
 def test_no_figure_is_left_behind(data):
     before = plt.get_fignums()
     drawn_pixels(FAST_plot_pitch_angle_grid(data["ees"]), 30)

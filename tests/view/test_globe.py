@@ -69,17 +69,14 @@ def test_surface_is_opaque_closed_and_of_few_bytes(moon):
 
 
 def test_default_texture_follows_the_mode():
+    few = {k: v[:9] for k, v in sweeps().items()}
     for mode, shape in (
-        ("still", (480, 961)),
-        ("animation", (240, 481)),
-        ("film", (240, 481)),
+        ({}, (240, 481)),
+        ({"mode": "still"}, (480, 961)),
+        ({"mode": "animation"}, (240, 481)),
+        ({"mode": "film"}, (240, 481)),
     ):
-        assert (
-            plotly_globe({k: v[:9] for k, v in sweeps().items()}, mode=mode)
-            .data[0]
-            .surfacecolor.shape
-            == shape
-        )
+        assert plotly_globe(few, **mode).data[0].surfacecolor.shape == shape
 
 
 def test_nothing_to_draw_is_no_error(moon):

@@ -45,6 +45,21 @@ def test_electrons_of_100_ev_are_drawn_at_100_ev(y_scale):
 
 
 @pytest.mark.parametrize("y_scale", ["log", "linear"])
+def test_a_checkerboard_lands_in_its_rows_and_columns(y_scale):
+    times, channel = T0 + 60.0 * np.arange(50), np.arange(96)
+    values = 1.0 + (np.arange(50)[:, None] + channel) % 2
+    limits = {"z_scale": "linear", "z_min": 1.0, "z_max": 2.0}
+    ax, _ = panel(times, ENERGY, values, y_scale=y_scale, **limits)
+    picture, unix, energy = rendered(ax)
+    step = np.log(ENERGY[0] / ENERGY[1])
+    row = np.rint(np.log(ENERGY[0] / energy) / step).astype(int)
+    record = np.rint((unix - T0) / 60).astype(int)
+    inside = np.ix_(range(3, len(energy) - 3), range(3, len(unix) - 3))  # of the frame
+    high = ((row[:, None] + record) % 2 == 1)[inside]
+    np.testing.assert_array_equal(near(picture[inside], YELLOW), high)
+
+
+@pytest.mark.parametrize("y_scale", ["log", "linear"])
 def test_an_event_after_a_gap_is_at_its_own_time_and_the_gap_is_blank(y_scale):
     times = T0 + np.concatenate([10.0 * np.arange(100), 3600 + 10.0 * np.arange(100)])
     values = np.ones((200, 96))

@@ -297,10 +297,9 @@ def without_mark(
     return content.removeprefix(_MARK)
 
 # %% ../../../nbs/data/er/02_table.ipynb #9f3f89af
-def _line_bounds(content):
+def _line_bounds(content, line_feed):
     "Where each line starts and stops, without CR and LF and byte order mark."
-    raw = np.frombuffer(content, np.uint8)
-    ends = np.flatnonzero(raw == 10)
+    raw, ends = np.frombuffer(content, np.uint8), np.flatnonzero(line_feed)
     start, stop = np.r_[0, ends + 1], np.r_[ends, raw.size]
     start[0] += len(content) - len(without_mark(content))
     return start, stop - ((stop > start) & (raw[stop - 1] == 13) if raw.size else 0)
@@ -351,10 +350,13 @@ def parse_er_table(
     content: bytes,  # of a table 3Dyymmdd.TAB
 ) -> tuple:  # ERTable of the sound rows in file order, and bad lines of the rest
     "Every sound row of a table, and what is wrong with each other line."
-    if (n_lines := content.count(b"\n")) > MAX_LINES:
+    raw = np.frombuffer(content, np.uint8)
+    line_feed = raw == 10
+    if (n_lines := np.count_nonzero(line_feed)) > MAX_LINES:
         reason = f"{n_lines} lines are too many for a daily table; none was read"
         return empty_table(), bad_lines([(1, -1, reason)])
-    raw, (start, stop) = np.frombuffer(content, np.uint8), _line_bounds(content)
+    start, stop = _line_bounds(content, line_feed)
+    del line_feed  # a byte for each of the file
     length = stop - start  # a row needs room for all fields
     row = np.flatnonzero((length >= 2 * len(COLUMNS) - 1) & (length <= LINE_BYTES))
     utc, head, flux, phi, good = _read_fast(raw, start[row], stop[row])

@@ -13,13 +13,17 @@ from plotly.subplots import make_subplots
 
 from ...data.archive import ArchiveError, file_date
 from lunar_potential.view.explore.refit import (
-    as_results,
     choose_table,
     open_day,
     table_names,
 )
 from .sweep import Listener, show_below
-from .widgets import html_warning, json_picture, redraw
+from lunar_potential.view.explore.widgets import (
+    as_results,
+    html_warning,
+    json_picture,
+    redraw,
+)
 from ..globe.footpoints import lower_limits
 from ..spectrogram.cells import cell_values
 from ..spectrogram.cells import make_cells as spectrogram_cells

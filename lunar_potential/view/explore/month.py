@@ -12,9 +12,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from ...data.archive import ArchiveError
-from .refit import as_results
-from .sweep import show_below
-from .widgets import html_warning, redraw
+from .widgets import as_results, html_warning, redraw
 from lunar_potential.view.globe.footpoints import (
     PotentialScale,
     footpoints,
@@ -281,6 +279,8 @@ class MonthExplorer(MonthControls):
         spec_no: int,  # of the results
     ):
         "Shows a sweep below the map."
+        from lunar_potential.view.explore.sweep import show_below  # heavy
+
         try:
             self.sweep = show_below(self.below, self.results, self.archive, spec_no)
         except ArchiveError as error:

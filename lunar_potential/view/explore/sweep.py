@@ -23,7 +23,6 @@ from lunar_potential.view.explore.refit import (
     SHOWN_METHODS,
     JointView,
     SweepView,
-    as_results,
     method_table,
     nearest_sweep,
     open_day,
@@ -31,6 +30,7 @@ from lunar_potential.view.explore.refit import (
     view_sweep,
 )
 from lunar_potential.view.explore.widgets import (
+    as_results,
     html_warning,
     redraw,
     save_message,

@@ -323,7 +323,7 @@ def plotly_globe(
     subsolar=None,  # (latitude, longitude) of the sub-solar point, deg
     size: float = 4.0,  # diameter of a marker, pixels
     weight: str | None = "confidence",  # wide sets get small markers; None: all alike
-    mode: str = "still",  # use of the texture, see texture_size
+    mode: str = "animation",  # use of the texture, see texture_size
     **select,  # start, end, max_points, exclude, seed: see footpoints
 ):  # plotly.graph_objects.Figure
     """A globe to turn by hand, with the surface potential at the footpoints.
