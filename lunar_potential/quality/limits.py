@@ -138,7 +138,7 @@ def evaluation_seconds(
         seconds.append(wall / EVALUATIONS)
     return float(np.median(seconds))
 
-# %% ../../nbs/quality/03_limits.ipynb #ea5cf10d
+# %% ../../nbs/quality/03_limits.ipynb #fd463736
 def _limit(unit, per, times, number, alone, stage):
     "A row: `number` units in all took `alone` s by themselves and `stage` s in a run."
     return {
@@ -172,11 +172,12 @@ def run_limits(
         "coordinates": _limit("SPICE position", "day", days, *asked, places),
         "surface fit": _limit(
             "evaluation", "connected sweep", connected, fit / each, fit, fit
-        ),
+        )
+        | {"share": float("nan")},
     }
     return pd.DataFrame(rows).T.rename_axis("stage").infer_objects()
 
-# %% ../../nbs/quality/03_limits.ipynb #d0028fc5
+# %% ../../nbs/quality/03_limits.ipynb #00b66fe1
 def plot_stages(
     seconds: dict,  # stage -> s
     shares: dict,  # stage -> share of its time that is the work alone
@@ -187,7 +188,8 @@ def plot_stages(
 
     ax = plt.subplots(figsize=(7.2, 3.2), layout="constrained")[1] if ax is None else ax
     names = list(seconds)
-    alone = [seconds[name] * shares.get(name, 0.0) for name in names]
+    known = {name: share for name, share in shares.items() if share == share}
+    alone = [seconds[name] * known.get(name, 0.0) for name in names]
     ax.barh(names, list(seconds.values()), color="#9fc5e8", label="stage")
     ax.barh(names, alone, color="#1f4e79", label="its work alone")
     for k, value in enumerate(seconds.values()):
