@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ..run.files import atomic_file, output_errors, strict_json
 
-# %% ../../nbs/quality/05_history.ipynb #215175d4
+# %% ../../nbs/quality/05_history.ipynb #9f594850
 NUMBERS = ("wall_s", "cpu_s", "repeats", "wall_ratio", "cpu_ratio")
 FIELDS = {  # of an entry -> types that it may have
     "version": (str,),
@@ -21,7 +21,7 @@ FIELDS = {  # of an entry -> types that it may have
     "note": (str,),
     "numbers": (dict,),
     "stages": (dict,),
-    "shares": (dict,),
+    "limits": (dict,),
 }
 
 
@@ -44,10 +44,14 @@ def _check_entry(entry):
             key in row and _is_number(row[key]) for key in NUMBERS
         ):
             raise ValueError(f"the numbers of {name!r} are not {', '.join(NUMBERS)}")
-    for group in ("stages", "shares"):
-        for name, value in entry[group].items():
-            if not _is_number(value):
-                raise ValueError(f"{value!r} of {name!r} in {group} is no number")
+    for name, value in entry["stages"].items():
+        if not _is_number(value):
+            raise ValueError(f"{value!r}, the time of {name!r}, is no number")
+    for name, row in entry["limits"].items():
+        if not isinstance(row, dict) or not all(
+            isinstance(value, str) or _is_number(value) for value in row.values()
+        ):
+            raise ValueError(f"the limits of {name!r} are no numbers with units")
 
 # %% ../../nbs/quality/05_history.ipynb #5939d486
 def read_history(

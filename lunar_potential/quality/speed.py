@@ -241,7 +241,7 @@ def speed_benchmark(
     table = pd.DataFrame.from_dict(rows, orient="index")
     return {"times": table.rename_axis("measurement"), **tables}
 
-# %% ../../nbs/quality/04_speed.ipynb #e25a64b9
+# %% ../../nbs/quality/04_speed.ipynb #1e08e97d
 def speed_entry(
     tables: dict,  # of speed_benchmark
     facts: dict,  # of machine_facts
@@ -256,11 +256,13 @@ def speed_entry(
     times, around = tables["times"], ("load_before", "load_after", "reference_cpu_s")
     medians = {key: _rounded(times[key].astype(float).median()) for key in around}
     machine = {k: v for k, v in facts.items() if k not in ("version", "date", "load")}
-    stages, shares = {}, {}
+    stages, limits = {}, {}
     if "stages" in tables:
         stages = {k: _rounded(v) for k, v in tables["stages"].iloc[:, 0].items()}
-        known = tables["limits"]["share"].astype(float).dropna()
-        shares = {name: _rounded(share) for name, share in known.items()}
+        limits = {
+            stage: {k: v if isinstance(v, str) else _rounded(v) for k, v in row.items()}
+            for stage, row in tables["limits"].iterrows()
+        }
     return {
         "version": facts["version"],
         "date": facts["date"],
@@ -268,7 +270,7 @@ def speed_entry(
         "note": note,
         "numbers": numbers,
         "stages": stages,
-        "shares": shares,
+        "limits": limits,
     }
 
 
