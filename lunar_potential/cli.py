@@ -394,6 +394,7 @@ def _bench_tables(args):
 
 
 def _speed_tables(args, announce):
+    from lunar_potential.fast.example import orbit_drawing
     from lunar_potential.quality.speed import SpeedPlan, speed_benchmark
 
     with tempfile.TemporaryDirectory() as folder:
@@ -406,6 +407,7 @@ def _speed_tables(args, announce):
             args.repeats,
             args.data_dir,
             announce,
+            orbit_drawing,
         )
         return speed_benchmark(plan, args.parts)
 

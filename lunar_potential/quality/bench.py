@@ -144,6 +144,12 @@ def _tables(runs, results, size):
     }
 
 # %% ../../nbs/quality/01_bench.ipynb #a79cf1e1
+def _cpu_by_stage(run):
+    "Seconds of the processor: the run's, shared out as the time of its stages."
+    used = run["cpu"] / sum(run["seconds"].values())
+    return {stage: seconds * used for stage, seconds in run["seconds"].items()}
+
+
 def compare_workers(
     data_dir,  # folder of the archive
     workers: tuple = (1, 2),  # numbers of worker processes
@@ -181,7 +187,7 @@ def compare_workers(
     size = sum(path.stat().st_size for path in Path(data_dir).rglob("3D*.TAB"))
     alone = _median_runs(runs)[min(workers)]
     announce("limits")
-    limits = run_limits(data_dir, alone["seconds"], alone["connected"])
+    limits = run_limits(data_dir, _cpu_by_stage(alone), alone["connected"])
     return {**_tables(runs, results, size), "limits": limits}
 
 # %% ../../nbs/quality/01_bench.ipynb #453dd218
@@ -199,9 +205,9 @@ HEADINGS = {
     "costs": "Milliseconds of one worker per unit of each stage's work",
     "limits": (
         "The work of a stage that cannot be avoided: its number per day or sweep; per "
-        "second in the stage, and alone; its share\nof the time of the stage. "
-        "Evaluations are those of the joint model; all the time of the surface fit is "
-        "counted as theirs"
+        "second of the processor in the stage, and alone; its share\nof the time of "
+        "the stage. Evaluations are those of the joint model; all the time of the "
+        "surface fit is counted as theirs"
     ),
 }
 

@@ -30,19 +30,19 @@ from ..synthetic.instrument import draw_gains
 from ..synthetic.scenario import REGIMES
 from ..synthetic.sweeps import simulate_sweeps
 
-# %% ../../nbs/quality/03_limits.ipynb #5dbc28e7
+# %% ../../nbs/quality/03_limits.ipynb #5887a2e1
 def raw_seconds(
     paths: list,  # of files
 ) -> float:  # s
-    "Time to read the bytes of files that the system has in memory."
+    "Time of the processor to read files that the system has in memory."
 
     def read():
         return sum(len(path.read_bytes()) for path in paths)
 
     read()
-    return timed(read)[0]
+    return timed(read)[1]
 
-# %% ../../nbs/quality/03_limits.ipynb #b7eb94de
+# %% ../../nbs/quality/03_limits.ipynb #2f044151
 @contextlib.contextmanager
 def counted_spice():  # context: positions, calls, seconds
     "Counts what is asked of SPICE within the block."
@@ -52,7 +52,7 @@ def counted_spice():  # context: positions, calls, seconds
 
     def counted(ask):
         def answer(*args):
-            seconds, _, found = timed(lambda: ask(*args))
+            _, seconds, found = timed(lambda: ask(*args))
             count.seconds += seconds
             count.calls += 1
             count.positions += max(np.size(arg) for arg in args)
@@ -112,7 +112,7 @@ def fitted_sweeps(
         fit_rows(work, SCATTER, p, own)
         yield work, p, own
 
-# %% ../../nbs/quality/03_limits.ipynb #2830955c
+# %% ../../nbs/quality/03_limits.ipynb #ca2c4e3e
 EVALUATIONS = 200  # of each sweep
 
 
@@ -130,15 +130,15 @@ def evaluation_seconds(
     n_sweeps: int = 6,  # simulated, one plasma regime after the other
     seed: int = 0,  # same seed, same sweeps
 ) -> float:  # s, median of the sweeps
-    "Time of one evaluation of the joint model with its normal equations."
+    "Time of the processor for one evaluation with its normal equations."
     seconds = []
     for work, p, own in fitted_sweeps(n_sweeps, seed):
         _form_often(work, p, own, 1)
-        wall = timed(lambda: _form_often(work, p, own, EVALUATIONS))[0]
-        seconds.append(wall / EVALUATIONS)
+        cpu = timed(lambda: _form_often(work, p, own, EVALUATIONS))[1]
+        seconds.append(cpu / EVALUATIONS)
     return float(np.median(seconds))
 
-# %% ../../nbs/quality/03_limits.ipynb #fd463736
+# %% ../../nbs/quality/03_limits.ipynb #373c81f7
 def _limit(unit, per, times, number, alone, stage):
     "A row: `number` units in all took `alone` s by themselves and `stage` s in a run."
     return {
@@ -153,7 +153,7 @@ def _limit(unit, per, times, number, alone, stage):
 
 def run_limits(
     data_dir,  # folder of the archive
-    seconds: dict,  # stage -> s of a run by one process
+    seconds: dict,  # stage -> s of the processor in a run
     connected: int,  # sweeps of that run on field lines that meet the Moon
 ):  # DataFrame, one row for each of three stages
     "The work of a run that cannot be avoided, and what it takes alone."
