@@ -89,7 +89,7 @@ def record_entry(
         file.write(f"{text}\n".encode())
     return entries
 
-# %% ../../nbs/quality/05_history.ipynb #f766c5b9
+# %% ../../nbs/quality/05_history.ipynb #202ab3b0
 def entry_label(
     entry: dict,  # of read_history
 ) -> str:  # such as "0.1.0, 2026-12-01"
@@ -104,7 +104,8 @@ def history_table(
     "One kind of number of all entries."
     import pandas as pd
 
-    names = dict.fromkeys(name for entry in entries for name in entry["numbers"])
+    last_first = reversed(entries)  # whose measurements are the most
+    names = dict.fromkeys(name for entry in last_first for name in entry["numbers"])
     columns = [
         pd.Series(
             {name: entry["numbers"].get(name, {}).get(key) for name in names},

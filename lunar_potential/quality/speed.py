@@ -268,7 +268,7 @@ def speed_benchmark(
     table = pd.DataFrame.from_dict(rows, orient="index")
     return {"times": table.rename_axis("measurement"), **tables}
 
-# %% ../../nbs/quality/04_speed.ipynb #1e08e97d
+# %% ../../nbs/quality/04_speed.ipynb #f3b781f2
 def speed_entry(
     tables: dict,  # of speed_benchmark
     facts: dict,  # of machine_facts
@@ -285,7 +285,9 @@ def speed_entry(
     machine = {k: v for k, v in facts.items() if k not in ("version", "date", "load")}
     stages, limits = {}, {}
     if "stages" in tables:
-        stages = {k: _rounded(v) for k, v in tables["stages"].iloc[:, 0].items()}
+        wall = tables["stages"].iloc[:, 0]
+        used = tables["runs"]["cpu_s"].iloc[0] / wall.sum()
+        stages = {stage: _rounded(s * used) for stage, s in wall.items()}
         limits = {
             stage: {k: v if isinstance(v, str) else _rounded(v) for k, v in row.items()}
             for stage, row in tables["limits"].iterrows()
