@@ -299,10 +299,10 @@ def test_bench_month(tmp_path, capsys):
 def test_bench_speed(tmp_path, capsys):
     few = ["--days", "2", "--sweeps", "12", "--workers", "2"]
     where = ["--json", str(tmp_path / "speed.json"), "--record", str(tmp_path / "all")]
-    parts = ["--parts", "import", "month", "pictures"]
+    parts = ["--parts", "import", "month"]
     assert main(["bench", "speed", *few, *where, *parts]) == 0
     out, err = capsys.readouterr()
-    assert "explorer of a month" in out and "2 workers" in out and "entry 1" in err
+    assert "import of all names" in out and "2 workers" in out and "entry 1" in err
     stored = json.loads((tmp_path / "speed.json").read_text())
     assert stored["times"]["import"]["repeats"] == 3
     assert stored["times"]["month, 2 workers"]["repeats"] == 1
