@@ -11,7 +11,7 @@ NO_PYTHON = No Python 3.11, 3.12 or 3.13 that can make virtual environments (Deb
 BIN = $(WORK)/.venv/bin
 export MPLBACKEND := Agg
 
-.PHONY: help demo test venv check format accuracy readme export run-notebooks docs release hooks
+.PHONY: help demo test venv check format accuracy speed readme export run-notebooks docs release hooks
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/make \1@\2/p' Makefile | awk -F@ '{printf "%-20s %s\n", $$1, $$2}'
@@ -46,6 +46,9 @@ format: venv ## format notebooks, tests and scripts, and sort their imports
 
 accuracy: venv ## measure the potentials by scenario, write the tables of the front page
 	"$(BIN)/python" .ci/accuracy.py
+
+speed: venv ## measure what a user waits for, add it to the history of versions
+	"$(BIN)/lunar-potential" bench speed --repeats 3 --record nbs/quality/speed.json
 
 readme: venv ## write README.md from nbs/index.ipynb
 	"$(BIN)/python" .ci/readme.py

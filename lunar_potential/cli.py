@@ -11,6 +11,7 @@ __all__ = ['VERBS', 'add_simulate_arguments', 'simulate_command', 'error_table',
 import argparse
 import os
 import sys
+import tempfile
 from pathlib import Path
 
 from . import __version__
@@ -28,7 +29,7 @@ from lunar_potential.quality.validate.report import (
     validate_command,
 )
 from .report import print_outcome
-from .run.command import parse_options, run_command
+from .run.command import UsageError, parse_options, run_command
 from .run.log import say
 from .science.cli import add_calibrate_arguments, calibrate_command
 from .view.movie.movie import add_movie_arguments, movie_command
@@ -255,7 +256,7 @@ def add_bench_arguments(
         "what",
         nargs="?",
         default="month",
-        choices=["month", "accuracy", "spacecraft-potential"],
+        choices=["month", "speed", "accuracy", "spacecraft-potential"],
         help="what to measure (default: %(default)s)",
     )
     add(
@@ -278,7 +279,8 @@ def add_bench_arguments(
         type=int,
         default=1,
         metavar="N",
-        help="runs of the month for each number of workers, the median counts "
+        help="runs of the month for each number of workers and of each first start, "
+        "the median counts "
         "(default: %(default)s)",
     )
     add(
@@ -298,7 +300,20 @@ def add_bench_arguments(
         metavar="NAME",
         help="for the accuracy: these scenarios (default: all)",
     )
+    add(
+        "--parts",
+        nargs="+",
+        metavar="NAME",
+        help="for the speed: some of import, start, month, fast and pictures "
+        "(default: all)",
+    )
     add("--json", type=Path, metavar="FILE", help="write the tables here, too")
+    add(
+        "--record",
+        type=Path,
+        metavar="FILE",
+        help="for the speed: add the numbers to this history",
+    )
     _add_shared(parser, "seed", "workers")
 
 # %% ../nbs/10_cli.ipynb #0d3b207f
@@ -307,20 +322,48 @@ def bench_command(
 ) -> int:  # exit status; 1 if workers change the results
     "Runs the benchmark and prints its tables."
     from lunar_potential.quality.bench import HEADINGS as OF_MONTH
+    from lunar_potential.quality.reference import machine_facts
+    from lunar_potential.quality.speed import TIMES_HEADING
     from lunar_potential.quality.study.benchmark import (
         HEADINGS,
         benchmark_json,
         format_benchmark,
     )
 
+    _check_record(args)
+    facts = machine_facts()
     tables = _bench_tables(args)
-    print(format_benchmark(tables, OF_MONTH | HEADINGS))
+    print(format_benchmark(tables, OF_MONTH | HEADINGS | TIMES_HEADING))
     if args.json:
-        about = {"sweeps": args.sweeps, "seed": args.seed}
+        about = {"sweeps": args.sweeps, "seed": args.seed, "machine": facts}
         about["fit_method"] = args.fit_method
         args.json.write_text(benchmark_json(tables, **about) + "\n")
+    if args.record:
+        _record(args, tables, facts)
     compared = [table["identical"] for table in tables.values() if "identical" in table]
     return 0 if all(same.all() for same in compared) else 1
+
+
+def _check_record(args):
+    "Raises before anything is measured that could not be recorded."
+    from lunar_potential.quality.history import read_history
+
+    if args.what != "speed" and (args.record or args.parts):
+        option = "--record" if args.record else "--parts"
+        raise UsageError(f"{option} belongs to `bench speed`, not to {args.what}")
+    if args.record and args.record.exists():
+        read_history(args.record)
+
+
+def _record(args, tables, facts):
+    "Adds the numbers to the history and says so."
+    from lunar_potential.quality.history import entry_label, record_entry
+    from lunar_potential.quality.speed import speed_entry
+
+    source = "the archive given" if args.data_dir else f"{args.days} simulated days"
+    note = f"{args.sweeps} sweeps in a simulated day; the month: {source}"
+    entries = record_entry(args.record, speed_entry(tables, facts, note))
+    say(f"{entry_label(entries[-1])} is entry {len(entries)} of {args.record}")
 
 
 def _bench_tables(args):
@@ -337,6 +380,8 @@ def _bench_tables(args):
         workers, archive = (1, _several(args.workers)), args.data_dir
         how = workers, args.repeats, archive, announce
         return month_benchmark(args.days, *size, *how)
+    if args.what == "speed":
+        return _speed_tables(args, announce)
     if args.what == "accuracy":
         return benchmark(
             *size,
@@ -346,6 +391,25 @@ def _bench_tables(args):
             config=Config(fit_method=args.fit_method),
         )
     return spacecraft_benchmark(*size, n_jobs=_several(args.workers))
+
+
+def _speed_tables(args, announce):
+    from lunar_potential.fast.example import orbit_drawing
+    from lunar_potential.quality.speed import SpeedPlan, speed_benchmark
+
+    with tempfile.TemporaryDirectory() as folder:
+        plan = SpeedPlan(
+            Path(folder),
+            args.days,
+            args.sweeps,
+            args.seed,
+            (1, _several(args.workers)),
+            args.repeats,
+            args.data_dir,
+            announce,
+            orbit_drawing,
+        )
+        return speed_benchmark(plan, args.parts)
 
 
 def _several(workers):

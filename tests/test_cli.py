@@ -15,6 +15,8 @@ from lunar_potential import __version__
 from lunar_potential.batch import add_batch_arguments
 from lunar_potential.cli import build_parser, error_table, main
 from lunar_potential.data.archive import Archive
+from lunar_potential.quality import speed
+from lunar_potential.quality.history import read_history
 from lunar_potential.quality.study import spacecraft
 from lunar_potential.results import read_results
 from lunar_potential.synthetic.simulate import simulate_archive
@@ -286,9 +288,42 @@ def test_bench_month(tmp_path, capsys):
         and "simulating" in err
     )
     tables = json.loads((tmp_path / "bench.json").read_text())
-    assert list(tables) == ["about", "runs", "stages", "costs"] and all(
-        run["identical"] for run in tables["runs"].values()
-    )
+    assert list(tables) == ["about", "runs", "stages", "costs", "limits"]
+    assert all(run["identical"] for run in tables["runs"].values())
+    assert tables["stages"]["surface fit"]["earlier code (s)"] == 683
+    assert "earlier code (s): the code this package grew from" in out
+    assert tables["limits"]["read"]["unit"] == "MB" and "SPICE position" in out
+    assert tables["about"]["machine"]["cores"] >= 1
+
+
+def test_bench_speed(tmp_path, capsys):
+    few = ["--days", "2", "--sweeps", "12", "--workers", "2"]
+    where = ["--json", str(tmp_path / "speed.json"), "--record", str(tmp_path / "all")]
+    parts = ["--parts", "import", "month"]
+    assert main(["bench", "speed", *few, *where, *parts]) == 0
+    out, err = capsys.readouterr()
+    assert "import of all names" in out and "2 workers" in out and "entry 1" in err
+    stored = json.loads((tmp_path / "speed.json").read_text())
+    assert stored["times"]["import"]["repeats"] == 3
+    assert stored["times"]["month, 2 workers"]["repeats"] == 1
+    assert {"cpu", "numba", "numpy", "python"} <= set(stored["about"]["machine"])
+    (entry,) = read_history(tmp_path / "all")
+    assert set(entry["numbers"]) == set(stored["times"])
+    assert set(entry["stages"]) == set(stored["stages"])
+    assert entry["limits"]["coordinates"]["unit"] == "SPICE position"
+
+
+def test_a_damaged_history_is_refused_before_anything_is_measured(
+    tmp_path, monkeypatch, capsys
+):
+    def measure(*args):
+        raise AssertionError("it measured")
+
+    monkeypatch.setattr(speed, "speed_benchmark", measure)
+    (tmp_path / "history").write_text("[")
+    assert main(["bench", "speed", "--record", str(tmp_path / "history")]) == 1
+    assert str(tmp_path / "history") in capsys.readouterr().err
+    assert (tmp_path / "history").read_text() == "["
 
 
 def test_check_spacecraft_potential(capsys):
@@ -365,6 +400,10 @@ def test_simulate_writes_the_scenario_with_its_own_instrument(
         (["simulate", "x", "--scenario", "moon"], 1, "plain, control, ordinary"),
         (["bench", "accuracy", "--sweeps", "0"], 1, "0 sweeps"),
         (["bench", "--days", "0"], 1, "0 days"),
+        (["bench", "speed", "--repeats", "0"], 1, "0 runs"),
+        (["bench", "speed", "--parts", "nap"], 1, "import, start, month"),
+        (["bench", "--record", "x"], 2, "--record belongs to"),
+        (["bench", "accuracy", "--parts", "month"], 2, "--parts belongs to"),
         (["movie", "nowhere"], 1, "nowhere"),
         (["bench", "--data-dir", "nowhere"], 1, "nowhere"),
         (["bench", "spacecraft-potential", "--workers", "1"], 1, "2 or more"),
@@ -389,7 +428,7 @@ def test_verbose_shows_where(tmp_path, monkeypatch, caplog, capsys):
     [
         [],
         ["paint"],
-        ["bench", "speed"],
+        ["bench", "haste"],
         ["check"],
         ["batch", "--month", "13"],
         ["batch", "--fit-method", "magic"],

@@ -12,11 +12,12 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 from ..batch import peak_memory, run_all
 from ..data.archive import Archive
+from .reference import timed
+from ..report import SEED_MONTH, SEED_NOTE
 from ..shards import Period, output_name
 from ..synthetic.simulate import simulate_archive
 
@@ -54,7 +55,7 @@ def timed_run(
     output_dir,  # folder of the results
     n_jobs: int = 1,  # worker processes
     limit: int | None = None,  # at most this many files
-) -> dict:  # of run_here, and "elapsed", s
+) -> dict:  # of run_here, "elapsed" and "cpu", s
     "Processes an archive in a separate process; raises RuntimeError if it fails."
     options = {
         "data_dir": str(data_dir),
@@ -63,13 +64,13 @@ def timed_run(
         "limit": limit,
     }
     command = [sys.executable, "-c", CHILD, json.dumps(options)]
-    began = time.perf_counter()
-    done = subprocess.run(command, capture_output=True, text=True)
-    elapsed = time.perf_counter() - began
+    elapsed, cpu, done = timed(
+        lambda: subprocess.run(command, capture_output=True, text=True)
+    )
     if done.returncode:
         last = done.stderr.strip().splitlines()[-1:]
         raise RuntimeError(f"the run with {n_jobs} workers failed: {last}")
-    return {**json.loads(done.stdout.splitlines()[-1]), "elapsed": elapsed}
+    return {**json.loads(done.stdout.splitlines()[-1]), "elapsed": elapsed, "cpu": cpu}
 
 # %% ../../nbs/quality/01_bench.ipynb #8c2368ad
 def _workers_in_words(n):
@@ -88,6 +89,7 @@ def _run_row(run, n, size, alone):
     "Numbers of one run; `alone` is the time of one worker, s."
     return {
         "elapsed_s": run["elapsed"],
+        "cpu_s": run["cpu"],
         "sweeps_per_s": run["sweeps"] / run["elapsed"],
         "mb_per_s": size / 1e6 / run["elapsed"],
         "efficiency": alone / (n * run["elapsed"]),
@@ -131,22 +133,31 @@ def _tables(runs, results, size):
         }
         for n, run in median.items()
     }
-    stages = {f"{_workers_in_words(n)} (s)": run["stages"] for n, run in median.items()}
+    stages = pd.DataFrame(
+        {f"{_workers_in_words(n)} (s)": run["stages"] for n, run in median.items()}
+    )
+    earlier = [SEED_MONTH.get(name, float("nan")) for name in stages.index]
     return {
         "runs": pd.DataFrame(rows).T.rename_axis("workers").infer_objects(),
-        "stages": pd.DataFrame(stages),
+        "stages": stages.assign(**{"earlier code (s)": earlier}),
         "costs": _stage_costs(fewest, size),
     }
 
 # %% ../../nbs/quality/01_bench.ipynb #a79cf1e1
+def _cpu_by_stage(run):
+    "Seconds of the processor: the run's, shared out as the time of its stages."
+    used = run["cpu"] / sum(run["seconds"].values())
+    return {stage: seconds * used for stage, seconds in run["seconds"].items()}
+
+
 def compare_workers(
     data_dir,  # folder of the archive
     workers: tuple = (1, 2),  # numbers of worker processes
     repeats: int = 1,  # runs of each, of which the median is used
     scratch=None,  # folder for the results, emptied; None: a temporary one
     announce=None,  # called with a description of the next step
-) -> dict:  # "runs", "stages", "costs": DataFrames
-    """Times by number of workers and by stage, and the cost per unit of work.
+) -> dict:  # "runs", "stages", "costs", "limits": DataFrames
+    """Times by number of workers and by stage, the cost per unit of work, its limits.
 
     Raises ValueError for nothing to run, ArchiveError for missing input.
     """
@@ -155,6 +166,8 @@ def compare_workers(
             f"{repeats} runs with {len(workers)} numbers of workers: nothing to run; "
             "give 1 or more"
         )
+    from lunar_potential.quality.limits import run_limits
+
     Archive(Path(data_dir)).check()
     announce = announce or (lambda text: None)
     runs = {}
@@ -172,7 +185,10 @@ def compare_workers(
             n: (scratch / str(n) / output_name(Period())).read_bytes() for n in workers
         }
     size = sum(path.stat().st_size for path in Path(data_dir).rglob("3D*.TAB"))
-    return _tables(runs, results, size)
+    alone = _median_runs(runs)[min(workers)]
+    announce("limits")
+    limits = run_limits(data_dir, _cpu_by_stage(alone), alone["connected"])
+    return {**_tables(runs, results, size), "limits": limits}
 
 # %% ../../nbs/quality/01_bench.ipynb #453dd218
 HEADINGS = {
@@ -184,9 +200,15 @@ HEADINGS = {
     ),
     "stages": (
         "Seconds of each stage (summed over workers, divided by their number); the "
-        "total is the run without the start of Python"
+        "total is the run without the start of Python;\n" + SEED_NOTE
     ),
     "costs": "Milliseconds of one worker per unit of each stage's work",
+    "limits": (
+        "The work of a stage that cannot be avoided: its number per day or sweep; per "
+        "second of the processor in the stage, and alone; its share\nof the time of "
+        "the stage. Evaluations are those of the joint model; all the time of the "
+        "surface fit is counted as theirs"
+    ),
 }
 
 # %% ../../nbs/quality/01_bench.ipynb #7273f416
