@@ -119,7 +119,7 @@ EVALUATIONS = 200  # of each sweep
 def _form_often(work, p, own, times):
     total = 0.0
     for _ in range(times):
-        total += form_equations(work, p, own)[0]
+        total += form_equations(work, p, own, 0.0)[0]
     return total
 
 

@@ -141,16 +141,16 @@ def factorize(
 
 
 @inner(error_model="numpy")
-def _eliminate_row(matrix, coupling, normal):
+def _eliminate_row(matrix, coupling, normal, alone):
     "Removes a row from the equations of the sweep; returns the fall it can give."
     factorize(matrix)
-    for column in range(N_SWEEP + 1):
+    for column in range(N_SWEEP if alone else 0, N_SWEEP + 1):
         for x in range(N_ROW):
             total = coupling[x, column]
             for z in range(x):
                 total -= matrix[x, z] * coupling[z, column]
             coupling[x, column] = total / matrix[x, x]
-    for x in range(N_SWEEP):
+    for x in range(0 if not alone else N_SWEEP, N_SWEEP):
         for y in range(x, N_SWEEP + 1):
             for z in range(N_ROW):
                 normal[x, y] -= coupling[z, x] * coupling[z, y]
@@ -174,13 +174,16 @@ def _start_sweep(normal, prior, p):
 
 
 @inner(error_model="numpy")
-def _add_row(work, j, own):
-    "Adds the bins of a row to the normal equations; returns their misfit."
+def _add_row(work, j, own, alone):
+    """Adds the bins of a row to the normal equations; returns their misfit.
+
+    Alone, the row leaves the equations of the sweep as they are."""
     rows, total = work.rows, 0.0
     matrix, coupling, normal = work.factor[j], work.coupling[j], work.normal
     for b in range(BINS):
         if rows.cells[j, b] > 0:
             first = 0 if rows.up[j, b] > 0 else LOG_NOISE
+            first = N_SWEEP if alone else first
             miss = rows.counts[j, b] - work.expected[b]
             inverse = 1 / work.variance[j, b]
             row, sweep = work.by_row[b], work.by_sweep[b]
@@ -194,8 +197,10 @@ def form_equations(
     work: Joint,  # normal, factor and coupling are filled
     p: np.ndarray,  # (N_SWEEP,) parameters of the sweep
     own: np.ndarray,  # (C, N_ROW) parameters of the rows
+    free: float,  # first free parameter; N_SWEEP: equations of the rows only
 ) -> tuple:  # misfit; how far the rows alone would lower it, linearly
     "Normal equations of the sweep, upper triangle, the rows eliminated."
+    alone = free >= N_SWEEP
     rows, normal, fall = work.rows, work.normal, 0.0
     landing = landing_flux(rows, p[U])
     total = _start_sweep(normal, work.prior, p)
@@ -203,8 +208,8 @@ def form_equations(
         state = expect_row(work, j, p, own[j], landing)
         derive_row(work, j, p, own[j], landing, state)
         _start_row(work.factor[j], work.coupling[j], own[j])
-        total += _row_prior(own[j]) + _add_row(work, j, own[j])
-        fall += _eliminate_row(work.factor[j], work.coupling[j], normal)
+        total += _row_prior(own[j]) + _add_row(work, j, own[j], alone)
+        fall += _eliminate_row(work.factor[j], work.coupling[j], normal, alone)
     return total, fall
 
 # %% ../../../nbs/physics/losscone/11_descent.ipynb #686761b6
@@ -359,13 +364,13 @@ def descend_joint(
     It ends where the equations promise less than the tolerance. The first free
     parameter is 0; 1 where U is held; N_SWEEP for the rows' parameters alone."""
     step, moved, n = np.empty(N_SWEEP), np.empty(N_SWEEP), work.rows.size[0]
-    least, fall = form_equations(work, p, own)
+    least, fall = form_equations(work, p, own, way[0])
     for _ in range(int(way[1])):
         promised = _propose(work, p, own, way[0], fall, step, moved)
         if promised < way[2]:
             return least
         for _ in range(4 if promised > 1 else 1):
-            found, fall = form_equations(work, moved, work.trial)
+            found, fall = form_equations(work, moved, work.trial, way[0])
             if found < least + 1e-6:
                 break
             _shorten(p, own, moved, work.trial, n)

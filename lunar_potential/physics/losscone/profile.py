@@ -343,7 +343,7 @@ def spacecraft_slope(
     bounded_step(work, p, before)
     after, right = np.empty(N_SWEEP), np.empty(N_SWEEP)
     _set_spacecraft(work.rows, u_sc + 1.0)
-    form_equations(work, p, own)
+    form_equations(work, p, own, 0.0)
     for q in range(N_SWEEP):
         after[q], right[q] = before[q], work.normal[q, N_SWEEP]
     solve_sweep(work, right, after)
@@ -358,7 +358,7 @@ def standard_error(
     own: np.ndarray,  # (C, N_ROW) the same
 ) -> float:  # V
     "Standard deviation of the potential in the linear approximation."
-    form_equations(work, p, own)
+    form_equations(work, p, own, 0.0)
     unit, out = np.zeros(N_SWEEP), np.zeros(N_SWEEP)
     unit[U], work.held[:] = 1.0, False
     solve_sweep(work, unit, out)
@@ -405,7 +405,7 @@ def _find_sets(work, p, own, least, bins, ends):
         ):
             return least, kept
         least = descend_joint(work, p, own, AGAIN)
-    form_equations(work, p, own)
+    form_equations(work, p, own, 0.0)
     return least, keep_equations(work)
 
 # %% ../../../nbs/physics/losscone/12_profile.ipynb #9c37e168
@@ -437,7 +437,7 @@ def judge_fit(
         out[8], out[9] = ends[0, 0], ends[1, 0]
         out[10], out[11] = ends[0, 1], ends[1, 1]
     else:
-        form_equations(work, p, own)
+        form_equations(work, p, own, 0.0)
         kept = keep_equations(work)
     if known.size:
         _store_information(kept.normal, known)
