@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['log', 'PATIENCE', 'COMPILING', 'WAITING', 'source_stamp', 'compiled', 'machine_code_folder', 'has_machine_code',
-           'compile_time']
+           'compile_for', 'compile_time']
 
 # %% ../../nbs/run/01_compiled.ipynb #f9e5ab25
 import contextlib
@@ -230,31 +230,40 @@ def has_machine_code(
     names = [name for key, name in file._load_index().items() if key[1] == here]
     return any(_is_whole(file._data_path(name)) for name in names)
 
+# %% ../../nbs/run/01_compiled.ipynb #6cc9c7de
+def compile_for(
+    function,  # of `compiled`
+    *values,  # arguments such as it will get; they are only looked at
+):
+    "Compiles a function without calling it."
+    function.compile(tuple(map(numba.typeof, values)))
+
 # %% ../../nbs/run/01_compiled.ipynb #3283fb65
 class _Stopwatch(event.Listener):
-    "Adds up the time between the outermost events."
+    "Adds up the time between the outermost events, and reports what they work."
 
     def __init__(self, report):
-        self.seconds, self.depth, self.mark, self.report = 0.0, 0, 0.0, report
+        self.seconds, self.depth, self.report = 0.0, 0, report
+        self.mark = self.worked = 0.0
 
     def on_start(self, event):
         if self.depth == 0:
-            self.mark = time.perf_counter()
+            self.mark, self.worked = time.perf_counter(), time.process_time()
         self.depth += 1
 
     def on_end(self, event):
-        now = time.perf_counter()
-        spent, self.mark = now - self.mark, now
-        self.depth, self.seconds = self.depth - 1, self.seconds + spent
+        now, worked = time.perf_counter(), time.process_time()
+        self.depth, self.seconds = self.depth - 1, self.seconds + now - self.mark
         if self.report:
-            self.report(spent)
+            self.report(worked - self.worked)
+        self.mark, self.worked = now, worked
 
 
 @contextlib.contextmanager
 def compile_time(
-    report=None,  # called often, with the seconds since it was last called
-):  # context: its `seconds` were spent on compiling in this process
-    "Measures how long the block waits for machine code."
+    report=None,  # called often, with the CPU seconds since it was last called
+):  # context: its `seconds` were spent on compiling, or on waiting for it
+    "Measures how long the block is without machine code."
     watch = _Stopwatch(report)
     with contextlib.ExitStack() as stack:
         for kind in ("numba:compile", "numba:run_pass", COMPILING, WAITING):
