@@ -4,10 +4,11 @@
 
 # %% auto #0
 __all__ = ['SWEEPS', 'COMPILE_SECONDS', 'PARTS', 'entry_functions', 'is_warm', 'machine_code_place', 'prepared_sweeps',
-           'compile_learning', 'compile_fit', 'warm_up', 'describe_warm_up']
+           'compile_learning', 'compile_fit', 'warm_up', 'warm_up_beside', 'describe_warm_up']
 
 # %% ../nbs/11_warmup.ipynb #8ca409e2
 import contextlib
+import functools
 import os
 import tempfile
 import time
@@ -16,6 +17,7 @@ from pathlib import Path
 from .config import Config
 from .run.jobs import dask_client, log, stream_outcomes, worker_count
 from .run.log import Tally, progress_bar, say
+from .run.pools import work_beside
 
 # %% ../nbs/11_warmup.ipynb #b2b778fb
 def entry_functions() -> tuple:  # of `compiled`
@@ -126,15 +128,17 @@ def _compile_part(part, progress):
 
 
 def warm_up(
+    config: Config = Config(),  # settings of the run that is to come
     n_jobs: int | None = None,  # worker processes; 1: in this process; None: as usual
     quiet: bool | None = None,  # True: says nothing; None: a bar only on a terminal
     spent: float = 0.0,  # s that another process has already worked on it
 ) -> float:  # s; 0 if there was nothing to do
-    """Compiles what a run with the default settings needs, unless that was done before.
+    """Compiles what a run needs, unless that was done before.
 
-    Where machine code cannot be kept, and on a dask cluster, nothing is done here:
-    whoever processes a day then does it there."""
-    if is_warm() or dask_client() or machine_code_place() is None:
+    Where machine code cannot be kept, with another surface fit than the default one,
+    and on a dask cluster, nothing is done here: whoever processes a day compiles."""
+    usual = config.fit_method == Config().fit_method
+    if not usual or is_warm() or dask_client() or machine_code_place() is None:
         return 0.0
     started, jobs = time.perf_counter(), min(worker_count(n_jobs), len(PARTS))
     left = max(COMPILE_SECONDS - spent, 1.0)
@@ -155,6 +159,16 @@ def warm_up(
                     log.warning("compiling %s: %s", outcome.item, outcome.reason)
         advance(left)
     return time.perf_counter() - started
+
+# %% ../nbs/11_warmup.ipynb #c6c48111
+@contextlib.contextmanager
+def warm_up_beside():  # context
+    "Another process warms up while the block runs, if there is anything to do."
+    if is_warm() or machine_code_place() is None:
+        yield
+        return
+    with work_beside(functools.partial(warm_up, n_jobs=1, quiet=True)):
+        yield
 
 # %% ../nbs/11_warmup.ipynb #b9456479
 def describe_warm_up(
