@@ -8,13 +8,13 @@ __all__ = ['SWEEPS', 'COMPILE_SECONDS', 'PARTS', 'entry_functions', 'is_warm', '
 
 # %% ../nbs/11_warmup.ipynb #8ca409e2
 import contextlib
-import functools
 import os
 import tempfile
 import time
 from pathlib import Path
 
 from .config import Config
+from .run.files import OutputError
 from .run.jobs import dask_client, log, stream_outcomes, worker_count
 from .run.log import Tally, progress_bar, say
 from .run.pools import work_beside
@@ -116,7 +116,7 @@ def compile_fit():
     surface_stage(*settings, *arrays, ready.b_moonward, nothing, nothing, nothing + 1)
 
 # %% ../nbs/11_warmup.ipynb #95496d9b
-COMPILE_SECONDS = 80.0  # s of one core of a common server, for everything
+COMPILE_SECONDS = 95.0  # s of one core of a common server, for everything
 PARTS = {"learning": compile_learning, "fit": compile_fit}
 
 
@@ -161,23 +161,28 @@ def warm_up(
     return time.perf_counter() - started
 
 # %% ../nbs/11_warmup.ipynb #c6c48111
+def _compile_all():
+    for part in PARTS.values():
+        part()
+
+
 @contextlib.contextmanager
 def warm_up_beside():  # context
     "Another process warms up while the block runs, if there is anything to do."
     if is_warm() or machine_code_place() is None:
         yield
         return
-    with work_beside(functools.partial(warm_up, n_jobs=1, quiet=True)):
+    with work_beside(_compile_all):
         yield
 
 # %% ../nbs/11_warmup.ipynb #b9456479
 def describe_warm_up(
     seconds: float,  # of `warm_up`
 ) -> str:  # one sentence
-    "What was done; raises RuntimeError if the next run will compile again."
+    "What was done; raises OutputError if the next run will compile again."
     place = machine_code_place()
     if not is_warm() or place is None:
-        raise RuntimeError(
+        raise OutputError(
             "machine code cannot be kept on disk, so every process compiles for "
             "itself; name a folder that can be written in NUMBA_CACHE_DIR"
         )

@@ -483,23 +483,17 @@ def test_a_damaged_line_costs_no_more_than_itself(tmp_path, archive):
     assert again.results.n_sweeps == result.results.n_sweeps
 
 
-def test_stages_stand_beside_the_month_of_the_seed(home, capsys):
+def test_stages_of_a_run(home, capsys):
     assert main(["--year", "1998", "--month", "6", "--day", "15", "--no-parallel"]) == 0
     out = capsys.readouterr().out
     lines = {line.split("  ")[0]: line.split() for line in out.splitlines()}
-    for stage, seconds in (
-        ("coordinates", "71.0"),
-        ("spacecraft potential", "1890.0"),
-        ("surface fit", "683.0"),
-    ):
-        assert lines[stage][-1] == seconds
-    assert "NaN" not in out and "another machine" in out and len(lines["read"]) == 4
+    for stage in ("read", "coordinates", "spacecraft potential", "surface fit"):
+        assert len(lines[stage]) == len(stage.split()) + 3
+    assert "NaN" not in out and "earlier" not in out
     result = run_day(1998, 6, 15)
-    assert (
-        result.stage_table().empty and "another machine" not in result._repr_html_()
-    ), "nothing ran"
+    assert result.stage_table().empty, "nothing ran"
     again = run_day(1998, 6, 15, overwrite=True)
-    assert "another machine" in again._repr_html_() and "NaN" not in again._repr_html_()
+    assert "NaN" not in again._repr_html_() and "earlier" not in again._repr_html_()
     table = again.stage_table()
     assert table["of the run (s)"].sum() == pytest.approx(again.wall, rel=0.25)
     assert table["share %"].sum() == pytest.approx(100, rel=0.25)

@@ -405,6 +405,7 @@ VERBS = (
     "download",
     "doctor",
     "batch",
+    "warm-up",
     "calibrate",
     "simulate",
     "demo",
