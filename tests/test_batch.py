@@ -1,5 +1,6 @@
 """Days to shards to one file: names, reuse, failures, and the command."""
 
+import contextlib
 import errno
 import os
 import shutil
@@ -12,12 +13,19 @@ import pytest
 from simulated_days import SWEEPS, same_results
 
 from lunar_potential import batch, config, stages
-from lunar_potential.batch import main, run_all, run_day, run_month, run_year
+from lunar_potential.batch import (
+    main,
+    process_days,
+    run_all,
+    run_day,
+    run_month,
+    run_year,
+)
 from lunar_potential.config import Config
 from lunar_potential.data.archive import ArchiveError
 from lunar_potential.results import read_meta, read_results
 from lunar_potential.run.files import OutputError
-from lunar_potential.shards import Period, output_name
+from lunar_potential.shards import Period, output_name, plan_days
 from lunar_potential.synthetic.simulate import simulate_archive
 
 
@@ -524,3 +532,34 @@ def test_days_that_choose_their_response_are_the_same_on_any_number_of_workers(
         )
         written.add(result.paths[0].read_bytes())
     assert len(written) == 1
+
+
+@pytest.mark.parametrize("n_jobs", [1, 2])
+def test_the_bar_counts_every_sweep_once(own_archive, tmp_path, monkeypatch, n_jobs):
+    class Bar:
+        n = 0
+
+        def update(self, amount):
+            self.n += amount
+
+    bar = Bar()
+    monkeypatch.setattr(
+        batch, "progress_bar", lambda *_, **__: contextlib.nullcontext(bar)
+    )
+    items = plan_days(own_archive, Period(), tmp_path / "out")
+    items[1].source.write_bytes(b"no table")
+    records = process_days(items, n_jobs, quiet=True)
+    assert [bool(record["reason"]) for record in records.values()] == [
+        False,
+        True,
+        False,
+    ]
+    assert bar.n == sum(record["sweeps"] for record in records.values()) == 2 * SWEEPS
+
+
+def test_workers_that_compiled_give_it_a_row_of_its_own(archive, tmp_path, monkeypatch):
+    monkeypatch.setattr(batch, "warm_up", lambda config, *_, **__: 40.0)
+    result = run_day(1998, 6, 15, archive.root, tmp_path / "out", n_jobs=1)
+    table = result.stage_table()
+    assert list(table.index)[:2] == ["plan", "compiling"]
+    assert table.loc["compiling", "seconds"] == 80.0, "the parent, then its worker"
