@@ -420,6 +420,9 @@ def surface_potential_worker(
     "The surface stage of one chunk; an error is logged and flagged, not raised."
     spec_no, row_indices, arrays, *settings = task
     stage = functools.partial(surface_stage, *settings)
+    arrays = {
+        name: np.require(a, requirements=["C", "W"]) for name, a in arrays.items()
+    }
     return spec_no, row_indices, run_stage(stage, arrays, SURFACE)
 
 # %% ../nbs/02_stages.ipynb #44d4a0bd

@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pytest
 from numba.core import event
 
@@ -191,3 +192,18 @@ def test_a_folder_that_cannot_be_written_is_no_place(monkeypatch, tmp_path):
 def test_other_fits_are_not_prepared(monkeypatch, tmp_path):
     cold(monkeypatch, tmp_path, lambda done: 1 / 0)
     assert warmup.warm_up(warmup.Config(fit_method="halekas"), 1) == 0.0
+
+
+def test_arrays_that_may_only_be_read_need_no_code_of_their_own():
+    from lunar_potential.physics.losscone.jointfit import _fit_all
+    from lunar_potential.stages import surface_potential_worker
+
+    ready, number = warmup.prepared_sweeps(), np.arange(warmup.SWEEPS)
+    arrays = {name: ready.block[name] for name in ("energy", "flux", "phi")}
+    arrays |= {"b_moonward": ready.b_moonward, "background_factor": number * 0.0 + 1}
+    arrays |= {"u_spacecraft": number * 0.0, "u_error": number * 0.0}
+    for values in arrays.values():
+        values.flags.writeable = False
+    settings = warmup.Config(), ready.cells, ready.calibration
+    surface_potential_worker((number, number, arrays, *settings))
+    assert _fit_all.signatures and "readonly" not in str(_fit_all.signatures)
