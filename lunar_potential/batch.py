@@ -30,7 +30,7 @@ from .results import merge_files, write_results
 from .run.command import UsageError, parse_options, run_command
 from .run.files import OutputError, absolute_path, output_errors
 from .run.jobs import default_workers, run_jobs, worker_count
-from .run.log import progress_bar, say
+from .run.log import Tally, progress_bar, say
 from .run.signals import Interrupted, stop_signals
 from .run.text import printable
 from lunar_potential.shards import (
@@ -44,6 +44,7 @@ from lunar_potential.shards import (
     unfinished,
     why_again,
 )
+from .warmup import warm_up
 
 # %% ../nbs/09_batch.ipynb #ad39e709
 log = logging.getLogger(__name__)
@@ -55,6 +56,7 @@ def process_day(
     progress=None,  # called with the number of sweeps finished; None: not at all
 ) -> dict:  # "sweeps", "timings" (stage -> s), "memory" (MB)
     "Turns one input file into its shard."
+    compiling = warm_up(item.config, 1, quiet=True)  # nothing, after the parent
     results = process_lp_file(
         item.source,
         archive=item.archive,
@@ -68,6 +70,8 @@ def process_day(
     with output_errors(item.shard):
         write_results(results, item.shard)
     timings = {**results.timings, "write": time.perf_counter() - started}
+    if compiling:
+        timings["compiling"] = compiling + timings.get("compiling", 0.0)
     memory = peak_memory()
     return {"sweeps": results.n_sweeps, "timings": timings, "memory": memory}
 
@@ -93,21 +97,21 @@ def process_days(
 ) -> dict:  # item -> record: sweeps, timings, memory, seconds, worker, reason
     "Processes every item; failed days are logged and have a reason in their record."
     alone = (n_jobs == 1 or len(items) == 1) and options.get("deadline") is None
+    work = functools.partial(process_day, n_jobs=n_jobs if alone else 1)
     show = None if quiet is None else not quiet
     guess = sum(item.source.stat().st_size for item in items) // SWEEP_BYTES
     with progress_bar(guess, "sweep", show, position=1, leave=False) as bar:
+        tally = Tally(bar.update)
 
         def advance(outcome):
-            bar.update(0 if alone or not outcome.ok else outcome.value["sweeps"])
+            tally.end(outcome.item, outcome.value["sweeps"] if outcome.ok else 0)
 
-        work = process_day
-        if alone:
-            work = functools.partial(process_day, n_jobs=n_jobs, progress=bar.update)
         outcomes = run_jobs(
             work,
             items,
             n_jobs,
             on_outcome=advance,
+            on_progress=tally.report,
             fatal=(OutputError,),
             progress=show,
             unit="day",
@@ -181,11 +185,16 @@ def _working(jobs, records):
 
 def _work(todo, jobs, started, **options):
     "Processes the days that are to be done; their records, and the time of the stages."
-    planned = time.perf_counter()
+    timings = {"plan": time.perf_counter() - started}
+    config = todo[0].config if todo else Config()
+    compiling = warm_up(config, jobs, options["quiet"]) if todo else 0.0
+    begun = time.perf_counter()
     records = process_days(todo, jobs, **options)
-    wall = time.perf_counter() - planned
-    timings = sum_timings(records, wall, _working(jobs, records))
-    return records, {"plan": planned - started, **timings}
+    wall = time.perf_counter() - begun
+    of_days = sum_timings(records, wall, _working(jobs, records))
+    if compiling:
+        timings["compiling"] = compiling + of_days.pop("compiling", 0.0)
+    return records, timings | of_days
 
 
 def _finish(items, records, paths, reused, why, timings, started, n_jobs):

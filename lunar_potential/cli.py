@@ -4,14 +4,16 @@
 
 # %% auto #0
 __all__ = ['VERBS', 'add_simulate_arguments', 'simulate_command', 'error_table', 'run_demo', 'add_demo_arguments', 'demo_command',
-           'add_bench_arguments', 'bench_command', 'add_check_arguments', 'check_command', 'describe_archive',
-           'describe_results', 'add_info_arguments', 'info_command', 'build_parser', 'main']
+           'add_warm_up_arguments', 'warm_up_command', 'add_bench_arguments', 'bench_command', 'add_check_arguments',
+           'check_command', 'describe_archive', 'describe_results', 'add_info_arguments', 'info_command',
+           'build_parser', 'main']
 
 # %% ../nbs/10_cli.ipynb #79ddce54
 import argparse
 import os
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 from . import __version__
@@ -33,6 +35,7 @@ from .run.command import UsageError, parse_options, run_command
 from .run.log import say
 from .science.cli import add_calibrate_arguments, calibrate_command
 from .view.movie.movie import add_movie_arguments, movie_command
+from .warmup import describe_warm_up, warm_up, warm_up_beside
 
 # %% ../nbs/10_cli.ipynb #98a01693
 def _add_shared(parser, *names):
@@ -183,8 +186,14 @@ def run_demo(
 
     folder = Path(output_dir)
     data, how = folder / "archive", {"n_jobs": n_jobs, "quiet": quiet}
-    truth = simulate_archive(data, sweeps_per_day=sweeps, seed=seed, scenario=scenario)
+    day, started = {"seed": seed, "scenario": scenario}, time.perf_counter()
+    with warm_up_beside():
+        truth = simulate_archive(data, sweeps_per_day=sweeps, **day)
+        compiling = warm_up(**how, spent=time.perf_counter() - started)
     batch = run_day(1998, 4, 1, data, folder, overwrite=True, **how)
+    if compiling:
+        batch.timings = {"compiling": compiling, **batch.timings}
+        batch.wall += compiling
     stem = batch.paths[0].stem
     png = save_figure(plot_map(batch.results), folder / f"{stem}.png", close=True)
     return {
@@ -245,6 +254,24 @@ def demo_command(
     for what, name in files.items():
         print(f"{what + ':':22}{demo[name].resolve()}")
     return 1 if demo["batch"].problem else 0
+
+# %% ../nbs/10_cli.ipynb #2dcbbc40
+def add_warm_up_arguments(
+    parser: argparse.ArgumentParser,  # receives the options
+):
+    "The options of the warm-up command."
+    parser.add_argument("--quiet", action="store_true", help="say nothing")
+    _add_shared(parser, "workers")
+
+
+def warm_up_command(
+    args: argparse.Namespace,  # parsed options
+) -> int:  # exit status
+    "Compiles what a run needs and prints where it is."
+    done = describe_warm_up(warm_up(n_jobs=args.workers, quiet=args.quiet or None))
+    if not args.quiet:
+        print(done)
+    return 0
 
 # %% ../nbs/10_cli.ipynb #a825f4c8
 def add_bench_arguments(
@@ -525,6 +552,11 @@ VERBS = {  # verb -> what it does, function that adds its options, function of i
         doctor_command,
     ),
     "batch": ("daily tables to potentials", add_batch_arguments, batch_command),
+    "warm-up": (
+        "compile now what the first run would compile, once for an installation",
+        add_warm_up_arguments,
+        warm_up_command,
+    ),
     "calibrate": (
         "the secondary yield of the spacecraft, from crossings of the Moon's shadow",
         add_calibrate_arguments,

@@ -39,6 +39,7 @@ from lunar_potential.stages import (
     surface_potential_worker,
 )
 from .units import Flag
+from .warmup import warm_up
 
 # %% ../nbs/04_pipeline.ipynb #05343158
 # offered here as well, where a user looks for them
@@ -325,8 +326,8 @@ def process_merged_data(
 
     Workers change the time, not the numbers; without a pool (PermissionError, OSError)
     the work goes on in this process. "auto" means workers for more than 50,000 rows on
-    4 cores or more; their number is that of `default_workers`. Raises ArchiveError when
-    kernels or attitude.tab are missing."""
+    4 cores or more; their number is that of `default_workers`. What has to be compiled
+    is compiled first. Raises ArchiveError when kernels or attitude.tab are missing."""
     from lunar_potential.physics.attitude import read_attitude
     from lunar_potential.physics.pool import furnish
 
@@ -335,6 +336,7 @@ def process_merged_data(
     with clock.stage("coordinates"):
         kernels = furnish(archive.kernels)
         attitude = read_attitude(archive.attitude)
+    clock.add("compiling", warm_up(config, jobs))
     with _bar(progress, er_data.n_sweeps) as advance:
         parts = [
             _process_file(er, (attitude, kernels), config, jobs, advance, clock)

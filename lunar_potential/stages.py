@@ -91,7 +91,7 @@ def in_one_light(
 
 # %% ../nbs/02_stages.ipynb #32993f39
 class Clock:
-    "Elapsed time of each stage of a run."
+    "Elapsed time of each stage of a run, compilation apart."
 
     def __init__(self):
         self.seconds = {}  # stage -> s
@@ -101,10 +101,24 @@ class Clock:
         self,
         name: str,  # of the stage
     ):  # context
-        "Adds the time of the block to a stage."
+        "Adds the time of the block to a stage, that of compiling apart."
+        from lunar_potential.run.compiled import compile_time
+
         started = time.perf_counter()
-        yield
-        self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - started
+        with compile_time() as spent:
+            yield
+        self.add("compiling", spent.seconds)
+        elapsed = time.perf_counter() - started - spent.seconds
+        self.seconds[name] = self.seconds.get(name, 0.0) + elapsed
+
+    def add(
+        self,
+        name: str,  # of a stage that may have taken no time at all
+        seconds: float,  # 0: the stage is not mentioned
+    ):
+        "Adds time to a stage if there was any."
+        if seconds:
+            self.seconds[name] = self.seconds.get(name, 0.0) + seconds
 
 # %% ../nbs/02_stages.ipynb #463226bd
 class Detector(NamedTuple):
@@ -406,6 +420,9 @@ def surface_potential_worker(
     "The surface stage of one chunk; an error is logged and flagged, not raised."
     spec_no, row_indices, arrays, *settings = task
     stage = functools.partial(surface_stage, *settings)
+    arrays = {
+        name: np.require(a, requirements=["C", "W"]) for name, a in arrays.items()
+    }
     return spec_no, row_indices, run_stage(stage, arrays, SURFACE)
 
 # %% ../nbs/02_stages.ipynb #44d4a0bd

@@ -96,3 +96,17 @@ def exits_for_two(number):
     if number == 2:
         sys.exit("two")
     return number
+
+
+def counts(item, progress):
+    "Reports as many steps as the item says; kills its worker once if there is a path."
+    number, marker = item
+    for _ in range(number):
+        progress(1)
+        time.sleep(0.001)
+    if marker is not None and not marker.exists():
+        marker.touch()
+        time.sleep(0.3)
+        progress(1)
+        os.kill(os.getpid(), signal.SIGKILL)
+    return number

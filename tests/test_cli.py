@@ -444,6 +444,7 @@ VERBS = (
     "download",
     "doctor",
     "batch",
+    "warm-up",
     "calibrate",
     "simulate",
     "demo",

@@ -37,12 +37,20 @@ def stream_outcomes(
     categorize=generic_error,  # exception -> category
     fatal: tuple = (),  # exceptions that end the run
     on_record=lambda record: None,  # called with each log record of a worker
+    on_progress=None,  # called with an item and an amount; None: it reports nothing
 ):  # generator of (number of the item, Outcome), as they end
     """Works on items, loses none, and ends its workers when it is closed.
 
-    An item is killed at its deadline. An exception that is fatal is raised."""
-    task = Task(function, categorize, fatal)
+    An item is killed at its deadline. An exception that is fatal is raised. With
+    `on_progress` the function gets an argument `progress`, to be called with the
+    amounts it has done; on a cluster nobody hears of them."""
+
+    def progress(number, amount):
+        on_progress(items[number], amount)
+
+    task = Task(function, categorize, fatal, None, on_progress and progress)
     answers = _with_second_attempt(task, items, n_jobs, deadline, on_record)
+
     with contextlib.closing(answers):
         for number, found in answers:
             if "fatal" in found:
@@ -84,23 +92,30 @@ def _work(task, items, numbers, n_jobs, deadline, on_record):
                 "a dask cluster cannot end an item at its deadline; omit the deadline "
                 "or work without the cluster"
             )
+        task = dataclasses.replace(task, progress=task.progress and _nobody)
         yield from work_on_dask(task, items, numbers, client)
     else:
         yield from _work_in_processes(task, items, numbers, n_jobs, deadline, on_record)
+
+
+def _nobody(number, amount):
+    "Receives progress on a cluster, from where no channel leads here."
 
 # %% ../../nbs/run/09_jobs.ipynb #199a3f68
 def _work_in_processes(task, items, numbers, n_jobs, deadline, on_record):
     "Works in processes of this machine, which report through a channel."
     level = logging.getLogger("lunar_potential").getEffectiveLevel()
     try:
-        channel = Channel(on_record, min(logging.INFO, level))
+        channel = Channel(on_record, min(logging.INFO, level), task.progress)
     except OSError as error:
         if deadline is not None:
             raise
         log.warning("no pool of workers (%s); working in this process", error)
         yield from work_here(task, items, numbers)
         return
-    task = dataclasses.replace(task, reporter=channel.reporter)
+    reporter = channel.reporter
+    progress = task.progress and reporter.send_progress
+    task = dataclasses.replace(task, reporter=reporter, progress=progress)
     try:
         if deadline is None:
             yield from work_with_joblib(task, items, numbers, n_jobs, channel)
@@ -163,6 +178,7 @@ def run_jobs(
     flush_batch_size: int = 10,  # outcomes in such a list
     flush_seconds: float | None = None,  # longest wait of an outcome, s; None: no limit
     on_outcome=lambda outcome: None,  # called at once with each outcome
+    on_progress=None,  # called with an item and an amount; None: it reports nothing
     deadline: float | None = None,  # limit for one item, s; None: no limit
     categorize=generic_error,  # exception -> category
     fatal: tuple = (),  # exceptions that end the run
@@ -193,6 +209,7 @@ def run_jobs(
             categorize=categorize,
             fatal=fatal,
             on_record=functools.partial(take_record, handler),
+            on_progress=on_progress,
         )
         try:
             with (

@@ -4,10 +4,20 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import pytest
+from numba.core.errors import TypingError
+
 import lunar_potential
-from lunar_potential.run.compiled import compiled, inner, source_stamp
+from lunar_potential.run.compiled import (
+    compiled,
+    has_machine_code,
+    inner,
+    machine_code_folder,
+    source_stamp,
+)
 
 CALL = """
 from dataclasses import astuple
@@ -109,3 +119,127 @@ def test_an_inner_function_answers_python_and_its_callers_alike():
 
     assert twice(1.0, 4.0) == 2 * ratio(1.0, 4.0) == 0.5
     assert twice(1.0, 0.0) == ratio(1.0, 0.0) == float("inf")  # with its options
+
+
+SLOW = """
+import os, sys, time
+from pathlib import Path
+from numba.core import event
+from lunar_potential.run.compiled import WAITING, compiled, compile_time
+
+@compiled
+def seventh_power(x):
+    return x**7
+
+class Meet(event.Listener):
+    def __init__(self, mine, others):
+        self.mine, self.others = Path(mine), Path(others)
+
+    def on_start(self, event):
+        self.mine.touch()
+        while not self.others.exists():
+            time.sleep(0.01)
+
+    def on_end(self, event):
+        pass
+
+if __name__ == "__main__":
+    if sys.argv[1] == "first":  # waits in the middle of compiling
+        event.register("numba:compile", Meet("compiling", "waiting"))
+    else:
+        while not Path("compiling").exists():
+            time.sleep(0.01)
+        event.register(WAITING, Meet("waiting", "compiling"))
+    if sys.argv[2:] == ["dies"]:
+        event.register("numba:compile", Meet("dying", "never"))
+    with compile_time() as spent:
+        value = seventh_power(2.0)
+    hits = sum(seventh_power.stats.cache_hits.values())
+    print(value, hits, spent.seconds > 0)
+"""
+
+
+def two_at_once(folder, *fate):
+    "Output of two processes of which the second comes while the first compiles."
+    (folder / "power.py").write_text(SLOW)
+    places = [str(folder), str(Path(lunar_potential.__file__).parent.parent)]
+    env = os.environ | {
+        "PYTHONPATH": os.pathsep.join(places),
+        "NUMBA_CACHE_DIR": str(folder / "code"),
+    }
+    words = [sys.executable, "-m", "power"]
+    how = {"cwd": folder, "env": env, "stdout": subprocess.PIPE, "text": True}
+    first = subprocess.Popen([*words, "first", *fate], **how)
+    second = subprocess.Popen([*words, "second"], **how)
+    if fate:
+        while not (folder / "waiting").exists() and second.poll() is None:
+            time.sleep(0.01)
+        first.kill()
+    return first.communicate()[0].split(), second.communicate()[0].split()
+
+
+def test_of_two_processes_one_compiles_and_the_other_waits(tmp_path):
+    first, second = two_at_once(tmp_path)
+    assert first == ["128.0", "0", "True"]
+    assert second == ["128.0", "1", "True"]
+    assert not list(tmp_path.rglob("*.lock"))
+
+
+def test_a_process_that_died_is_not_waited_for(tmp_path):
+    first, second = two_at_once(tmp_path, "dies")
+    assert first == [] and second == ["128.0", "0", "True"]
+
+
+def test_a_lock_that_is_a_link_is_not_followed(tmp_path, caplog):
+    @compiled
+    def eighth_power(x):
+        return x**8
+
+    index = Path(eighth_power._cache._cache_file._index_path)
+    link = index.with_name(f"{index.name}.lock")
+    link.symlink_to(tmp_path / "elsewhere")
+    try:
+        with caplog.at_level("INFO"):
+            assert eighth_power(2.0) == 256.0
+    finally:
+        link.unlink()
+    assert "without a lock" in caplog.text and not (tmp_path / "elsewhere").exists()
+
+
+def test_damaged_machine_code_does_not_count():
+    @compiled
+    def ninth_power(x):
+        return x**9
+
+    assert not has_machine_code(ninth_power)
+    assert ninth_power(2.0) == 512.0
+    later = compiled(ninth_power.py_func)
+    assert has_machine_code(later)
+    (data,) = machine_code_folder(later).glob("*ninth_power*.nbc")
+    data.write_bytes(data.read_bytes()[:-1])
+    assert not has_machine_code(later) and later(2.0) == 512.0
+    assert has_machine_code(compiled(ninth_power.py_func))
+
+
+def test_an_error_of_the_compiler_ends_the_turn():
+    @compiled
+    def impossible(x):
+        return x.nothing
+
+    for _ in range(2):
+        with pytest.raises(TypingError):
+            impossible(2.0)
+    lock = Path(f"{impossible._cache._cache_file._index_path}.lock")
+    assert not lock.exists()
+
+
+def test_code_of_other_processors_is_of_no_use(monkeypatch):
+    @compiled
+    def tenth_power(x):
+        return x**10
+
+    assert tenth_power(2.0) == 1024.0
+    later = compiled(tenth_power.py_func)
+    codegen = type(later.targetctx.codegen())
+    monkeypatch.setattr(codegen, "magic_tuple", lambda self: ("another", "one"))
+    assert not has_machine_code(later)

@@ -20,7 +20,7 @@ from dask_cluster import local_cluster
 from lunar_potential.run import pools
 from lunar_potential.run.channel import Task
 from lunar_potential.run.jobs import default_workers, map_items, run_jobs
-from lunar_potential.run.log import log_to
+from lunar_potential.run.log import Tally, log_to
 from lunar_potential.run.signals import Interrupted, stop_signals
 
 PATIENCE = 60.0  # seconds for what happens at once on a machine that is not busy
@@ -532,3 +532,43 @@ print(month.days["status"].tolist())
         found.stderr
     )
     assert list((tmp_path / "out").rglob("potential_batch_1998_06*.npz"))
+
+
+@pytest.mark.parametrize(
+    "way",
+    [{"n_jobs": 1}, {"n_jobs": 2}, {"n_jobs": 2, "deadline": 60.0}],
+    ids=["here", "joblib", "pebble"],
+)
+def test_progress_within_an_item(way, tmp_path):
+    items = [(150, None), (40, None), (0, None)]
+    if way["n_jobs"] > 1:
+        items.append((60, tmp_path / "seen"))  # its worker dies, it counts again
+    amounts, calls = [], []
+    tally = Tally(amounts.append)
+
+    def heard(item, amount):
+        calls.append(amount)
+        tally.report(item, amount)
+
+    outcomes = run_jobs(
+        jobs_work.counts,
+        items,
+        on_progress=heard,
+        on_outcome=lambda outcome: tally.end(outcome.item, outcome.value),
+        **way,
+    )
+    assert [outcome.value for outcome in outcomes] == [number for number, _ in items]
+    assert sum(amounts) == sum(number for number, _ in items)
+    assert 2 <= len(calls) < 100, "many steps, few messages"
+
+
+def test_progress_on_dask_comes_at_the_end(cluster):
+    heard = []
+    with joblib.parallel_config(backend="dask"):
+        outcomes = run_jobs(
+            jobs_work.counts,
+            [(5, None), (6, None)],
+            2,
+            on_progress=lambda *of: heard.append(of),
+        )
+    assert [outcome.value for outcome in outcomes] == [5, 6] and heard == []
