@@ -13,7 +13,7 @@ import pytest
 
 from lunar_potential import __version__
 from lunar_potential.batch import add_batch_arguments
-from lunar_potential.cli import build_parser, error_table, main
+from lunar_potential.cli import build_parser, demo_day, error_table, main
 from lunar_potential.data.archive import Archive
 from lunar_potential.quality import speed
 from lunar_potential.quality.history import read_history
@@ -164,6 +164,24 @@ def test_demo_twice_in_a_row(tmp_path, capsys):
     assert (
         main(["info", str(tmp_path / "demo" / "potential_batch_1998_04_01.npz")]) == 0
     )
+
+
+def test_the_day_of_the_demo_is_simulated_once(tmp_path):
+    day = {"sweeps_per_day": 20, "seed": 3, "scenario": "plain"}
+    truth, (table,) = demo_day(tmp_path, **day), tmp_path.rglob("3D*.TAB")
+    written, content = table.stat().st_mtime_ns, table.read_bytes()
+    again = demo_day(tmp_path, **day)
+    assert table.stat().st_mtime_ns == written
+    np.testing.assert_array_equal(again.u_lowest, truth.u_lowest)
+    table.write_bytes(content[:-1] + b" ")
+    demo_day(tmp_path, **day)
+    assert table.read_bytes() == content  # damaged, so simulated again
+    (tmp_path / "demo.json").write_text("{")
+    written = table.stat().st_mtime_ns
+    demo_day(tmp_path, **day)
+    assert table.stat().st_mtime_ns > written
+    demo_day(tmp_path, **{**day, "seed": 4})
+    assert table.read_bytes() != content
 
 
 def test_bench(tmp_path, capsys):
