@@ -183,6 +183,8 @@ def compiled(
     "`numba.njit` with a cache that any change of compiled code invalidates."
     if function is None:
         return functools.partial(compiled, **options)
+    if numba.config.DISABLE_JIT:
+        return function
     dispatcher = numba.njit(**options)(function)
     try:
         dispatcher._cache = _PackageCache(function)  # as njit(cache=True) does
@@ -224,7 +226,7 @@ def has_machine_code(
     function,  # of `compiled`
 ) -> bool:  # for this processor; False also for damaged files
     "Whether a function has been compiled before, here or by an earlier process."
-    if function.signatures:
+    if numba.config.DISABLE_JIT or function.signatures:
         return True
     if machine_code_folder(function) is None:
         return False

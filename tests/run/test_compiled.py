@@ -244,3 +244,18 @@ def test_code_of_other_processors_is_of_no_use(monkeypatch):
     codegen = type(later.targetctx.codegen())
     monkeypatch.setattr(codegen, "magic_tuple", lambda self: ("another", "one"))
     assert not has_machine_code(later)
+
+
+def test_without_compilation_python_does_the_same():
+    "NUMBA_DISABLE_JIT is how one steps through a kernel in a debugger."
+    asked = (
+        "from lunar_potential.physics.losscone.cells import critical_angle; "
+        "from lunar_potential.warmup import is_warm; "
+        "print(critical_angle(0.25), is_warm(), type(critical_angle).__name__)"
+    )
+    env = os.environ | {"NUMBA_DISABLE_JIT": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", asked], env=env, capture_output=True, text=True
+    )
+    angle, warm, kind = done.stdout.split()
+    assert abs(float(angle) - 30) < 1e-12 and (warm, kind) == ("True", "function")
