@@ -276,12 +276,22 @@ def compile_time(
         yield watch
 
 # %% ../../nbs/run/01_compiled.ipynb #922308a8
+_WITHOUT_DOORS = {
+    "nopython": True,
+    "boundscheck": None,
+    "no_cpython_wrapper": True,
+    "no_cfunc_wrapper": True,
+}
+
+
 class _Inner(CPUDispatcher):
     "A compiled function without doors; to Python its door answers."
 
     @functools.cached_property
     def door(self):
-        return compiled(self.py_func, **self.options)
+        asked = self.targetoptions.items()
+        options = {name: v for name, v in asked if name not in _WITHOUT_DOORS}
+        return compiled(self.py_func, **options)
 
     def __call__(self, *arguments):
         return self.door(*arguments)
@@ -296,8 +306,4 @@ def inner(
         return functools.partial(inner, **options)
     if numba.config.DISABLE_JIT:
         return function
-    doors = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
-    how = {"nopython": True, "boundscheck": None, **options, **doors}
-    dispatcher = _Inner(function, targetoptions=how)
-    dispatcher.options = options
-    return dispatcher
+    return _Inner(function, targetoptions=options | _WITHOUT_DOORS)

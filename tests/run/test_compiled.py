@@ -7,10 +7,12 @@ import sys
 import time
 from pathlib import Path
 
+import joblib
 import pytest
 from numba.core.errors import TypingError
 
 import lunar_potential
+from lunar_potential.physics.losscone.cells import critical_angle
 from lunar_potential.run.compiled import (
     compiled,
     has_machine_code,
@@ -212,6 +214,7 @@ def test_damaged_machine_code_does_not_count():
     def ninth_power(x):
         return x**9
 
+    ninth_power._cache.flush()  # as if it were new
     assert not has_machine_code(ninth_power)
     assert ninth_power(2.0) == 512.0
     later = compiled(ninth_power.py_func)
@@ -259,3 +262,11 @@ def test_without_compilation_python_does_the_same():
     )
     angle, warm, kind = done.stdout.split()
     assert abs(float(angle) - 30) < 1e-6 and (warm, kind) == ("True", "function")
+
+
+def test_an_inner_function_travels_to_workers():
+    "Functions of a notebook are sent by value, and with them what they call."
+    asked = [0.25, 0.5]
+    here = [critical_angle(x) for x in asked]
+    calls = [joblib.delayed(lambda x: critical_angle(x))(x) for x in asked]
+    assert joblib.Parallel(n_jobs=2)(calls) == here
