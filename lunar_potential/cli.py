@@ -314,70 +314,42 @@ def add_bench_arguments(
     parser: argparse.ArgumentParser,  # receives the options
 ):
     "The options of the bench command."
-    add = parser.add_argument
-    add(
+    parser.add_argument(
         "what",
         nargs="?",
         default="month",
         choices=["month", "speed", "accuracy", "spacecraft-potential"],
         help="what to measure (default: %(default)s)",
     )
-    add(
-        "--sweeps",
-        type=int,
-        default=1080,
-        metavar="N",
-        help="sweeps of a day, or for the accuracy of each scenario and kind "
-        "(default: %(default)s)",
-    )
-    add(
-        "--days",
-        type=int,
-        default=30,
-        metavar="N",
-        help="days of the month (default: %(default)s)",
-    )
-    add(
-        "--repeats",
-        type=int,
-        default=1,
-        metavar="N",
-        help="runs of the month for each number of workers and of each first start, "
-        "the median counts "
-        "(default: %(default)s)",
-    )
-    add(
-        "--data-dir",
-        type=Path,
-        help="for the month: this archive instead of a simulated one",
-    )
-    add(
-        "--fit-method",
-        default=Config().fit_method,
-        choices=FIT_METHODS,
-        help="for the accuracy: surface fit (default: %(default)s)",
-    )
-    add(
-        "--scenarios",
-        nargs="+",
-        metavar="NAME",
-        help="for the accuracy: these scenarios (default: all)",
-    )
-    add(
-        "--parts",
-        nargs="+",
-        metavar="NAME",
-        help="for the speed: some of import, start, month, fast and pictures "
-        "(default: all)",
-    )
+    add = parser.add_argument
+    how = {"type": int, "metavar": "N"}
+    sweeps = "sweeps of a day, or for the accuracy of each scenario and kind"
+    add("--sweeps", default=1080, help=f"{sweeps} (default: %(default)s)", **how)
     add("--json", type=Path, metavar="FILE", help="write the tables here, too")
-    add(
-        "--record",
-        type=Path,
-        metavar="FILE",
-        help="for the speed: add the numbers to this history",
-    )
+    _add_month_options(parser.add_argument_group("month and speed").add_argument, how)
+    _add_accuracy_options(parser.add_argument_group("accuracy").add_argument)
     _add_shared(parser, "seed", "workers")
+
+
+def _add_month_options(add, how):
+    days = "days of the month (default: %(default)s)"
+    add("--days", default=30, help=days, **how)
+    repeats = "runs of the month for each number of workers and of each first start, "
+    repeats += "the median counts (default: %(default)s)"
+    add("--repeats", default=1, help=repeats, **how)
+    given = "this archive instead of a simulated month"
+    add("--data-dir", type=Path, help=given)
+    parts = "speed: some of import, start, month, fast and pictures (default: all)"
+    add("--parts", nargs="+", metavar="NAME", help=parts)
+    record = "speed: add the numbers to this history"
+    add("--record", type=Path, metavar="FILE", help=record)
+
+
+def _add_accuracy_options(add):
+    method, fit = Config().fit_method, "surface fit (default: %(default)s)"
+    add("--fit-method", default=method, choices=FIT_METHODS, help=fit)
+    some = "these scenarios (default: all)"
+    add("--scenarios", nargs="+", metavar="NAME", help=some)
 
 # %% ../nbs/10_cli.ipynb #0d3b207f
 def bench_command(

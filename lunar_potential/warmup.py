@@ -20,7 +20,7 @@ from .run.log import Tally, progress_bar, say
 from .run.pools import work_beside
 
 # %% ../nbs/11_warmup.ipynb #b2b778fb
-def entry_functions() -> tuple:  # of `compiled`
+def entry_functions() -> tuple:  # of compiled functions
     "The compiled functions that a run with the default settings calls."
     from lunar_potential.physics.calibration import _gain_pass
     from lunar_potential.physics.losscone.descent import fit_rows
@@ -165,7 +165,7 @@ def warm_up_beside():  # context
 
 # %% ../nbs/11_warmup.ipynb #b9456479
 def describe_warm_up(
-    seconds: float,  # of `warm_up`
+    seconds: float,  # what warm_up returned
 ) -> str:  # one sentence
     "What was done; raises OutputError if the next run will compile again."
     place = machine_code_place()

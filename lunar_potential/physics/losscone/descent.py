@@ -144,13 +144,14 @@ def factorize(
 def _eliminate_row(matrix, coupling, normal, alone):
     "Removes a row from the equations of the sweep; returns the fall it can give."
     factorize(matrix)
-    for column in range(N_SWEEP if alone else 0, N_SWEEP + 1):
+    first = N_SWEEP if alone else 0
+    for column in range(first, N_SWEEP + 1):
         for x in range(N_ROW):
             total = coupling[x, column]
             for z in range(x):
                 total -= matrix[x, z] * coupling[z, column]
             coupling[x, column] = total / matrix[x, x]
-    for x in range(0 if not alone else N_SWEEP, N_SWEEP):
+    for x in range(first, N_SWEEP):
         for y in range(x, N_SWEEP + 1):
             for z in range(N_ROW):
                 normal[x, y] -= coupling[z, x] * coupling[z, y]
